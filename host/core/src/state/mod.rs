@@ -1,0 +1,7 @@
+//! The versioned state document.
+
+mod operation;
+mod pointer;
+
+pub use operation::{Operation, Value};
+pub use pointer::{Pointer, PointerError};
