@@ -1,0 +1,325 @@
+//! The configuration as it is meant: checked, complete, with every default filled in and every path absolute.
+//!
+//! Two values are equal exactly when a running bench need not notice the difference, so that an edit of the file touches only the drivers
+//! whose [`DeviceConfig`] is no longer equal.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use autobench_core::driver::{DataBits, FlowControl, LineSettings, LogLevel, Parity, StopBits};
+
+use super::name::{DeviceId, PluginName, PortName, SliceName};
+use super::problem::Problem;
+
+/// What `plugins.toml`, `plugins.d`, the environment and the flags say together.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BenchConfig {
+    /// The main file.
+    pub path: PathBuf,
+    /// `[daemon]`.
+    pub daemon: DaemonConfig,
+    /// `[auth]`.
+    pub auth: AuthConfig,
+    /// What browsers are told to do: `serverConfig` of the state.
+    pub client: ServerConfig,
+    /// The log ring and what goes into it.
+    pub logs: LogConfig,
+    /// `[layout]`, if it is written; otherwise the layout follows from the devices.
+    pub layout: Option<LayoutConfig>,
+    /// `[devices.<id>]`.
+    pub devices: BTreeMap<DeviceId, DeviceConfig>,
+    /// What is doubtful without being wrong. Whoever starts the bench says it once.
+    pub warnings: Vec<Problem>,
+}
+
+/// `[daemon]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DaemonConfig {
+    /// Where HTTP and the socket are served. Port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Folder with the plugins' `.wasm` files.
+    pub plugins_dir: PathBuf,
+    /// Folder for what outlives a run: good versions, compile cache, leases, audit.
+    pub data_dir: PathBuf,
+    /// Folder with the built mirror; without one the daemon serves no page.
+    pub web_dir: Option<PathBuf>,
+    /// Names beside the listen address and localhost that a `Host` header may carry.
+    pub allowed_hosts: Vec<String>,
+    /// Distance between two flushes while changes keep coming; 0 sends each change.
+    pub broadcast_interval_ms: u64,
+    /// Where USB identities are read; tests plant their own.
+    pub sysfs_root: PathBuf,
+    /// `[daemon.limits]`.
+    pub limits: DaemonLimits,
+}
+
+/// `[daemon.limits]`: what clients may ask of the daemon.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DaemonLimits {
+    /// Clients at once; the next one is refused.
+    pub clients: usize,
+    /// Subscriptions of one client.
+    pub subscriptions: usize,
+    /// Messages of one client, in the long run.
+    pub messages_per_second: u32,
+    /// Messages that one client may send at once after a silence.
+    pub message_burst: u32,
+    /// Size of one message from a client.
+    pub message_bytes: usize,
+    /// Distance of the daemon's pings to a silent client.
+    pub heartbeat_interval_ms: u64,
+    /// Silence after which a client is dropped.
+    pub heartbeat_timeout_ms: u64,
+}
+
+/// `[auth]`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct AuthConfig {
+    /// `[auth.tokens.<name>]`.
+    pub tokens: BTreeMap<String, TokenConfig>,
+}
+
+/// A token: only its hash is ever written down.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenConfig {
+    /// SHA-256 of the token.
+    pub sha256: [u8; 32],
+    /// What its bearer may do.
+    pub role: Role,
+}
+
+/// What the bearer of a token may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// See everything.
+    Viewer,
+    /// Send commands as well.
+    Operator,
+    /// Change the bench as well.
+    Admin,
+}
+
+/// What browsers are told to do; published as `serverConfig`.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ServerConfig {
+    /// Logs.
+    pub logs: ClientLogs,
+    /// Socket.
+    pub ws: ClientSocket,
+}
+
+/// How browsers treat logs.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClientLogs {
+    /// Entries that a client gets when it connects.
+    pub snapshot: usize,
+    /// Entries that a browser should keep.
+    pub capacity: usize,
+    /// Channels that reach browsers; empty for all.
+    pub allowed_channels: Vec<String>,
+    /// Lowest level that reaches browsers.
+    #[serde(serialize_with = "level_name")]
+    pub min_level: LogLevel,
+}
+
+/// How browsers treat their socket.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClientSocket {
+    /// Distance of pings.
+    pub heartbeat_interval_ms: u64,
+    /// Wait for the pong.
+    pub heartbeat_timeout_ms: u64,
+    /// Whether to connect again.
+    pub reconnect_enabled: bool,
+    /// First wait before connecting again.
+    pub reconnect_min_ms: u64,
+    /// Longest wait.
+    pub reconnect_max_ms: u64,
+    /// Growth of the wait.
+    pub reconnect_factor: f64,
+    /// Share of the wait that is random.
+    pub reconnect_jitter: f64,
+}
+
+/// The log ring and what goes into it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogConfig {
+    /// Entries that the ring keeps.
+    pub capacity: usize,
+    /// Channels that get into the ring; empty for all. `device` also lets `device:meter` pass.
+    pub allowed_channels: Vec<String>,
+    /// Lowest level that gets into the ring.
+    pub min_level: LogLevel,
+    /// Regular expression whose matches are blotted out before an entry gets its number, and on the terminal.
+    pub redact: Option<String>,
+    /// Whether pings of clients are logged.
+    pub heartbeat: bool,
+}
+
+/// `[layout]`: a grid of panes.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LayoutConfig {
+    /// Rows of the grid.
+    pub rows: u32,
+    /// Columns of the grid.
+    pub cols: u32,
+    /// What stands in it.
+    pub panes: Vec<PaneConfig>,
+}
+
+/// One pane in the grid.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PaneConfig {
+    /// Its name within the layout.
+    pub id: String,
+    /// Which kind of pane.
+    pub pane: String,
+    /// The slice that it shows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slice: Option<SliceName>,
+    /// The device that it belongs to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device: Option<DeviceId>,
+    /// First row, from 0.
+    pub row: u32,
+    /// First column, from 0.
+    pub col: u32,
+    /// Rows that it spans.
+    pub row_span: u32,
+    /// Columns that it spans.
+    pub col_span: u32,
+}
+
+/// `[devices.<id>]`: one driver, bound to its ports.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DeviceConfig {
+    /// The key of the table.
+    pub id: DeviceId,
+    /// Which plugin drives it.
+    pub plugin: PluginName,
+    /// Where its state goes.
+    pub slice: SliceName,
+    /// `[devices.<id>.ports.<name>]`.
+    pub ports: BTreeMap<PortName, PortConfig>,
+    /// `[devices.<id>.settings]`, always a JSON object; only the driver knows what it means.
+    pub settings: serde_json::Value,
+    /// `[devices.<id>.limits]`.
+    pub limits: DriverLimits,
+    /// `[devices.<id>.grants]`.
+    pub grants: Grants,
+}
+
+/// `[devices.<id>.limits]`: what a driver gets at most. Its manifest may ask for less.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DriverLimits {
+    /// All memories and tables of its instance together.
+    pub memory_bytes: usize,
+    /// Its slice as JSON.
+    pub slice_bytes: usize,
+}
+
+impl Default for DriverLimits {
+    fn default() -> Self {
+        Self {
+            memory_bytes: 64 << 20,
+            slice_bytes: 256 << 10,
+        }
+    }
+}
+
+/// `[devices.<id>.grants]`: what a driver may touch beside its own slice and ports.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Grants {
+    /// Foreign slices that it may read and observe.
+    pub read_slices: Vec<SliceName>,
+}
+
+/// `[devices.<id>.ports.<name>]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PortConfig {
+    /// Where the line is found.
+    pub source: PortSource,
+    /// What differs from the line settings of the driver's manifest.
+    pub line: LineOverrides,
+    /// DTR after opening; none leaves what the system did.
+    pub dtr: Option<bool>,
+    /// RTS after opening; none leaves what the system did.
+    pub rts: Option<bool>,
+    /// Whether the system drops the modem lines at the last close; none leaves it to the system.
+    pub hangup_on_close: Option<bool>,
+    /// Whether the port is taken for the daemon alone.
+    pub exclusive: bool,
+}
+
+/// Where a line is found.
+#[derive(Debug, Clone, PartialEq)]
+pub enum PortSource {
+    /// A file of the system, best one of `/dev/serial/by-id` or `by-path`.
+    Path(PathBuf),
+    /// The tty of a USB device, wherever it is plugged in.
+    Usb {
+        /// Vendor id.
+        vendor: u16,
+        /// Product id.
+        product: u16,
+        /// Serial number; without one the only device of this vendor and product.
+        serial: Option<String>,
+    },
+    /// An emulator that the daemon starts itself.
+    Sim(SimSpec),
+}
+
+/// An emulator that the daemon starts itself.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SimSpec {
+    /// Which one, for example `wattsup`.
+    pub device: String,
+    /// Seed of its noise; without one a new one each time, which is printed.
+    pub seed: Option<u64>,
+    /// How many times faster than the real thing its clock runs.
+    pub speed: f64,
+    /// Faults that it plays.
+    pub faults: Vec<String>,
+}
+
+/// Line settings as far as they are written; the rest comes from the driver's manifest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LineOverrides {
+    /// `baud-rate`.
+    pub baud_rate: Option<u32>,
+    /// `data-bits`.
+    pub data_bits: Option<DataBits>,
+    /// `parity`.
+    pub parity: Option<Parity>,
+    /// `stop-bits`.
+    pub stop_bits: Option<StopBits>,
+    /// `flow-control`.
+    pub flow_control: Option<FlowControl>,
+}
+
+impl LineOverrides {
+    /// The line settings to use on a port for which the manifest says `manifest`.
+    pub fn over(&self, manifest: LineSettings) -> LineSettings {
+        LineSettings {
+            baud_rate: self.baud_rate.unwrap_or(manifest.baud_rate),
+            data_bits: self.data_bits.unwrap_or(manifest.data_bits),
+            parity: self.parity.unwrap_or(manifest.parity),
+            stop_bits: self.stop_bits.unwrap_or(manifest.stop_bits),
+            flow_control: self.flow_control.unwrap_or(manifest.flow_control),
+        }
+    }
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands fields over by reference"
+)]
+fn level_name<S: serde::Serializer>(level: &LogLevel, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(super::level_name(*level))
+}

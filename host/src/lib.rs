@@ -1,0 +1,3 @@
+//! The daemon `autobench`: one process beside a hardware bench that owns its state, its logs and its ports.
+
+pub mod config;
