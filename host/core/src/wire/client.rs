@@ -1,0 +1,491 @@
+//! What clients say, and how it is read.
+//!
+//! Reading is by hand and not derived: a page from the year before must get an answer that names the field it got wrong, and fields that
+//! nobody knows must not matter.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use ts_rs::TS;
+
+use super::ErrorCode;
+
+/// One message of a client, with the id that its answer carries.
+#[derive(Debug, Clone, PartialEq, Serialize, TS)]
+#[ts(optional_fields)]
+pub struct ClientFrame {
+    /// Any text or number; echoed in the answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<MessageId>,
+    /// The message.
+    #[serde(flatten)]
+    pub message: ClientMessage,
+}
+
+/// The id of a client's message, in the client's own words.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(untagged)]
+pub enum MessageId {
+    /// A number.
+    Number(i64),
+    /// A text.
+    Text(String),
+}
+
+/// What a client can say.
+#[derive(Debug, Clone, PartialEq, Serialize, TS)]
+#[serde(tag = "type")]
+pub enum ClientMessage {
+    /// Who it is.
+    #[serde(rename = "hello")]
+    #[ts(optional_fields)]
+    Hello {
+        /// Name of the client.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        name: Option<String>,
+        /// Page that it shows.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        page: Option<String>,
+    },
+    /// Asks for `pong`.
+    #[serde(rename = "ping")]
+    Ping,
+    /// Asks for the whole state again.
+    #[serde(rename = "state.resync")]
+    StateResync,
+    /// Asks for the log entries after a number.
+    #[serde(rename = "logs.replay", rename_all = "camelCase")]
+    LogsReplay {
+        /// The last number that the client has.
+        since_seq: u64,
+    },
+    /// Asks for a channel.
+    #[serde(rename = "subscribe")]
+    Subscribe(Subscription),
+    /// Wants a channel no more.
+    #[serde(rename = "unsubscribe")]
+    Unsubscribe(Topic),
+}
+
+/// What a client subscribes to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, TS)]
+#[serde(untagged)]
+pub enum Subscription {
+    /// A channel.
+    Topic(Topic),
+    /// No channel: the state and the newest log entries, once.
+    Snapshot {
+        /// How much of them.
+        payload: SnapshotRequest,
+    },
+}
+
+/// A channel. State and logs are on from the start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, TS)]
+#[serde(tag = "channel", rename_all = "lowercase")]
+pub enum Topic {
+    /// `state.patch`.
+    State,
+    /// `logs.append`.
+    Logs,
+    /// `alarm`.
+    Alarms,
+    /// `event`.
+    Events,
+    /// `telemetry` of some series.
+    #[serde(rename_all = "camelCase")]
+    #[ts(optional_fields)]
+    Telemetry {
+        /// The series. Absent, which only `unsubscribe` may: all that the client has.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        endpoint_ids: Option<Vec<u32>>,
+    },
+}
+
+/// What a subscription without a channel asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, TS)]
+#[serde(rename_all = "camelCase")]
+#[ts(optional_fields)]
+pub struct SnapshotRequest {
+    /// Whether it wants the state. Absent: yes.
+    #[ts(as = "Option<bool>", optional)]
+    pub include_snapshot: bool,
+    /// How many log entries it wants. Absent: as many as on connect.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub logs_history: Option<u32>,
+}
+
+/// Why a client's message is not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct ClientError {
+    /// For programs.
+    pub code: ErrorCode,
+    /// For a person.
+    pub message: String,
+    /// The id of the message, where it could be read.
+    pub id: Option<MessageId>,
+}
+
+impl ClientError {
+    /// The answer to the client.
+    pub fn into_message(self) -> super::ServerMessage {
+        super::ServerMessage::Error(super::ErrorMessage {
+            code: self.code,
+            message: self.message,
+            id: self.id,
+        })
+    }
+}
+
+impl ClientFrame {
+    /// Reads one message. The text's size is the caller's to limit; its depth is limited by the parser.
+    pub fn parse(text: &[u8]) -> Result<Self, ClientError> {
+        let value: Value = serde_json::from_slice(text).map_err(|error| ClientError {
+            code: ErrorCode::BadJson,
+            message: format!("the message is no JSON: {error}"),
+            id: None,
+        })?;
+        let Value::Object(fields) = value else {
+            return Err(ClientError {
+                code: ErrorCode::BadMessage,
+                message: "a message is a JSON object with the field \"type\"".to_owned(),
+                id: None,
+            });
+        };
+        let id = match fields.get("id") {
+            Some(Value::String(text)) => Some(MessageId::Text(text.clone())),
+            Some(Value::Number(number)) => number.as_i64().map(MessageId::Number),
+            _ => None,
+        };
+        match read_message(&fields) {
+            Ok(message) => Ok(Self { id, message }),
+            Err((code, message)) => Err(ClientError { code, message, id }),
+        }
+    }
+}
+
+type Refused = (ErrorCode, String);
+
+fn read_message(fields: &Map<String, Value>) -> Result<ClientMessage, Refused> {
+    let Some(Value::String(kind)) = fields.get("type") else {
+        return Err(bad("the field \"type\" is missing, or is no text"));
+    };
+    Ok(match kind.as_str() {
+        "hello" => ClientMessage::Hello {
+            name: optional_text(fields, kind, "name")?,
+            page: optional_text(fields, kind, "page")?,
+        },
+        "ping" => ClientMessage::Ping,
+        "state.resync" => ClientMessage::StateResync,
+        "logs.replay" => ClientMessage::LogsReplay {
+            since_seq: fields
+                .get("sinceSeq")
+                .and_then(Value::as_u64)
+                .ok_or_else(|| bad("\"logs.replay\" needs \"sinceSeq\", a whole number from 0 on"))?,
+        },
+        "subscribe" => ClientMessage::Subscribe(match fields.get("channel") {
+            None | Some(Value::Null) => Subscription::Snapshot {
+                payload: read_snapshot_request(fields)?,
+            },
+            Some(channel) => match read_topic(channel, fields, kind)? {
+                Topic::Telemetry { endpoint_ids: None } => {
+                    return Err(bad(
+                        "\"subscribe\" to telemetry needs \"endpointIds\", a list of numbers",
+                    ));
+                }
+                topic => Subscription::Topic(topic),
+            },
+        }),
+        "unsubscribe" => match fields.get("channel") {
+            None => return Err(bad("\"unsubscribe\" needs \"channel\"")),
+            Some(channel) => ClientMessage::Unsubscribe(read_topic(channel, fields, kind)?),
+        },
+        other => {
+            return Err((
+                ErrorCode::UnknownType,
+                format!(
+                    "the type {:?} is not known; known are hello, ping, state.resync, logs.replay, subscribe and unsubscribe",
+                    shortened(other)
+                ),
+            ));
+        }
+    })
+}
+
+fn read_topic(channel: &Value, fields: &Map<String, Value>, kind: &str) -> Result<Topic, Refused> {
+    let Value::String(channel) = channel else {
+        return Err(bad(format!("{kind:?} has a \"channel\" that is no text")));
+    };
+    Ok(match channel.as_str() {
+        "state" => Topic::State,
+        "logs" => Topic::Logs,
+        "alarms" => Topic::Alarms,
+        "events" => Topic::Events,
+        "telemetry" => Topic::Telemetry {
+            endpoint_ids: read_endpoint_ids(fields, kind)?,
+        },
+        other => {
+            return Err((
+                ErrorCode::UnknownChannel,
+                format!(
+                    "the channel {:?} is not known; known are state, logs, telemetry, alarms and events",
+                    shortened(other)
+                ),
+            ));
+        }
+    })
+}
+
+fn read_endpoint_ids(fields: &Map<String, Value>, kind: &str) -> Result<Option<Vec<u32>>, Refused> {
+    let Some(ids) = fields.get("endpointIds") else {
+        return Ok(None);
+    };
+    ids.as_array()
+        .and_then(|ids| ids.iter().map(|id| u32::try_from(id.as_u64()?).ok()).collect())
+        .map(Some)
+        .ok_or_else(|| {
+            bad(format!(
+                "{kind:?} has \"endpointIds\" that are no list of whole numbers from 0 on"
+            ))
+        })
+}
+
+fn read_snapshot_request(fields: &Map<String, Value>) -> Result<SnapshotRequest, Refused> {
+    let mut request = SnapshotRequest {
+        include_snapshot: true,
+        logs_history: None,
+    };
+    match fields.get("payload") {
+        None | Some(Value::Null) => {}
+        Some(Value::Object(payload)) => {
+            match payload.get("includeSnapshot") {
+                None => {}
+                Some(Value::Bool(wanted)) => request.include_snapshot = *wanted,
+                Some(_) => {
+                    return Err(bad(
+                        "\"subscribe\" has a \"payload.includeSnapshot\" that is no boolean",
+                    ));
+                }
+            }
+            if let Some(count) = payload.get("logsHistory") {
+                let count = count.as_u64().ok_or_else(|| {
+                    bad("\"subscribe\" has a \"payload.logsHistory\" that is no whole number from 0 on")
+                })?;
+                request.logs_history = Some(u32::try_from(count).unwrap_or(u32::MAX));
+            }
+        }
+        Some(_) => return Err(bad("\"subscribe\" has a \"payload\" that is no object")),
+    }
+    Ok(request)
+}
+
+fn optional_text(fields: &Map<String, Value>, kind: &str, name: &str) -> Result<Option<String>, Refused> {
+    match fields.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.clone())),
+        Some(_) => Err(bad(format!("{kind:?} has a {name:?} that is no text"))),
+    }
+}
+
+fn bad(message: impl Into<String>) -> Refused {
+    (ErrorCode::BadMessage, message.into())
+}
+
+/// A client's own words, short enough to be said back to it.
+fn shortened(text: &str) -> &str {
+    match text.char_indices().nth(64) {
+        Some((end, _)) => text.get(..end).unwrap_or(text),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> ClientMessage {
+        ClientFrame::parse(text.as_bytes()).unwrap().message
+    }
+
+    fn refusal(text: &str) -> ClientError {
+        ClientFrame::parse(text.as_bytes()).unwrap_err()
+    }
+
+    #[test]
+    fn every_message_of_a_client_is_read() {
+        assert_eq!(
+            parse(r#"{"type":"hello","name":"wall","page":"/"}"#),
+            ClientMessage::Hello {
+                name: Some("wall".into()),
+                page: Some("/".into())
+            }
+        );
+        assert_eq!(
+            parse(r#"{"type":"hello"}"#),
+            ClientMessage::Hello {
+                name: None,
+                page: None
+            }
+        );
+        assert_eq!(parse(r#"{"type":"ping"}"#), ClientMessage::Ping);
+        assert_eq!(parse(r#"{"type":"state.resync"}"#), ClientMessage::StateResync);
+        assert_eq!(
+            parse(r#"{"type":"logs.replay","sinceSeq":12}"#),
+            ClientMessage::LogsReplay { since_seq: 12 }
+        );
+        assert_eq!(
+            parse(r#"{"type":"subscribe","channel":"telemetry","endpointIds":[1,2]}"#),
+            ClientMessage::Subscribe(Subscription::Topic(Topic::Telemetry {
+                endpoint_ids: Some(vec![1, 2])
+            }))
+        );
+        assert_eq!(
+            parse(r#"{"type":"unsubscribe","channel":"telemetry"}"#),
+            ClientMessage::Unsubscribe(Topic::Telemetry { endpoint_ids: None })
+        );
+        for (name, topic) in [
+            ("state", Topic::State),
+            ("logs", Topic::Logs),
+            ("alarms", Topic::Alarms),
+            ("events", Topic::Events),
+        ] {
+            assert_eq!(
+                parse(&format!(r#"{{"type":"subscribe","channel":"{name}"}}"#)),
+                ClientMessage::Subscribe(Subscription::Topic(topic.clone()))
+            );
+            assert_eq!(
+                parse(&format!(r#"{{"type":"unsubscribe","channel":"{name}"}}"#)),
+                ClientMessage::Unsubscribe(topic)
+            );
+        }
+        assert_eq!(
+            parse(r#"{"type":"subscribe","payload":{"includeSnapshot":false,"logsHistory":100}}"#),
+            ClientMessage::Subscribe(Subscription::Snapshot {
+                payload: SnapshotRequest {
+                    include_snapshot: false,
+                    logs_history: Some(100)
+                }
+            })
+        );
+        assert_eq!(
+            parse(r#"{"type":"subscribe"}"#),
+            ClientMessage::Subscribe(Subscription::Snapshot {
+                payload: SnapshotRequest {
+                    include_snapshot: true,
+                    logs_history: None
+                }
+            })
+        );
+    }
+
+    #[test]
+    fn what_is_written_is_read_back_as_it_was() {
+        for message in [
+            ClientMessage::Ping,
+            ClientMessage::LogsReplay { since_seq: 7 },
+            ClientMessage::Subscribe(Subscription::Topic(Topic::Telemetry {
+                endpoint_ids: Some(vec![3]),
+            })),
+            ClientMessage::Subscribe(Subscription::Topic(Topic::Logs)),
+            ClientMessage::Subscribe(Subscription::Snapshot {
+                payload: SnapshotRequest {
+                    include_snapshot: true,
+                    logs_history: Some(5),
+                },
+            }),
+            ClientMessage::Unsubscribe(Topic::Events),
+        ] {
+            let frame = ClientFrame {
+                id: Some(MessageId::Number(4)),
+                message,
+            };
+            let text = serde_json::to_vec(&frame).unwrap();
+            assert_eq!(ClientFrame::parse(&text).unwrap(), frame);
+        }
+    }
+
+    #[test]
+    fn unknown_fields_do_not_matter() {
+        assert_eq!(
+            parse(r#"{"type":"ping","at":1,"payload":{"x":[]}}"#),
+            ClientMessage::Ping
+        );
+    }
+
+    #[test]
+    fn a_refusal_names_what_is_wrong_and_echoes_the_id() {
+        for (text, code, word) in [
+            ("{", ErrorCode::BadJson, "JSON"),
+            ("[1]", ErrorCode::BadMessage, "object"),
+            (r#"{"id":"a"}"#, ErrorCode::BadMessage, "type"),
+            (r#"{"id":"a","type":7}"#, ErrorCode::BadMessage, "type"),
+            (r#"{"id":"a","type":"reboot"}"#, ErrorCode::UnknownType, "reboot"),
+            (
+                r#"{"id":"a","type":"hello","name":1}"#,
+                ErrorCode::BadMessage,
+                "name",
+            ),
+            (
+                r#"{"id":"a","type":"logs.replay"}"#,
+                ErrorCode::BadMessage,
+                "sinceSeq",
+            ),
+            (
+                r#"{"id":"a","type":"logs.replay","sinceSeq":-1}"#,
+                ErrorCode::BadMessage,
+                "sinceSeq",
+            ),
+            (
+                r#"{"id":"a","type":"subscribe","channel":"weather"}"#,
+                ErrorCode::UnknownChannel,
+                "weather",
+            ),
+            (
+                r#"{"id":"a","type":"subscribe","channel":3}"#,
+                ErrorCode::BadMessage,
+                "channel",
+            ),
+            (
+                r#"{"id":"a","type":"subscribe","channel":"telemetry"}"#,
+                ErrorCode::BadMessage,
+                "endpointIds",
+            ),
+            (
+                r#"{"id":"a","type":"subscribe","channel":"telemetry","endpointIds":["1"]}"#,
+                ErrorCode::BadMessage,
+                "endpointIds",
+            ),
+            (
+                r#"{"id":"a","type":"subscribe","payload":3}"#,
+                ErrorCode::BadMessage,
+                "payload",
+            ),
+            (
+                r#"{"id":"a","type":"subscribe","payload":{"logsHistory":"x"}}"#,
+                ErrorCode::BadMessage,
+                "logsHistory",
+            ),
+            (
+                r#"{"id":"a","type":"unsubscribe"}"#,
+                ErrorCode::BadMessage,
+                "channel",
+            ),
+        ] {
+            let refused = refusal(text);
+            assert_eq!(refused.code, code, "{text}");
+            assert!(refused.message.contains(word), "{text}: {}", refused.message);
+            assert_eq!(
+                refused.id,
+                text.contains("\"id\"").then(|| MessageId::Text("a".into())),
+                "{text}"
+            );
+        }
+        assert_eq!(refusal(r#"{"id":17,"type":"x"}"#).id, Some(MessageId::Number(17)));
+    }
+
+    #[test]
+    fn a_long_unknown_type_is_not_said_back_in_full() {
+        let refused = refusal(&format!(r#"{{"type":"{}"}}"#, "é".repeat(10_000)));
+        assert!(refused.message.len() < 400, "{}", refused.message.len());
+    }
+}
