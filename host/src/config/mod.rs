@@ -1,16 +1,20 @@
 //! The configuration: `plugins.toml`, then `plugins.d/*.toml`, then the environment, then flags.
 //!
-//! As written and as meant ([`BenchConfig`]) are two types. Reading gathers every problem before it gives up, and gives either a whole
+//! As written ([`raw`]) and as meant ([`model`]) are two types. Reading gathers every problem before it gives up, and gives either a whole
 //! [`BenchConfig`] or none, so that a bad file can never replace a good one. The environment is taken once, at start: a later reload of the
 //! file sees the same variables and flags.
 
+mod load;
 mod model;
 mod name;
 mod problem;
+mod raw;
+mod tree;
 mod variables;
 
 use autobench_core::driver::LogLevel;
 
+pub use load::ConfigLoader;
 pub use model::{
     AuthConfig, BenchConfig, ClientLogs, ClientSocket, DaemonConfig, DaemonLimits, DeviceConfig,
     DriverLimits, Grants, LayoutConfig, LineOverrides, LogConfig, PaneConfig, PortConfig, PortSource, Role,
