@@ -61,10 +61,7 @@ fn error_of(stream: &[u8]) -> Option<FrameError> {
 fn unframe(frame: &[u8]) -> (u8, Vec<u8>) {
     let (length, skip) = match frame[1] {
         126 => (u16::from_be_bytes([frame[2], frame[3]]) as usize, 4),
-        127 => (
-            u64::from_be_bytes(frame[2..10].try_into().unwrap()) as usize,
-            10,
-        ),
+        127 => (u64::from_be_bytes(frame[2..10].try_into().unwrap()) as usize, 10),
         n => (n as usize, 2),
     };
     assert_eq!(frame.len(), skip + length);
@@ -83,11 +80,19 @@ fn each_fault_has_its_error_and_its_code() {
         (masked(0x8F, b"x", [1; 4]), ReservedOpcode(15), 1002),
         (vec![0x81, 0x01, b'x'], NotMasked, 1002),
         (vec![0x81, 0x80 | 126, 0, 125], BadLength, 1002),
-        (vec![0x81, 0x80 | 127, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF], BadLength, 1002),
+        (
+            vec![0x81, 0x80 | 127, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF],
+            BadLength,
+            1002,
+        ),
         (vec![0x81, 0x80 | 127, 0x80, 0, 0, 0, 0, 0, 0, 0], BadLength, 1002),
         (frame(true, Opcode::Ping, &long), LongControl, 1002),
         (frame(false, Opcode::Ping, b""), FragmentedControl, 1002),
-        (frame(true, Opcode::Continuation, b"x"), UnexpectedContinuation, 1002),
+        (
+            frame(true, Opcode::Continuation, b"x"),
+            UnexpectedContinuation,
+            1002,
+        ),
         (
             [frame(false, Opcode::Text, b"x"), frame(true, Opcode::Text, b"y")].concat(),
             ExpectedContinuation,
@@ -95,7 +100,11 @@ fn each_fault_has_its_error_and_its_code() {
         ),
         (frame(true, Opcode::Close, &[3]), BadClose, 1002),
         (frame(true, Opcode::Close, &[3, 0xE8, 0xFF]), BadText, 1007),
-        (frame(true, Opcode::Text, &[0xCE, 0xBA, 0xED, 0xA0, 0x80]), BadText, 1007),
+        (
+            frame(true, Opcode::Text, &[0xCE, 0xBA, 0xED, 0xA0, 0x80]),
+            BadText,
+            1007,
+        ),
         (frame(true, Opcode::Text, &[0xCE]), BadText, 1007),
         // The bad byte is found in its piece, with the rest of the message still to come.
         (frame(false, Opcode::Text, &[0xCE, 0xBA, 0xFF]), BadText, 1007),
@@ -106,7 +115,22 @@ fn each_fault_has_its_error_and_its_code() {
             1009,
         ),
         (
-            vec![0x82, 0x80 | 127, 0x7F, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 1, 2, 3, 4],
+            vec![
+                0x82,
+                0x80 | 127,
+                0x7F,
+                0xFF,
+                0xFF,
+                0xFF,
+                0xFF,
+                0xFF,
+                0xFF,
+                0xFF,
+                1,
+                2,
+                3,
+                4,
+            ],
             TooBig { limit_bytes: 1000 },
             1009,
         ),
@@ -128,7 +152,9 @@ fn each_fault_has_its_error_and_its_code() {
 
 #[test]
 fn close_codes_are_checked_as_the_standard_says() {
-    for code in [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1014, 3000, 3999, 4000, 4999_u16] {
+    for code in [
+        1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1014, 3000, 3999, 4000, 4999_u16,
+    ] {
         let (messages, error) = read(100, [&frame(true, Opcode::Close, &code.to_be_bytes())[..]]);
         let reason = CloseReason {
             code,
@@ -136,14 +162,20 @@ fn close_codes_are_checked_as_the_standard_says() {
         };
         assert_eq!((messages, error), (vec![Message::Close(Some(reason))], None));
     }
-    for code in [0, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535_u16] {
+    for code in [
+        0, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535_u16,
+    ] {
         let (_, error) = read(100, [&frame(true, Opcode::Close, &code.to_be_bytes())[..]]);
         assert_eq!(error, Some(FrameError::BadCloseCode(code)));
     }
     let mut numbers = CloseCode::ALL.map(CloseCode::number).to_vec();
     assert!(numbers.iter().all(|&code| close::may_travel(code)));
     numbers.dedup();
-    assert_eq!(numbers.len(), CloseCode::ALL.len(), "no two reasons share a number");
+    assert_eq!(
+        numbers.len(),
+        CloseCode::ALL.len(),
+        "no two reasons share a number"
+    );
 }
 
 #[test]
@@ -215,7 +247,10 @@ fn valid_stream() -> impl Strategy<Value = (Vec<u8>, Vec<Message>)> {
                 Message::Binary(bytes) => (Opcode::Binary, bytes.clone()),
                 _ => continue,
             };
-            let mut at: Vec<usize> = borders.iter().map(|b| (b * payload.len() as f64) as usize).collect();
+            let mut at: Vec<usize> = borders
+                .iter()
+                .map(|b| (b * payload.len() as f64) as usize)
+                .collect();
             at.sort_unstable();
             at.push(payload.len());
             let mut from = 0;
@@ -249,7 +284,10 @@ fn valid_stream() -> impl Strategy<Value = (Vec<u8>, Vec<Message>)> {
 
 /// Cuts a stream at these places.
 fn cut<'a>(stream: &'a [u8], borders: &[f64]) -> Vec<&'a [u8]> {
-    let mut at: Vec<usize> = borders.iter().map(|b| (b * stream.len() as f64) as usize).collect();
+    let mut at: Vec<usize> = borders
+        .iter()
+        .map(|b| (b * stream.len() as f64) as usize)
+        .collect();
     at.extend([0, stream.len()]);
     at.sort_unstable();
     at.windows(2).map(|w| &stream[w[0]..w[1]]).collect()

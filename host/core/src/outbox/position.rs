@@ -28,8 +28,20 @@ pub struct Cursor {
 
 /// The cursors of one client, in the order of their channels. Clients at the same positions are written the same bytes, so comparing
 /// positions is how a writer reuses what it gathered for the client before.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Positions(SmallVec<[(Channel, Cursor); 2]>);
+
+impl Clone for Positions {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+
+    /// Keeps the memory: this runs once per client and flush.
+    fn clone_from(&mut self, source: &Self) {
+        self.0.clear();
+        self.0.extend_from_slice(&source.0);
+    }
+}
 
 impl Positions {
     /// No channels.

@@ -130,6 +130,18 @@ impl Ring {
     }
 }
 
+impl RingView {
+    /// Whether the ring had nothing from there on.
+    pub fn is_empty(&self) -> bool {
+        self.segments.is_empty()
+    }
+
+    /// Number of the segment behind the last of this view.
+    pub fn end(&self) -> u64 {
+        self.first + self.segments.len() as u64
+    }
+}
+
 fn cost(segment: &Segment) -> usize {
     segment.bytes.len() + SEGMENT_OVERHEAD_BYTES
 }

@@ -156,14 +156,17 @@ impl Client {
             }
             Next::Snapshot => {
                 let cursor = rings[&Channel::State].cursor();
-                self.stream.extend(format!("snapshot:{};", cursor.covered).bytes());
+                self.stream
+                    .extend(format!("snapshot:{};", cursor.covered).bytes());
                 self.positions.set(Channel::State, cursor);
             }
             Next::Missed(channel, missed) => {
                 let missed = missed.expect("numbers are contiguous here");
                 let covered = *missed.end();
                 self.stream.extend(segment(channel, missed, 0).bytes);
-                let cursor = rings[&channel].cursor_after(covered).expect("a segment begins there");
+                let cursor = rings[&channel]
+                    .cursor_after(covered)
+                    .expect("a segment begins there");
                 self.positions.set(channel, cursor);
             }
         }
@@ -178,18 +181,29 @@ impl Client {
             let (name, range) = (fields.next().unwrap(), fields.next().unwrap());
             if name == "snapshot" {
                 let version: u64 = range.parse().unwrap();
-                assert!(version >= *covered.entry("state").or_default(), "a snapshot never goes back");
+                assert!(
+                    version >= *covered.entry("state").or_default(),
+                    "a snapshot never goes back"
+                );
                 covered.insert("state", version);
                 continue;
             }
             let (first, last) = range.split_once('-').unwrap();
             let before = covered.insert(name, last.parse().unwrap()).unwrap_or_default();
-            assert_eq!(before + 1, first.parse::<u64>().unwrap(), "{name} has no gap and nothing twice");
+            assert_eq!(
+                before + 1,
+                first.parse::<u64>().unwrap(),
+                "{name} has no gap and nothing twice"
+            );
         }
         for (channel, ring) in rings {
             let name = String::from_utf8(segment(*channel, 0..=0, 0).bytes.to_vec()).unwrap();
             let name = name.split(':').next().unwrap();
-            assert_eq!(covered.get(name).copied().unwrap_or_default(), ring.cursor().covered, "{name}");
+            assert_eq!(
+                covered.get(name).copied().unwrap_or_default(),
+                ring.cursor().covered,
+                "{name}"
+            );
         }
     }
 }

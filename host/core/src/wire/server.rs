@@ -220,6 +220,7 @@ pub struct LogEntry {
 /// Samples of one series.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "camelCase")]
+#[ts(optional_fields)]
 pub struct Telemetry {
     /// The series.
     pub endpoint_id: u32,
@@ -233,6 +234,9 @@ pub struct Telemetry {
     pub value: f64,
     /// When the newest value was taken, ISO 8601.
     pub timestamp: String,
+    /// How many samples before these the ring has overwritten before this client took them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missed: Option<u64>,
 }
 
 /// Something happened.
@@ -347,4 +351,6 @@ pub enum ErrorCode {
     RateLimited,
     /// The client has `limits.subscriptions` subscriptions.
     TooManySubscriptions,
+    /// Not an answer: the client was so far behind that messages of a channel, which the text names, were dropped.
+    Missed,
 }
