@@ -132,7 +132,7 @@ health: Record<string, unknown>,
 lastReload?: LastReload, };
 
 /** Why a message of a client was not taken. */
-export type ErrorCode = "bad-json" | "bad-message" | "unknown-type" | "unknown-channel" | "unknown-endpoint" | "too-large" | "rate-limited" | "too-many-subscriptions";
+export type ErrorCode = "bad-json" | "bad-message" | "unknown-type" | "unknown-channel" | "unknown-endpoint" | "too-large" | "rate-limited" | "too-many-subscriptions" | "missed";
 
 /** A message of the client was not taken. */
 export type ErrorMessage = {
@@ -467,7 +467,9 @@ samples: Array<[number, number]>,
 /** The newest value. */
 value: number,
 /** When the newest value was taken, ISO 8601. */
-timestamp: string, };
+timestamp: string,
+/** How many samples before these the ring has overwritten before this client took them. */
+missed?: number, };
 
 /** A channel. State and logs are on from the start. */
 export type Topic = { "channel": "state" } | { "channel": "logs" } | { "channel": "alarms" } | { "channel": "events" } | { "channel": "telemetry",
