@@ -218,7 +218,7 @@ mod tests {
         let mut lines = Vec::new();
         let ended = watch(
             &mut shell("echo one; echo two >&2; echo three"),
-            Stream::Err,
+            &mut io::sink(),
             Duration::from_secs(60),
             |line| {
                 lines.push(line.to_owned());
@@ -247,7 +247,7 @@ mod tests {
         let mut child = None;
         let ended = watch(
             &mut shell("sleep 600 & echo $!; wait"),
-            Stream::Err,
+            &mut io::sink(),
             Duration::from_secs(1),
             |line| {
                 child = line.parse::<u32>().ok();
@@ -269,7 +269,7 @@ mod tests {
         assert!(
             watch(
                 &mut Command::new("no-such-program-here"),
-                Stream::Err,
+                &mut io::sink(),
                 Duration::from_secs(60),
                 |_| ()
             )
