@@ -130,6 +130,15 @@ pub enum CommandReply {
     },
 }
 
+impl CommandReply {
+    /// The command that it answers.
+    pub fn id(&self) -> &CommandId {
+        match self {
+            Self::Acknowledge { id } | Self::Progress { id, .. } | Self::Complete { id, .. } => id,
+        }
+    }
+}
+
 /// How a command ended.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {

@@ -1,8 +1,27 @@
 //! The driver cell: what keeps a driver's calls transactional over traps, restarts and swaps.
 
+mod cell;
 mod effects;
 mod event;
 mod guest;
+mod inbox;
+mod journal;
+mod ring;
+mod shadow;
+mod shared;
+mod sink;
+mod supervision;
+mod timers;
+
+pub use cell::{Cell, Setup, Status, Step, SwapRefusal, SwapReport};
+pub use inbox::{Busy, Cancelled, Chunk, Inbox, PortSetup, Settled, Taken, TooManyTimers};
+pub use ring::{Marks, Next, PortRing, ring_capacity_bytes};
+pub use shadow::{Shadow, ShadowError};
+pub use shared::SharedInbox;
+pub use sink::{Breakdown, Cause, Commit, LifeChange, LogOrigin, Sink, Skipped, SliceRefused};
+pub use supervision::{Supervision, Verdict};
+pub use timers::Timers;
+
 
 pub use effects::{
     AlarmChange, CommandReply, Effects, LeaseChange, LogLevel, LogLine, Outcome, PortAction, Publication,

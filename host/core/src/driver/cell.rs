@@ -1,0 +1,868 @@
+//! The driver cell: the one place that calls a driver, and what makes each of its calls a transaction.
+//!
+//! ```text
+//!              start returned                      fifth strike
+//!   Waiting ------------------> Running     Waiting ----------> Quarantined
+//!      ^  ^                     |  |  ^                              |
+//!      |  +----- broke down ----+  |  +---- swap (from any) ---------+
+//!      +----------- release -------|---------------------------------+
+//!                                  +---- stop ----> Stopped
+//! ```
+//!
+//! - *Waiting -> Running*: a new guest is started from the checkpoint, the journal is replayed into it with its effects muted, its slice
+//!   replaces the one that stands, and it goes on live. Without a checkpoint it starts cold, at the committed offsets.
+//! - *Running -> Waiting*: a call was broken off, or the driver said that it failed. The guest is dropped and never called again. The event
+//!   comes again after the restart; over what broke the driver down twice it is helped, see `break_down`.
+//! - *swap*: the same start and replay for a successor, while the predecessor rests; whatever goes wrong before the flip leaves it running.
+//!
+//! A guest of which a call was broken off cannot be called again, because the state that runs owns the guest: there is none to call.
+
+use std::sync::Arc;
+
+use super::inbox::{Chunk, Taken};
+use super::journal::{Entry, Journal};
+use super::shadow::Shadow;
+use super::sink::fnv1a;
+use super::{
+    Breakdown, CallTime, Cause, Command, Commit, Effects, Event, Fault, FaultKind, Guest, LifeChange,
+    LogOrigin, PortState, Refusal, SharedInbox, Sink, Skipped, SliceRefused, Snapshot, StartInput,
+    StartReason, StatusChange, StopReason, Supervision, Timers, Verdict,
+};
+
+/// Largest snapshot. A driver that answers a larger one breaks its contract.
+const SNAPSHOT_BYTES: usize = 1024 * 1024;
+
+/// A checkpoint is taken at rest once this time has passed since the first event that it does not cover.
+const CHECKPOINT_EVERY_NS: u64 = 1_000_000_000;
+
+/// An event that broke the driver down so many times is left out.
+const FAULTS_PER_EVENT: u32 = 2;
+
+/// A checkpoint from which so many starts in a row broke down is given up.
+const FAILED_STARTS_PER_CHECKPOINT: u32 = 2;
+
+/// What a driver is started with besides its past.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// Id of the device.
+    pub device: Arc<str>,
+    /// Its settings as a JSON object.
+    pub settings: Arc<str>,
+    /// Spreads the restarts of several drivers.
+    pub jitter_seed: u64,
+}
+
+/// What the driver's thread does next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Something was done: step again.
+    Busy,
+    /// Nothing to do until this time of the monotonic clock, if there is one, or until something comes into the inbox.
+    Idle {
+        /// When to step again at the latest.
+        until_ns: Option<u64>,
+    },
+}
+
+/// How a driver is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// It runs.
+    Running,
+    /// It is started at this time.
+    Waiting {
+        /// Monotonic clock.
+        at_ns: u64,
+    },
+    /// It broke down too often.
+    Quarantined,
+    /// It was stopped.
+    Stopped,
+}
+
+/// A swap that went through.
+#[derive(Debug)]
+pub struct SwapReport<G> {
+    /// The generation from now on.
+    pub generation: u64,
+    /// `Swap`, or `Cold` where there was nothing to go on from.
+    pub reason: StartReason,
+    /// Bytes replayed into the successor.
+    pub carried_bytes: u64,
+    /// The predecessor at rest, unless it had broken down: to be dropped when there is time for it.
+    pub predecessor: Option<G>,
+}
+
+/// A swap that did not go through. The successor is gone.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("{breakdown}")]
+pub struct SwapRefusal {
+    /// Why.
+    pub breakdown: Breakdown,
+    /// Whether the predecessor goes on. It does not if it was down before, or broke down over its own snapshot.
+    pub predecessor_runs: bool,
+}
+
+/// One driver. See the module.
+#[derive(Debug)]
+pub struct Cell<G> {
+    setup: Setup,
+    inbox: SharedInbox,
+    life: Life<G>,
+    generation: u64,
+    checkpoint: Option<Checkpoint>,
+    journal: Journal,
+    checkpoint_due_ns: Option<u64>,
+    failed_starts: u32,
+    retry: Option<InHand>,
+    supervision: Supervision,
+    effects: Effects,
+    buffer: Vec<u8>,
+}
+
+#[derive(Debug)]
+enum Life<G> {
+    Running(G),
+    Waiting { at_ns: u64 },
+    Quarantined,
+    Stopped,
+}
+
+/// A driver at rest, and what the host held for it at that moment.
+#[derive(Debug)]
+struct Checkpoint {
+    snapshot: Snapshot,
+    slice: Option<Arc<str>>,
+    ports: Vec<PortState>,
+    timers: Timers,
+    commands: Vec<Arc<Command>>,
+}
+
+/// An event that is with the driver, and how often it has broken it down.
+#[derive(Debug)]
+struct InHand {
+    taken: Taken,
+    faults: u32,
+}
+
+/// A guest that has been started and has caught up, and what takes effect when it goes live.
+struct Arrival {
+    reason: StartReason,
+    effects: Effects,
+    /// None after a cold start, whose slice operations are in `effects`.
+    past: Option<Past>,
+}
+
+struct Past {
+    slice: Shadow,
+    timers: Timers,
+    replayed_bytes: u64,
+}
+
+impl<G: Guest> Cell<G> {
+    /// A driver that is started with the first step.
+    pub fn new(setup: Setup, inbox: SharedInbox) -> Self {
+        Self {
+            supervision: Supervision::new(setup.jitter_seed),
+            setup,
+            inbox,
+            life: Life::Waiting { at_ns: 0 },
+            generation: 0,
+            checkpoint: None,
+            journal: Journal::default(),
+            checkpoint_due_ns: None,
+            failed_starts: 0,
+            retry: None,
+            effects: Effects::default(),
+            buffer: Vec::new(),
+        }
+    }
+
+    /// Does the next thing: a start, a checkpoint, or one event.
+    pub fn step(
+        &mut self,
+        now: CallTime,
+        sink: &mut impl Sink,
+        factory: &mut impl FnMut() -> Result<G, Fault>,
+    ) -> Step {
+        match self.life {
+            Life::Running(_) => self.turn(now, sink),
+            Life::Waiting { at_ns } if at_ns <= now.monotonic_ns => {
+                self.restart(now, sink, factory);
+                Step::Busy
+            }
+            Life::Waiting { at_ns } => Step::Idle {
+                until_ns: Some(at_ns),
+            },
+            Life::Quarantined | Life::Stopped => Step::Idle { until_ns: None },
+        }
+    }
+
+    /// Puts a successor in place of the driver, which rests meanwhile. Whatever goes wrong before the flip leaves it running.
+    ///
+    /// What the successor's `start` asks for takes effect at the flip; what it asks for while bytes are replayed into it is muted, as in a
+    /// restart. A driver that is down is succeeded from its last checkpoint. If the successor then refuses the snapshot, a caller that wants
+    /// it nevertheless [forgets the checkpoint](Self::forget_checkpoint) and comes again with another instance.
+    pub fn swap(
+        &mut self,
+        now: CallTime,
+        sink: &mut impl Sink,
+        mut successor: G,
+    ) -> Result<SwapReport<G>, SwapRefusal> {
+        if let Err(breakdown) = self.take_checkpoint(now, sink) {
+            self.break_down(breakdown, None, now, sink);
+        }
+        let reason = match self.checkpoint {
+            Some(_) => StartReason::Swap,
+            None => StartReason::Cold,
+        };
+        let arrived = self.bring_up(&mut successor, reason, now, sink);
+        match arrived.and_then(|arrival| self.go_live(successor, arrival, now, sink)) {
+            Ok((predecessor, carried_bytes)) => {
+                // The strikes were another version's, and so were the faults of the event that waits.
+                self.supervision.release();
+                if let Some(retry) = &mut self.retry {
+                    retry.faults = 0;
+                }
+                Ok(SwapReport {
+                    generation: self.generation,
+                    reason,
+                    carried_bytes,
+                    predecessor,
+                })
+            }
+            Err(breakdown) => Err(SwapRefusal {
+                breakdown,
+                predecessor_runs: matches!(self.life, Life::Running(_)),
+            }),
+        }
+    }
+
+    /// Gives the driver new settings: as an event if it runs, otherwise with its next start.
+    pub fn reconfigure(&mut self, settings: Arc<str>) {
+        self.setup.settings = Arc::clone(&settings);
+        if let Life::Running(_) = self.life {
+            self.inbox.with(|inbox| inbox.set_settings(settings));
+        }
+    }
+
+    /// Lets the driver say its last words, which take effect, and drops it.
+    pub fn stop(&mut self, reason: StopReason, now: CallTime, sink: &mut impl Sink) {
+        if let Life::Running(guest) = &mut self.life {
+            if guest.stop(reason, now, &mut self.effects).is_ok() {
+                let replies = &self.effects.replies;
+                self.inbox.with(|inbox| inbox.apply_replies(replies));
+                let commit = self.commit_of(Cause::Stop(reason), now);
+                // There is nobody left to be told of a refusal.
+                let _ = sink.commit(&mut self.effects, commit);
+                self.effects.clear();
+            } else {
+                self.drop_effects(LogOrigin::FailedCall, sink);
+            }
+        }
+        self.life = Life::Stopped;
+        self.retry = None;
+        self.forget_checkpoint();
+        self.inbox.with(|inbox| inbox.set_timers(Timers::default()));
+        sink.life(LifeChange::Stopped(reason));
+    }
+
+    /// Forgets all strikes, and starts a driver that is down with the next step.
+    pub fn release(&mut self, now_ns: u64) {
+        self.supervision.release();
+        if !matches!(self.life, Life::Running(_)) {
+            self.life = Life::Waiting { at_ns: now_ns };
+        }
+    }
+
+    /// Lets the next start be a cold one, unless a checkpoint is taken before.
+    pub fn forget_checkpoint(&mut self) {
+        self.checkpoint = None;
+        self.journal.clear();
+        self.failed_starts = 0;
+    }
+
+    /// How the driver is.
+    pub fn status(&self) -> Status {
+        match self.life {
+            Life::Running(_) => Status::Running,
+            Life::Waiting { at_ns } => Status::Waiting { at_ns },
+            Life::Quarantined => Status::Quarantined,
+            Life::Stopped => Status::Stopped,
+        }
+    }
+
+    /// Rises with every start, restart and flip.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Strikes that count at this time.
+    pub fn strikes(&self, now_ns: u64) -> usize {
+        self.supervision.strikes(now_ns)
+    }
+
+    /// What waits for the driver.
+    pub fn inbox(&self) -> &SharedInbox {
+        &self.inbox
+    }
+
+    // --- events ---
+
+    fn turn(&mut self, now: CallTime, sink: &mut impl Sink) -> Step {
+        if self.checkpoint_due_ns.is_some_and(|due| due <= now.monotonic_ns) {
+            if let Err(breakdown) = self.take_checkpoint(now, sink) {
+                self.break_down(breakdown, None, now, sink);
+            }
+            return Step::Busy;
+        }
+        match self.take(now) {
+            Some(in_hand) => {
+                self.deliver(in_hand, now, sink);
+                Step::Busy
+            }
+            None => {
+                let deadline = self.inbox.with(|inbox| inbox.next_deadline_ns());
+                Step::Idle {
+                    until_ns: deadline.into_iter().chain(self.checkpoint_due_ns).min(),
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, now: CallTime) -> Option<InHand> {
+        let Self {
+            inbox, buffer, retry, ..
+        } = self;
+        if let Some(retry) = retry.take() {
+            let kept = match retry.taken {
+                Taken::Bytes(Chunk { port, from, to, .. }) => {
+                    inbox.with(|inbox| inbox.read(port, from..to, buffer))
+                }
+                Taken::Event(_) => true,
+            };
+            // Bytes that the ring has dropped meanwhile come as an overrun.
+            if kept {
+                return Some(retry);
+            }
+        }
+        let taken = inbox.with(|inbox| inbox.take(now.monotonic_ns, buffer))?;
+        Some(InHand { taken, faults: 0 })
+    }
+
+    fn deliver(&mut self, in_hand: InHand, now: CallTime, sink: &mut impl Sink) {
+        let Self {
+            life,
+            inbox,
+            effects,
+            buffer,
+            ..
+        } = self;
+        let Life::Running(guest) = life else { return };
+        let returned = match &in_hand.taken {
+            Taken::Bytes(chunk) => guest.handle(&bytes_event(chunk, buffer, false), now, effects),
+            Taken::Event(event) => guest.handle(event, now, effects),
+        };
+        let settled = returned.and_then(|()| {
+            inbox
+                .with(|inbox| inbox.settle(&in_hand.taken, &effects.timers, &effects.replies))
+                .map_err(|_| too_many_timers("handle"))
+        });
+        let settled = match settled {
+            Ok(settled) => settled,
+            Err(fault) => return self.break_down(fault.into(), Some(in_hand), now, sink),
+        };
+        let failed = said_failed(&self.effects);
+        let commit = self.commit_of(Cause::Event(&in_hand.taken), now);
+        if let Err(refused) = sink.commit(&mut self.effects, commit) {
+            self.tell_refused(&refused);
+        }
+        self.effects.clear();
+        self.journal.push(in_hand.taken, settled.committed, now);
+        let due_ns = if settled.wants_checkpoint || self.journal.is_full() {
+            now.monotonic_ns
+        } else {
+            now.monotonic_ns + CHECKPOINT_EVERY_NS
+        };
+        self.checkpoint_due_ns = Some(self.checkpoint_due_ns.map_or(due_ns, |due| due.min(due_ns)));
+        if let Some(reason) = failed {
+            self.break_down(Breakdown::Failed(reason), None, now, sink);
+        }
+    }
+
+    fn tell_refused(&mut self, refused: &SliceRefused) {
+        let data = serde_json::json!({ "reason": refused.0 }).to_string();
+        let event = Event::Other {
+            kind: "update-refused".into(),
+            data: data.into(),
+        };
+        // At most one for each event, and each is taken before the next event: there is room.
+        self.inbox.with(|inbox| inbox.push_urgent(event));
+    }
+
+    fn commit_of<'a>(&self, cause: Cause<'a>, time: CallTime) -> Commit<'a> {
+        Commit {
+            cause,
+            time,
+            generation: self.generation,
+        }
+    }
+
+    // --- checkpoints ---
+
+    /// Takes a checkpoint of a driver that runs.
+    fn take_checkpoint(&mut self, now: CallTime, sink: &mut impl Sink) -> Result<(), Breakdown> {
+        let Life::Running(guest) = &mut self.life else {
+            return Ok(());
+        };
+        let snapshot = guest.snapshot(now)?;
+        if snapshot.data.len() > SNAPSHOT_BYTES {
+            return Err(broken_contract(format!(
+                "the snapshot has {} bytes, the most is {SNAPSHOT_BYTES}",
+                snapshot.data.len()
+            )));
+        }
+        let held = self.inbox.with(|inbox| {
+            inbox.consume(&snapshot.consumed)?;
+            Some((
+                inbox.port_states(),
+                inbox.timers().clone(),
+                inbox.commands_in_flight().to_vec(),
+            ))
+        });
+        let Some((ports, timers, commands)) = held else {
+            return Err(broken_contract(format!(
+                "the snapshot has dealt with {:?}, which is before the last snapshot or after the last byte",
+                snapshot.consumed
+            )));
+        };
+        self.journal
+            .trim(|port| ports.get(port.0).map_or(0, |state| state.offset));
+        if self.journal.is_full() {
+            return Err(broken_contract(
+                "the snapshot leaves too many pieces of bytes that are not dealt with".to_owned(),
+            ));
+        }
+        self.checkpoint = Some(Checkpoint {
+            snapshot,
+            slice: sink.slice(),
+            ports,
+            timers,
+            commands,
+        });
+        self.checkpoint_due_ns = None;
+        Ok(())
+    }
+
+    // --- breaking down ---
+
+    /// Drops the guest, and decides what becomes of the event and of the driver.
+    ///
+    /// The event comes again after the restart. What breaks the driver down twice is left out: bytes become an overrun, a timer is gone, and a
+    /// port that came or went makes the driver start cold, so that it sees the ports as they are. A command is never tried again: its call had
+    /// no effect, and whoever sent it can decide.
+    fn break_down(
+        &mut self,
+        breakdown: Breakdown,
+        in_hand: Option<InHand>,
+        now: CallTime,
+        sink: &mut impl Sink,
+    ) {
+        self.drop_effects(LogOrigin::FailedCall, sink);
+        self.checkpoint_due_ns = None;
+        let verdict = self.supervision.strike(now.monotonic_ns);
+        self.life = match verdict {
+            Verdict::Restart { at_ns } => Life::Waiting { at_ns },
+            Verdict::Quarantine => Life::Quarantined,
+        };
+        match in_hand {
+            None => {}
+            Some(InHand {
+                taken: Taken::Event(Event::Command(command)),
+                ..
+            }) => sink.command_failed(&command, &breakdown),
+            Some(InHand { taken, faults }) if faults + 1 < FAULTS_PER_EVENT => {
+                self.retry = Some(InHand {
+                    taken,
+                    faults: faults + 1,
+                });
+            }
+            Some(InHand { taken, .. }) => self.leave_out(taken, &breakdown, sink),
+        }
+        sink.life(LifeChange::BrokeDown {
+            breakdown: &breakdown,
+            verdict,
+        });
+    }
+
+    fn leave_out(&mut self, taken: Taken, breakdown: &Breakdown, sink: &mut impl Sink) {
+        let bytes: &[u8] = match taken {
+            Taken::Bytes(_) => &self.buffer,
+            Taken::Event(_) => &[],
+        };
+        sink.skipped(Skipped {
+            taken: &taken,
+            bytes,
+            hash: fnv1a(bytes),
+            breakdown,
+        });
+        self.inbox.with(|inbox| inbox.pass(&taken));
+        match taken {
+            Taken::Bytes(Chunk { port, from, to, .. }) => {
+                let reason = format!("the driver broke down over it twice: {breakdown}").into();
+                let taken = Taken::Event(Event::Overrun {
+                    port,
+                    from,
+                    to,
+                    reason,
+                });
+                self.retry = Some(InHand { taken, faults: 0 });
+            }
+            Taken::Event(Event::Timer(id)) => self.journal.timer_gone(id),
+            Taken::Event(Event::PortAttached { .. } | Event::PortLost { .. }) => {
+                self.drop_checkpoint(breakdown, sink)
+            }
+            Taken::Event(_) => {}
+        }
+    }
+
+    fn drop_checkpoint(&mut self, breakdown: &Breakdown, sink: &mut impl Sink) {
+        self.forget_checkpoint();
+        sink.life(LifeChange::CheckpointDropped { breakdown });
+    }
+
+    /// Forgets what a call asked for, but not what it logged.
+    fn drop_effects(&mut self, origin: LogOrigin, sink: &mut impl Sink) {
+        drop_effects(&mut self.effects, origin, sink);
+    }
+
+    // --- starting ---
+
+    fn restart(
+        &mut self,
+        now: CallTime,
+        sink: &mut impl Sink,
+        factory: &mut impl FnMut() -> Result<G, Fault>,
+    ) {
+        let reason = match self.generation {
+            0 => StartReason::Cold,
+            _ => StartReason::Restart,
+        };
+        let mut guest = match factory() {
+            Ok(guest) => guest,
+            Err(fault) => return self.break_down(fault.into(), None, now, sink),
+        };
+        let arrived = self.bring_up(&mut guest, reason, now, sink);
+        let Err(breakdown) = arrived.and_then(|arrival| self.go_live(guest, arrival, now, sink)) else {
+            return;
+        };
+        if self.checkpoint.is_some() {
+            self.failed_starts += 1;
+            let not_understood = matches!(breakdown, Breakdown::Refused(Refusal::UnknownSnapshot(_)));
+            if not_understood || self.failed_starts >= FAILED_STARTS_PER_CHECKPOINT {
+                self.drop_checkpoint(&breakdown, sink);
+            }
+            if not_understood {
+                // No strike: the life stays as it is, and the next step starts it cold.
+                return;
+            }
+        }
+        self.break_down(breakdown, None, now, sink);
+    }
+
+    /// Starts a guest and lets it catch up. Nothing it asks for takes effect yet; log lines do.
+    ///
+    /// The guest lives through the past in order: its start has the time of the first event it is going to see again, and its clock never
+    /// goes back from there.
+    fn bring_up(
+        &mut self,
+        guest: &mut G,
+        reason: StartReason,
+        now: CallTime,
+        sink: &mut impl Sink,
+    ) -> Result<Arrival, Breakdown> {
+        if self.checkpoint.is_none() {
+            self.journal.clear();
+        }
+        let time = self.journal.since().unwrap_or(now);
+        let input = self.start_input(reason, sink);
+        let started = guest.start(&input, time, &mut self.effects);
+        let ready = started.map_err(Breakdown::from).and_then(|answer| match answer {
+            Err(refusal) => Err(refusal.into()),
+            Ok(()) => match said_failed(&self.effects) {
+                Some(reason) => Err(Breakdown::Failed(reason)),
+                None => Ok(()),
+            },
+        });
+        let mut effects = std::mem::take(&mut self.effects);
+        match ready.and_then(|()| self.catch_up(guest, &effects, time, sink)) {
+            Ok(past) => Ok(Arrival {
+                reason,
+                effects,
+                past,
+            }),
+            Err(breakdown) => {
+                drop_effects(&mut effects, LogOrigin::FailedCall, sink);
+                drop_effects(&mut self.effects, LogOrigin::FailedCall, sink);
+                Err(breakdown)
+            }
+        }
+    }
+
+    /// Brings a guest that was started from the checkpoint to where its predecessor was.
+    fn catch_up(
+        &mut self,
+        guest: &mut G,
+        start: &Effects,
+        time: CallTime,
+        sink: &mut impl Sink,
+    ) -> Result<Option<Past>, Breakdown> {
+        let Some(checkpoint) = &self.checkpoint else {
+            return Ok(None);
+        };
+        let mut past = Past {
+            slice: Shadow::new(checkpoint.slice.clone()),
+            timers: checkpoint.timers.clone(),
+            replayed_bytes: 0,
+        };
+        past.slice
+            .apply(&start.operations)
+            .map_err(|error| SliceRefused(error.to_string()))?;
+        past.apply_timers(start, "start")?;
+        self.replay(guest, &mut past, time, sink)?;
+        Ok(Some(past))
+    }
+
+    fn start_input(&mut self, reason: StartReason, sink: &mut impl Sink) -> StartInput {
+        let device = Arc::clone(&self.setup.device);
+        let settings = Arc::clone(&self.setup.settings);
+        match &self.checkpoint {
+            Some(checkpoint) => StartInput {
+                device,
+                reason,
+                settings,
+                ports: checkpoint.ports.clone(),
+                slice: checkpoint.slice.clone(),
+                snapshot: Some(checkpoint.snapshot.clone()),
+                commands: checkpoint.commands.clone(),
+                timers: checkpoint.timers.ids(),
+            },
+            None => {
+                let (ports, commands) = self.inbox.with(|inbox| {
+                    // Whatever was not dealt with is lost with the driver's memory: it goes on at the committed offsets.
+                    inbox.consume(&[]);
+                    (inbox.port_states(), inbox.commands_in_flight().to_vec())
+                });
+                StartInput {
+                    device,
+                    reason,
+                    settings,
+                    ports,
+                    slice: sink.slice(),
+                    snapshot: None,
+                    commands,
+                    timers: Vec::new(),
+                }
+            }
+        }
+    }
+
+    /// Gives the guest everything since the checkpoint again. Of what it asks for, only its slice and its timers, which are its own memory
+    /// kept by the host, go on; the rest happened the first time.
+    fn replay(
+        &mut self,
+        guest: &mut G,
+        past: &mut Past,
+        started: CallTime,
+        sink: &mut impl Sink,
+    ) -> Result<(), Fault> {
+        let Self {
+            inbox,
+            journal,
+            effects,
+            buffer,
+            ..
+        } = self;
+        let mut clock = started;
+        let mut call = |event: &Event<'_>, time: CallTime, past: &mut Past| {
+            if time.monotonic_ns > clock.monotonic_ns {
+                clock = time;
+            }
+            guest.handle(event, clock, effects)?;
+            // What the slice refuses now it refused the first time, and the driver was told so by an event that is replayed too.
+            let _ = past.slice.apply(&effects.operations);
+            past.apply_timers(effects, "handle")?;
+            drop_effects(effects, LogOrigin::Replay, sink);
+            Ok(())
+        };
+        for entry in journal.entries() {
+            match entry {
+                Entry::TimerGone(id) => past.timers.cancel(*id),
+                Entry::Event { event, time, .. } => {
+                    if let Event::Timer(id) = event {
+                        past.timers.cancel(*id);
+                    }
+                    call(event, *time, past)?;
+                }
+                &Entry::Bytes { port, from, to } => {
+                    let mut at = from;
+                    while at < to {
+                        let (piece, tail) = inbox.with(|inbox| {
+                            let tail = inbox.marks(port).map_or(to, |marks| marks.tail);
+                            (inbox.piece(port, at, to, buffer), tail)
+                        });
+                        at = match piece {
+                            Some(chunk) => {
+                                call(&bytes_event(&chunk, buffer, true), chunk.received, past)?;
+                                past.replayed_bytes += chunk.to - chunk.from;
+                                chunk.to
+                            }
+                            // The ring has dropped them since they were handled.
+                            None => {
+                                let lost_to = tail.clamp(at + 1, to);
+                                let lost = Event::Overrun {
+                                    port,
+                                    from: at,
+                                    to: lost_to,
+                                    reason: super::inbox::ring_was_full(),
+                                };
+                                call(&lost, started, past)?;
+                                lost_to
+                            }
+                        };
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The flip. Answers the guest that ran until now, if there was one, and how many bytes were replayed.
+    fn go_live(
+        &mut self,
+        guest: G,
+        mut arrival: Arrival,
+        now: CallTime,
+        sink: &mut impl Sink,
+    ) -> Result<(Option<G>, u64), Breakdown> {
+        let from_snapshot = arrival.past.is_some();
+        let mut timers = Timers::default();
+        let mut replayed_bytes = 0;
+        if let Some(past) = arrival.past {
+            timers = past.timers;
+            replayed_bytes = past.replayed_bytes;
+            if let Err(refused) = sink.replace_slice(past.slice.into_value()) {
+                drop_effects(&mut arrival.effects, LogOrigin::FailedCall, sink);
+                return Err(refused.into());
+            }
+            arrival.effects.operations.clear();
+        } else if timers.fit(&arrival.effects.timers) {
+            arrival
+                .effects
+                .timers
+                .iter()
+                .for_each(|&change| timers.apply(change));
+        } else {
+            drop_effects(&mut arrival.effects, LogOrigin::FailedCall, sink);
+            return Err(too_many_timers("start").into());
+        }
+        match &self.retry {
+            Some(InHand {
+                taken: Taken::Event(Event::Timer(id)),
+                ..
+            }) if from_snapshot => timers.cancel(*id),
+            // A driver without memory knows nothing of the timer.
+            Some(InHand {
+                taken: Taken::Event(Event::Timer(_)),
+                ..
+            }) => self.retry = None,
+            _ => {}
+        }
+        let effects = &mut arrival.effects;
+        self.inbox.with(|inbox| {
+            inbox.set_timers(timers);
+            let in_flight = inbox.commands_in_flight();
+            // The checkpoint may list commands that are over by now.
+            effects
+                .replies
+                .retain(|reply| in_flight.iter().any(|command| command.id == *reply.id()));
+            inbox.apply_replies(&effects.replies);
+        });
+        let predecessor = match std::mem::replace(&mut self.life, Life::Running(guest)) {
+            Life::Running(predecessor) => Some(predecessor),
+            Life::Waiting { .. } | Life::Quarantined | Life::Stopped => None,
+        };
+        self.generation += 1;
+        self.failed_starts = 0;
+        // At the first rest, outside the pause of a swap: until then a fault would start from the predecessor's.
+        self.checkpoint_due_ns = Some(now.monotonic_ns);
+        self.supervision.live(now.monotonic_ns);
+        let commit = self.commit_of(Cause::Start(arrival.reason), now);
+        if let Err(refused) = sink.commit(effects, commit) {
+            self.tell_refused(&refused);
+        }
+        effects.clear();
+        self.effects = arrival.effects;
+        sink.life(LifeChange::Started {
+            reason: arrival.reason,
+            generation: self.generation,
+            replayed_bytes,
+            from_snapshot,
+        });
+        Ok((predecessor, replayed_bytes))
+    }
+}
+
+impl Past {
+    fn apply_timers(&mut self, effects: &Effects, export: &'static str) -> Result<(), Fault> {
+        if !self.timers.fit(&effects.timers) {
+            return Err(too_many_timers(export));
+        }
+        effects
+            .timers
+            .iter()
+            .for_each(|&change| self.timers.apply(change));
+        Ok(())
+    }
+}
+
+fn bytes_event<'a>(chunk: &Chunk, data: &'a [u8], replayed: bool) -> Event<'a> {
+    Event::Bytes {
+        port: chunk.port,
+        offset: chunk.from,
+        received_ns: chunk.received.monotonic_ns,
+        received_ms: chunk.received.wall_ms,
+        data,
+        replayed,
+    }
+}
+
+fn drop_effects(effects: &mut Effects, origin: LogOrigin, sink: &mut impl Sink) {
+    if !effects.logs.is_empty() || effects.logs_suppressed > 0 {
+        sink.logs(&mut effects.logs, effects.logs_suppressed, origin);
+    }
+    effects.clear();
+}
+
+fn said_failed(effects: &Effects) -> Option<String> {
+    effects.status.iter().find_map(|change| match change {
+        StatusChange::Failed(reason) => Some(reason.clone()),
+        StatusChange::Phase(_) => None,
+    })
+}
+
+fn too_many_timers(export: &'static str) -> Fault {
+    Fault {
+        kind: FaultKind::Limit,
+        export,
+        detail: format!("more than {} timers", super::timers::TIMERS),
+    }
+}
+
+fn broken_contract(detail: String) -> Breakdown {
+    Breakdown::Fault(Fault {
+        kind: FaultKind::Contract,
+        export: "snapshot",
+        detail,
+    })
+}

@@ -1,0 +1,517 @@
+//! What waits for a driver: the bytes of its ports and everything else that can happen to it.
+//!
+//! Order of delivery: lease ends and cancels, timers, commands, bytes and notes of the ports in turn, then settings and observed slices. Every
+//! queue has a bound, stated at its constant.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::ring::{Next, PortRing};
+use super::timers::Timers;
+use super::{
+    CallTime, Command, CommandId, CommandReply, Event, InputSignals, LeaseId, Marks, PortIdentity, PortIndex,
+    PortState, TimerChange,
+};
+
+/// Commands that wait or are in flight. More are refused with [`Busy`].
+pub const COMMANDS: usize = 64;
+
+/// Lease ends and other urgent events. Each is about a lease or an update that is open, so more can only come from a fault in the host; then
+/// the newest is dropped and the caller told.
+const URGENT: usize = 256;
+
+/// Slices that a driver observes. The configuration grants them; past this bound the newest name is not observed, and the caller told.
+const OBSERVED: usize = 64;
+
+/// At most 20 observed values of a slice, and 20 settings, reach the driver in a second; newer values replace what waits.
+const OBSERVED_SPACING_NS: u64 = 50_000_000;
+
+/// After so many events in a row while bytes waited, bytes get a turn, so that a driver whose timers chase each other still hears its port.
+const EVENTS_BEFORE_BYTES: u32 = 64;
+
+/// A port as the inbox is made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PortSetup {
+    /// Its name in `plugins.toml`.
+    pub name: Arc<str>,
+    /// See [`ring_capacity_bytes`](super::ring_capacity_bytes).
+    pub ring_capacity_bytes: usize,
+}
+
+/// The command was not taken: as many as a driver may have wait or are in flight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the driver is busy: {COMMANDS} of its commands are not done")]
+pub struct Busy;
+
+/// What became of a cancel.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Cancelled {
+    /// The driver never heard of the command, and never will.
+    BeforeDelivery(Arc<Command>),
+    /// The driver will be told; it answers.
+    Requested,
+    /// No such command waits or is in flight.
+    Unknown,
+}
+
+/// A piece of a port's bytes that goes into one call.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Chunk {
+    /// The port.
+    pub port: PortIndex,
+    /// Number of the first byte.
+    pub from: u64,
+    /// Number of the byte behind the last.
+    pub to: u64,
+    /// When they were received.
+    pub received: CallTime,
+}
+
+/// One event on its way to the driver. Bytes lie in the buffer that was handed in.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Taken {
+    /// Bytes.
+    Bytes(Chunk),
+    /// Anything else.
+    Event(Event<'static>),
+}
+
+/// More timers than a driver may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TooManyTimers;
+
+/// How things stand after an event is behind the driver.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Settled {
+    /// The committed offset of the event's port; 0 if it has none.
+    pub committed: u64,
+    /// Whether the ring wants a checkpoint soon.
+    pub wants_checkpoint: bool,
+}
+
+/// What waits for one driver.
+#[derive(Debug)]
+pub struct Inbox {
+    ports: Vec<Port>,
+    next_port: usize,
+    urgent: VecDeque<Event<'static>>,
+    timers: Timers,
+    queued_commands: VecDeque<Arc<Command>>,
+    commands_in_flight: Vec<Arc<Command>>,
+    settings: Newest<Arc<str>>,
+    observed: Vec<Observed>,
+    events_since_bytes: u32,
+}
+
+#[derive(Debug)]
+struct Port {
+    name: Arc<str>,
+    ring: PortRing,
+    /// As far as the driver has been told.
+    attached: bool,
+}
+
+#[derive(Debug)]
+struct Observed {
+    slice: Arc<str>,
+    /// None as a value says that the slice is gone.
+    newest: Newest<Option<Arc<str>>>,
+}
+
+/// A value of which only the newest counts, spaced in time.
+#[derive(Debug)]
+struct Newest<T> {
+    waiting: Option<T>,
+    not_before_ns: u64,
+}
+
+impl Inbox {
+    /// An empty inbox of a driver with these ports.
+    pub fn new(ports: impl IntoIterator<Item = PortSetup>) -> Self {
+        Self {
+            ports: ports
+                .into_iter()
+                .map(|port| Port {
+                    name: port.name,
+                    ring: PortRing::new(port.ring_capacity_bytes),
+                    attached: false,
+                })
+                .collect(),
+            next_port: 0,
+            urgent: VecDeque::new(),
+            timers: Timers::default(),
+            queued_commands: VecDeque::new(),
+            commands_in_flight: Vec::new(),
+            settings: Newest::default(),
+            observed: Vec::new(),
+            events_since_bytes: 0,
+        }
+    }
+
+    // --- in ---
+
+    /// Bytes from the line. Answers what was lost for them at or above consumed. Bytes of a port that does not exist are dropped.
+    pub fn push_bytes(&mut self, port: PortIndex, data: &[u8], received: CallTime) -> Option<Range<u64>> {
+        self.ring_mut(port)?.push(data, received)
+    }
+
+    /// The device is there; later bytes are of its new line.
+    pub fn attach(&mut self, port: PortIndex, identity: Arc<PortIdentity>) -> Option<Range<u64>> {
+        let ring = self.ring_mut(port)?;
+        let offset = ring.marks().head;
+        ring.border(Event::PortAttached {
+            port,
+            offset,
+            identity,
+        })
+    }
+
+    /// The device is gone.
+    pub fn lose(&mut self, port: PortIndex, reason: Arc<str>) -> Option<Range<u64>> {
+        self.ring_mut(port)?.border(Event::PortLost { port, reason })
+    }
+
+    /// A fault on the line.
+    pub fn line_error(&mut self, port: PortIndex, reason: Arc<str>) {
+        self.note(port, Event::LineError { port, reason });
+    }
+
+    /// The lines that the device drives have changed.
+    pub fn lines_changed(&mut self, port: PortIndex, signals: InputSignals) {
+        self.note(port, Event::LinesChanged { port, signals });
+    }
+
+    /// The transmit queue is empty.
+    pub fn transmit_drained(&mut self, port: PortIndex) {
+        self.note(port, Event::TransmitDrained { port });
+    }
+
+    /// A command.
+    pub fn push_command(&mut self, command: Arc<Command>) -> Result<(), Busy> {
+        if self.queued_commands.len() + self.commands_in_flight.len() >= COMMANDS {
+            return Err(Busy);
+        }
+        self.queued_commands.push_back(command);
+        Ok(())
+    }
+
+    /// A command is withdrawn.
+    pub fn cancel_command(&mut self, id: &CommandId, reason: Arc<str>) -> Cancelled {
+        let queued = self.queued_commands.iter().position(|command| command.id == *id);
+        if let Some(command) = queued.and_then(|index| self.queued_commands.remove(index)) {
+            return Cancelled::BeforeDelivery(command);
+        }
+        if !self.commands_in_flight.iter().any(|command| command.id == *id) {
+            return Cancelled::Unknown;
+        }
+        let told =
+            |event: &Event<'_>| matches!(event, Event::CommandCancelled { id: told, .. } if told == id);
+        if !self.urgent.iter().any(told) {
+            // Needs no bound of its own: one for each command in flight.
+            self.urgent.push_back(Event::CommandCancelled {
+                id: id.clone(),
+                reason,
+            });
+        }
+        Cancelled::Requested
+    }
+
+    /// A command in flight is over without the driver's answer, for example expired.
+    pub fn forget_command(&mut self, id: &CommandId) {
+        self.commands_in_flight.retain(|command| command.id != *id);
+    }
+
+    /// A lease is over. False if too many urgent events wait.
+    pub fn lease_ended(&mut self, id: LeaseId, reason: Arc<str>) -> bool {
+        self.push_urgent(Event::LeaseEnded { id, reason })
+    }
+
+    /// Something else that the driver should hear soon. False if too many urgent events wait.
+    pub fn push_urgent(&mut self, event: Event<'static>) -> bool {
+        let room = self.urgent.len() < URGENT;
+        if room {
+            self.urgent.push_back(event);
+        }
+        room
+    }
+
+    /// The settings have changed.
+    pub fn set_settings(&mut self, settings: Arc<str>) {
+        self.settings.waiting = Some(settings);
+    }
+
+    /// An observed slice has changed; none when it is gone. False if the driver observes too many.
+    pub fn observe(&mut self, slice: &Arc<str>, value: Option<Arc<str>>) -> bool {
+        if let Some(observed) = self.observed.iter_mut().find(|observed| observed.slice == *slice) {
+            observed.newest.waiting = Some(value);
+            return true;
+        }
+        let room = self.observed.len() < OBSERVED;
+        if room {
+            self.observed.push(Observed {
+                slice: Arc::clone(slice),
+                newest: Newest {
+                    waiting: Some(value),
+                    not_before_ns: 0,
+                },
+            });
+        }
+        room
+    }
+
+    // --- out ---
+
+    /// Takes the next event out. Bytes are copied into the buffer and come again until they are [settled](Self::settle).
+    pub fn take(&mut self, now_ns: u64, buffer: &mut Vec<u8>) -> Option<Taken> {
+        if self.events_since_bytes >= EVENTS_BEFORE_BYTES
+            && let Some(taken) = self.take_from_ports(buffer)
+        {
+            return Some(taken);
+        }
+        if let Some(event) = self.take_before_bytes(now_ns) {
+            self.events_since_bytes = self.events_since_bytes.saturating_add(1);
+            return Some(Taken::Event(event));
+        }
+        self.take_from_ports(buffer)
+            .or_else(|| self.take_after_bytes(now_ns).map(Taken::Event))
+    }
+
+    /// When [`take`](Self::take) may have something although nothing new comes in.
+    pub fn next_deadline_ns(&self) -> Option<u64> {
+        self.observed
+            .iter()
+            .filter_map(|observed| observed.newest.due_ns())
+            .chain(self.settings.due_ns())
+            .chain(self.timers.next_ns())
+            .min()
+    }
+
+    /// Copies bytes that are kept into the buffer. False if some of them are dropped.
+    pub fn read(&self, port: PortIndex, range: Range<u64>, buffer: &mut Vec<u8>) -> bool {
+        buffer.clear();
+        self.ring(port).is_some_and(|ring| ring.read(range, buffer))
+    }
+
+    /// The first piece of these bytes for a replay. None if they are dropped, or there are none.
+    pub fn piece(&self, port: PortIndex, from: u64, to: u64, buffer: &mut Vec<u8>) -> Option<Chunk> {
+        let ring = self.ring(port)?;
+        let (range, received) = ring.piece(from, to)?;
+        ring.read(range.clone(), buffer).then_some(Chunk {
+            port,
+            from: range.start,
+            to: range.end,
+            received,
+        })
+    }
+
+    // --- marks ---
+
+    /// The call with this event has returned with these changes.
+    pub fn settle(
+        &mut self,
+        taken: &Taken,
+        timers: &[TimerChange],
+        replies: &[CommandReply],
+    ) -> Result<Settled, TooManyTimers> {
+        if !self.timers.fit(timers) {
+            return Err(TooManyTimers);
+        }
+        timers.iter().for_each(|&change| self.timers.apply(change));
+        if let Taken::Event(Event::Command(command)) = taken {
+            self.commands_in_flight.push(Arc::clone(command));
+        }
+        self.apply_replies(replies);
+        Ok(self.pass(taken))
+    }
+
+    /// The event is behind the driver, whether a call with it returned or it was given up.
+    pub fn pass(&mut self, taken: &Taken) -> Settled {
+        let Some(port) = port_of(taken).and_then(|port| self.ports.get_mut(port.0)) else {
+            return Settled::default();
+        };
+        match taken {
+            Taken::Bytes(Chunk { to, .. }) | Taken::Event(Event::Overrun { to, .. }) => port.ring.commit(*to),
+            Taken::Event(Event::PortAttached { .. }) => port.attached = true,
+            Taken::Event(Event::PortLost { .. }) => port.attached = false,
+            Taken::Event(_) => {}
+        }
+        Settled {
+            committed: port.ring.marks().committed,
+            wants_checkpoint: port.ring.wants_checkpoint(),
+        }
+    }
+
+    /// Commands that end in these replies are no longer in flight.
+    pub fn apply_replies(&mut self, replies: &[CommandReply]) {
+        for reply in replies {
+            if let CommandReply::Complete { id, .. } = reply {
+                self.forget_command(id);
+            }
+        }
+    }
+
+    /// A checkpoint has dealt with these bytes; ports that are not named are dealt with up to committed. None, and nothing done, if a mark
+    /// is impossible.
+    pub fn consume(&mut self, consumed: &[(PortIndex, u64)]) -> Option<()> {
+        let possible = consumed
+            .iter()
+            .all(|&(port, to)| self.ring(port).is_some_and(|ring| ring.can_consume(to)));
+        if !possible {
+            return None;
+        }
+        for (index, port) in self.ports.iter_mut().enumerate() {
+            let named = consumed.iter().rev().find(|(named, _)| named.0 == index);
+            let to = named.map_or(port.ring.marks().committed, |&(_, to)| to);
+            port.ring.consume(to);
+        }
+        Some(())
+    }
+
+    /// Where the marks of a port are.
+    pub fn marks(&self, port: PortIndex) -> Option<Marks> {
+        self.ring(port).map(PortRing::marks)
+    }
+
+    /// The ports as the driver knows them, the next byte being consumed.
+    pub fn port_states(&self) -> Vec<PortState> {
+        self.ports
+            .iter()
+            .map(|port| PortState {
+                name: Arc::clone(&port.name),
+                attached: port.attached,
+                offset: port.ring.marks().consumed,
+            })
+            .collect()
+    }
+
+    /// The timers that run.
+    pub fn timers(&self) -> &Timers {
+        &self.timers
+    }
+
+    /// Puts these timers in place of those that run.
+    pub fn set_timers(&mut self, timers: Timers) {
+        self.timers = timers;
+    }
+
+    /// Commands in flight, oldest first.
+    pub fn commands_in_flight(&self) -> &[Arc<Command>] {
+        &self.commands_in_flight
+    }
+
+    // --- inside ---
+
+    fn take_before_bytes(&mut self, now_ns: u64) -> Option<Event<'static>> {
+        if let Some(event) = self.urgent.pop_front() {
+            return Some(event);
+        }
+        if let Some(id) = self.timers.pop_due(now_ns) {
+            return Some(Event::Timer(id));
+        }
+        self.queued_commands.pop_front().map(Event::Command)
+    }
+
+    fn take_from_ports(&mut self, buffer: &mut Vec<u8>) -> Option<Taken> {
+        let count = self.ports.len();
+        for turn in 0..count {
+            let index = (self.next_port + turn) % count;
+            let port = PortIndex(index);
+            let Some(ring) = self.ring_mut(port) else { continue };
+            let taken = match ring.take_next() {
+                None => continue,
+                Some(Next::Note(event)) => Taken::Event(event),
+                Some(Next::Overrun(range)) => Taken::Event(Event::Overrun {
+                    port,
+                    from: range.start,
+                    to: range.end,
+                    reason: ring_was_full(),
+                }),
+                Some(Next::Bytes(range, received)) => {
+                    ring.read(range.clone(), buffer);
+                    Taken::Bytes(Chunk {
+                        port,
+                        from: range.start,
+                        to: range.end,
+                        received,
+                    })
+                }
+            };
+            self.next_port = index + 1;
+            self.events_since_bytes = 0;
+            return Some(taken);
+        }
+        None
+    }
+
+    fn take_after_bytes(&mut self, now_ns: u64) -> Option<Event<'static>> {
+        if let Some(settings) = self.settings.take(now_ns) {
+            return Some(Event::Settings(settings));
+        }
+        self.observed.iter_mut().find_map(|observed| {
+            observed.newest.take(now_ns).map(|value| Event::Observed {
+                slice: Arc::clone(&observed.slice),
+                value,
+            })
+        })
+    }
+
+    fn note(&mut self, port: PortIndex, event: Event<'static>) {
+        if let Some(ring) = self.ring_mut(port) {
+            ring.note(event);
+        }
+    }
+
+    fn ring(&self, port: PortIndex) -> Option<&PortRing> {
+        self.ports.get(port.0).map(|port| &port.ring)
+    }
+
+    fn ring_mut(&mut self, port: PortIndex) -> Option<&mut PortRing> {
+        self.ports.get_mut(port.0).map(|port| &mut port.ring)
+    }
+}
+
+impl<T> Newest<T> {
+    fn due_ns(&self) -> Option<u64> {
+        self.waiting.as_ref().map(|_| self.not_before_ns)
+    }
+
+    fn take(&mut self, now_ns: u64) -> Option<T> {
+        if now_ns < self.not_before_ns {
+            return None;
+        }
+        let value = self.waiting.take()?;
+        self.not_before_ns = now_ns + OBSERVED_SPACING_NS;
+        Some(value)
+    }
+}
+
+impl<T> Default for Newest<T> {
+    fn default() -> Self {
+        Self {
+            waiting: None,
+            not_before_ns: 0,
+        }
+    }
+}
+
+/// The reason of an overrun that the ring itself made.
+pub(super) fn ring_was_full() -> Arc<str> {
+    "the driver did not keep up and the ring was full".into()
+}
+
+/// The port that an event belongs to.
+fn port_of(taken: &Taken) -> Option<PortIndex> {
+    match taken {
+        Taken::Bytes(Chunk { port, .. }) => Some(*port),
+        Taken::Event(
+            Event::PortAttached { port, .. }
+            | Event::PortLost { port, .. }
+            | Event::Overrun { port, .. }
+            | Event::LineError { port, .. }
+            | Event::LinesChanged { port, .. }
+            | Event::TransmitDrained { port },
+        ) => Some(*port),
+        Taken::Event(_) => None,
+    }
+}

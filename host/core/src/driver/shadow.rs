@@ -1,0 +1,205 @@
+//! A driver's slice while it is not live: what the slice becomes when a restart or a swap goes through.
+//!
+//! Operations mean here exactly what they mean in the store, and those of one call go through together or not at all.
+
+use std::sync::Arc;
+
+use serde_json::Value as Json;
+
+use crate::state::{Operation, Pointer, Value};
+
+/// Why an operation cannot be applied.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ShadowError {
+    /// The place, or its parent, is not there.
+    #[error("there is no place {0:?}")]
+    NoSuchPlace(String),
+    /// Something is to be appended to what is no array.
+    #[error("{0:?} is no array")]
+    NotAnArray(String),
+}
+
+/// The slice of a driver that is being started.
+#[derive(Debug, Clone)]
+pub struct Shadow {
+    /// The slice as text until somebody looks into it: a start that publishes its whole slice first never pays for parsing.
+    base: Option<Arc<str>>,
+    value: Option<Json>,
+}
+
+impl Shadow {
+    /// Goes on from this JSON text; from null where there is none.
+    pub fn new(base: Option<Arc<str>>) -> Self {
+        Self { base, value: None }
+    }
+
+    /// Applies the operations of one call, all or none.
+    pub fn apply(&mut self, operations: &[Operation]) -> Result<(), ShadowError> {
+        if operations.is_empty() {
+            return Ok(());
+        }
+        if let Some(Operation::Set { path, .. }) = operations.first()
+            && path.is_root()
+        {
+            self.base = None;
+        }
+        let value = self.value.get_or_insert_with(|| parse(self.base.take()));
+        let mut undo = Vec::with_capacity(operations.len());
+        for operation in operations {
+            match apply(value, operation) {
+                Ok(Some(step)) => undo.push(step),
+                Ok(None) => {}
+                Err(error) => {
+                    undo.into_iter().rev().for_each(|step| step.take_back(value));
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What the slice has become.
+    pub fn into_value(self) -> Json {
+        self.value.unwrap_or_else(|| parse(self.base))
+    }
+}
+
+/// Applies one operation. Answers how to take it back, none if it changed nothing.
+pub fn apply<'a>(slice: &mut Json, operation: &'a Operation) -> Result<Option<Undo<'a>>, ShadowError> {
+    let no_such_place = |path: &Pointer| ShadowError::NoSuchPlace(path.as_str().to_owned());
+    match operation {
+        Operation::Set { path, value } => {
+            let value = json(value);
+            let Some((parent, member)) = parent_mut(slice, path) else {
+                return match path.is_root() {
+                    true => Ok(Some(Undo::Put(path, Some(std::mem::replace(slice, value))))),
+                    false => Err(no_such_place(path)),
+                };
+            };
+            let old = match parent {
+                Json::Object(members) => members.insert(member.to_owned(), value),
+                Json::Array(elements) => {
+                    let element = index(member).and_then(|index| elements.get_mut(index));
+                    Some(std::mem::replace(
+                        element.ok_or_else(|| no_such_place(path))?,
+                        value,
+                    ))
+                }
+                _ => return Err(no_such_place(path)),
+            };
+            Ok(Some(Undo::Put(path, old)))
+        }
+        Operation::Remove { path } => {
+            let Some((parent, member)) = parent_mut(slice, path) else {
+                return match path.is_root() {
+                    true => Ok(Some(Undo::Put(path, Some(slice.take())))),
+                    false => Ok(None),
+                };
+            };
+            Ok(match parent {
+                Json::Object(members) => members.remove(member).map(|old| Undo::Put(path, Some(old))),
+                Json::Array(elements) => index(member)
+                    .filter(|&index| index < elements.len())
+                    .map(|index| Undo::Reinsert(path, elements.remove(index))),
+                _ => None,
+            })
+        }
+        Operation::Append { path, value, bound } => {
+            let array = slice
+                .pointer_mut(path.as_str())
+                .ok_or_else(|| no_such_place(path))?
+                .as_array_mut()
+                .ok_or_else(|| ShadowError::NotAnArray(path.as_str().to_owned()))?;
+            array.push(json(value));
+            let excess = array.len().saturating_sub((*bound).max(1) as usize);
+            let dropped = array.drain(..excess).collect();
+            Ok(Some(Undo::Shorten(path, dropped)))
+        }
+    }
+}
+
+/// How to take one operation back.
+#[derive(Debug)]
+pub enum Undo<'a> {
+    /// Put this there again; none: nothing was there.
+    Put(&'a Pointer, Option<Json>),
+    /// Put this element into the array again.
+    Reinsert(&'a Pointer, Json),
+    /// Take the last element away and put these before the first.
+    Shorten(&'a Pointer, Vec<Json>),
+}
+
+impl Undo<'_> {
+    /// Takes it back. Everything around the place is as it was right after the operation, so each look-up succeeds.
+    fn take_back(self, slice: &mut Json) {
+        match self {
+            Self::Put(path, old) => match (parent_mut(slice, path), old) {
+                (None, Some(old)) => *slice = old,
+                (Some((Json::Object(members), member)), Some(old)) => {
+                    members.insert(member.to_owned(), old);
+                }
+                (Some((Json::Object(members), member)), None) => {
+                    members.remove(member);
+                }
+                (Some((Json::Array(elements), member)), Some(old)) => {
+                    if let Some(element) = index(member).and_then(|index| elements.get_mut(index)) {
+                        *element = old;
+                    }
+                }
+                _ => {}
+            },
+            Self::Reinsert(path, old) => {
+                if let Some((Json::Array(elements), member)) = parent_mut(slice, path)
+                    && let Some(index) = index(member).filter(|&index| index <= elements.len())
+                {
+                    elements.insert(index, old);
+                }
+            }
+            Self::Shorten(path, dropped) => {
+                if let Some(array) = slice.pointer_mut(path.as_str()).and_then(Json::as_array_mut) {
+                    array.pop();
+                    array.splice(0..0, dropped);
+                }
+            }
+        }
+    }
+}
+
+/// The container of the place and the place's name in it. None for the root, and where there is no container.
+fn parent_mut<'s, 'p>(slice: &'s mut Json, path: &'p Pointer) -> Option<(&'s mut Json, &'p str)> {
+    let (member, way) = path.tokens().split_last()?;
+    let mut place = slice;
+    for token in way {
+        place = match place {
+            Json::Object(members) => members.get_mut(&**token)?,
+            Json::Array(elements) => elements.get_mut(index(token)?)?,
+            _ => return None,
+        };
+    }
+    Some((place, member))
+}
+
+/// An array index as RFC 6901 writes it: no sign, no leading zeros.
+fn index(token: &str) -> Option<usize> {
+    if token.starts_with('+') || (token.len() > 1 && token.starts_with('0')) {
+        return None;
+    }
+    token.parse().ok()
+}
+
+fn json(value: &Value) -> Json {
+    match value {
+        Value::Null => Json::Null,
+        Value::Boolean(boolean) => Json::Bool(*boolean),
+        Value::Integer(integer) => Json::from(*integer),
+        Value::Float(float) => Json::from(*float),
+        Value::Text(text) => Json::String(text.clone()),
+        Value::Json(json) => json.clone(),
+    }
+}
+
+fn parse(text: Option<Arc<str>>) -> Json {
+    // The text is the store's own, so it parses.
+    text.and_then(|text| serde_json::from_str(&text).ok())
+        .unwrap_or(Json::Null)
+}

@@ -1,0 +1,170 @@
+//! The inbox as several threads see it: readers of ports and the command router put in, the driver's thread takes out.
+//!
+//! The lock is held for one copy of at most a read's bytes and never over a call into the driver.
+
+use std::ops::Range;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::inbox::{Busy, Cancelled, Inbox, PortSetup};
+use super::{CallTime, Command, CommandId, Event, InputSignals, LeaseId, Marks, PortIdentity, PortIndex};
+
+/// A handle on one driver's inbox.
+#[derive(Debug, Clone)]
+pub struct SharedInbox {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug)]
+struct State {
+    inbox: Inbox,
+    /// Something came in since the driver's thread last waited. It is what makes a wake-up between a look and a wait impossible to lose.
+    changed: bool,
+    /// Somebody waits; without it every push would pay for a system call.
+    waiting: bool,
+}
+
+impl SharedInbox {
+    /// An empty inbox of a driver with these ports.
+    pub fn new(ports: impl IntoIterator<Item = PortSetup>) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                state: Mutex::new(State {
+                    inbox: Inbox::new(ports),
+                    changed: false,
+                    waiting: false,
+                }),
+                changed: Condvar::new(),
+            }),
+        }
+    }
+
+    /// Bytes from the line. Answers which bytes at or above consumed were lost for them, to be logged.
+    pub fn push_bytes(&self, port: PortIndex, data: &[u8], received: CallTime) -> Option<Range<u64>> {
+        self.put(|inbox| inbox.push_bytes(port, data, received))
+    }
+
+    /// The device is there; later bytes are of its new line. Answers bytes lost because too many borders wait.
+    pub fn attach(&self, port: PortIndex, identity: Arc<PortIdentity>) -> Option<Range<u64>> {
+        self.put(|inbox| inbox.attach(port, identity))
+    }
+
+    /// The device is gone. Answers bytes lost because too many borders wait.
+    pub fn lose(&self, port: PortIndex, reason: impl Into<Arc<str>>) -> Option<Range<u64>> {
+        let reason = reason.into();
+        self.put(|inbox| inbox.lose(port, reason))
+    }
+
+    /// A fault on the line.
+    pub fn line_error(&self, port: PortIndex, reason: impl Into<Arc<str>>) {
+        let reason = reason.into();
+        self.put(|inbox| inbox.line_error(port, reason));
+    }
+
+    /// The lines that the device drives have changed.
+    pub fn lines_changed(&self, port: PortIndex, signals: InputSignals) {
+        self.put(|inbox| inbox.lines_changed(port, signals));
+    }
+
+    /// The transmit queue is empty.
+    pub fn transmit_drained(&self, port: PortIndex) {
+        self.put(|inbox| inbox.transmit_drained(port));
+    }
+
+    /// A command; refused when the driver has too many already.
+    pub fn command(&self, command: Arc<Command>) -> Result<(), Busy> {
+        self.put(|inbox| inbox.push_command(command))
+    }
+
+    /// A command is withdrawn.
+    pub fn cancel_command(&self, id: &CommandId, reason: impl Into<Arc<str>>) -> Cancelled {
+        let reason = reason.into();
+        self.put(|inbox| inbox.cancel_command(id, reason))
+    }
+
+    /// A command in flight is over without the driver's answer.
+    pub fn forget_command(&self, id: &CommandId) {
+        self.put(|inbox| inbox.forget_command(id));
+    }
+
+    /// A lease is over. False if too many urgent events wait.
+    pub fn lease_ended(&self, id: LeaseId, reason: impl Into<Arc<str>>) -> bool {
+        let reason = reason.into();
+        self.put(|inbox| inbox.lease_ended(id, reason))
+    }
+
+    /// Something that the frozen world does not name. False if too many urgent events wait.
+    pub fn other(&self, kind: impl Into<Arc<str>>, data: impl Into<Arc<str>>) -> bool {
+        let event = Event::Other {
+            kind: kind.into(),
+            data: data.into(),
+        };
+        self.put(|inbox| inbox.push_urgent(event))
+    }
+
+    /// An observed slice has changed; none when it is gone. False if the driver observes too many.
+    pub fn observe(&self, slice: &Arc<str>, value: Option<Arc<str>>) -> bool {
+        self.put(|inbox| inbox.observe(slice, value))
+    }
+
+    /// Where the marks of a port are.
+    pub fn marks(&self, port: PortIndex) -> Option<Marks> {
+        self.lock().inbox.marks(port)
+    }
+
+    /// Waits until something comes in, somebody [wakes](Self::wake), or the time is over. Returns at once if that happened since the last
+    /// wait. Called by the driver's thread alone.
+    pub fn wait(&self, timeout: Option<Duration>) {
+        let mut state = self.lock();
+        state.waiting = true;
+        let mut state = match timeout {
+            None => self
+                .shared
+                .changed
+                .wait_while(state, |state| !state.changed)
+                .unwrap_or_else(PoisonError::into_inner),
+            Some(timeout) => {
+                self.shared
+                    .changed
+                    .wait_timeout_while(state, timeout, |state| !state.changed)
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .0
+            }
+        };
+        state.waiting = false;
+        state.changed = false;
+    }
+
+    /// Ends the present or the next [`wait`](Self::wait).
+    pub fn wake(&self) {
+        self.put(|_| ());
+    }
+
+    /// Looks at or changes the inbox without waking anybody: for the driver's own thread.
+    pub fn with<R>(&self, f: impl FnOnce(&mut Inbox) -> R) -> R {
+        f(&mut self.lock().inbox)
+    }
+
+    fn put<R>(&self, f: impl FnOnce(&mut Inbox) -> R) -> R {
+        let mut state = self.lock();
+        let answer = f(&mut state.inbox);
+        state.changed = true;
+        let waiting = state.waiting;
+        drop(state);
+        if waiting {
+            self.shared.changed.notify_one();
+        }
+        answer
+    }
+
+    /// A panic of another thread leaves the inbox usable: no change of it is made in several steps that could be cut in half by a panic.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,135 @@
+//! Where a driver's effects go: the state store, hub, log and ports in the daemon, a model in tests.
+
+use std::sync::Arc;
+
+use super::{CallTime, Command, Effects, Fault, LogLine, Refusal, StartReason, StopReason, Taken, Verdict};
+
+/// Takes what the cell lets through. Called on the driver's thread, never while the inbox is locked.
+pub trait Sink {
+    /// A call has returned: everything it asked for takes effect at once, as one version of the state. Timers are applied already, and what is
+    /// left in `effects` afterwards is forgotten, so buffers may be drained or read. This is the one call of the hot path.
+    ///
+    /// If the slice refuses the operations, none of them is applied, everything else is, and the driver is told.
+    fn commit(&mut self, effects: &mut Effects, commit: Commit<'_>) -> Result<(), SliceRefused>;
+
+    /// Log lines of a call that otherwise has no effect.
+    fn logs(&mut self, lines: &mut Vec<LogLine>, suppressed: u64, origin: LogOrigin);
+
+    /// The driver's slice as JSON text, as it stands.
+    fn slice(&mut self) -> Option<Arc<str>>;
+
+    /// Puts a whole slice in place of the one that stands, as one version of the state.
+    fn replace_slice(&mut self, value: serde_json::Value) -> Result<(), SliceRefused>;
+
+    /// Something that broke the driver down twice is left out.
+    fn skipped(&mut self, skipped: Skipped<'_>);
+
+    /// A command whose call broke down. It had no effect and is not tried again.
+    fn command_failed(&mut self, command: &Arc<Command>, breakdown: &Breakdown);
+
+    /// The driver's life has taken a turn.
+    fn life(&mut self, change: LifeChange<'_>);
+}
+
+/// The slice's checks failed: a parent that is not there, or the size limit. The text says which.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct SliceRefused(pub String);
+
+/// What a commit belongs to.
+#[derive(Debug, Clone, Copy)]
+pub struct Commit<'a> {
+    /// The call.
+    pub cause: Cause<'a>,
+    /// The time of the call.
+    pub time: CallTime,
+    /// The driver's generation.
+    pub generation: u64,
+}
+
+/// The call that a commit belongs to.
+#[derive(Debug, Clone, Copy)]
+pub enum Cause<'a> {
+    /// A start.
+    Start(StartReason),
+    /// An event.
+    Event(&'a Taken),
+    /// A stop.
+    Stop(StopReason),
+}
+
+/// Whose log lines they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogOrigin {
+    /// Of a call that failed: they are marked, and they may be repeated.
+    FailedCall,
+    /// Of a replay: they were most likely logged before.
+    Replay,
+}
+
+/// Why a driver does not go on.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum Breakdown {
+    /// It broke off a call.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+    /// It refused to start.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// It said that it cannot go on.
+    #[error("it says: {0}")]
+    Failed(String),
+    /// The slice that it starts with is refused.
+    #[error("its slice is refused: {0}")]
+    Slice(#[from] SliceRefused),
+}
+
+/// What is left out after it broke the driver down twice.
+#[derive(Debug)]
+pub struct Skipped<'a> {
+    /// The event.
+    pub taken: &'a Taken,
+    /// Its bytes, if it is bytes.
+    pub bytes: &'a [u8],
+    /// FNV-1a of the bytes, to recognise them in the log.
+    pub hash: u64,
+    /// What happened the second time.
+    pub breakdown: &'a Breakdown,
+}
+
+/// A turn in a driver's life.
+#[derive(Debug)]
+pub enum LifeChange<'a> {
+    /// It is live.
+    Started {
+        /// Why it was started.
+        reason: StartReason,
+        /// Its generation from now on.
+        generation: u64,
+        /// Bytes replayed into it.
+        replayed_bytes: u64,
+        /// Whether it goes on from a snapshot. Without one, bytes that were not dealt with are given up.
+        from_snapshot: bool,
+    },
+    /// It broke down.
+    BrokeDown {
+        /// Why.
+        breakdown: &'a Breakdown,
+        /// What follows.
+        verdict: Verdict,
+    },
+    /// Its checkpoint is given up, and it starts cold.
+    CheckpointDropped {
+        /// Why.
+        breakdown: &'a Breakdown,
+    },
+    /// It was stopped.
+    Stopped(StopReason),
+}
+
+/// FNV-1a, 64 bits.
+pub(super) fn fnv1a(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
