@@ -1,3 +1,4 @@
 //! The daemon `autobench`: one process beside a hardware bench that owns its state, its logs and its ports.
 
 pub mod config;
+pub mod logs;

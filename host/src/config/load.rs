@@ -6,10 +6,11 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use autobench_core::driver::{DataBits, FlowControl, Parity, StopBits};
+use autobench_core::wire::{Layout, Pane};
 
 use super::model::{
-    AuthConfig, BenchConfig, DaemonConfig, DaemonLimits, DeviceConfig, DriverLimits, Grants, LayoutConfig,
-    LineOverrides, PaneConfig, PortConfig, PortSource, Role, SimSpec, TokenConfig,
+    AuthConfig, BenchConfig, DaemonConfig, DaemonLimits, DeviceConfig, DriverLimits, Grants, LineOverrides,
+    PortConfig, PortSource, Role, SimSpec, TokenConfig,
 };
 use super::name::{DeviceId, NameError, POISONED_KEYS, PluginName, PortName, SliceName};
 use super::problem::{ConfigErrors, Place, Source, Weight, folder_of, nearest};
@@ -1229,11 +1230,7 @@ fn check_grants(raw: &[RawDevice], taken: &Taken, findings: &mut Findings) {
 
 // --- [layout] ---
 
-fn layout(
-    raw: &RawLayout,
-    devices: &BTreeMap<DeviceId, DeviceConfig>,
-    findings: &mut Findings,
-) -> LayoutConfig {
+fn layout(raw: &RawLayout, devices: &BTreeMap<DeviceId, DeviceConfig>, findings: &mut Findings) -> Layout {
     let rows = integer(&raw.rows, "rows", 2, 1..=24, findings);
     let cols = integer(&raw.cols, "cols", 2, 1..=24, findings);
     if raw.panes.is_empty() {
@@ -1244,7 +1241,7 @@ fn layout(
             "write [[layout.panes]], or leave [layout] out",
         );
     }
-    let mut panes: Vec<PaneConfig> = Vec::with_capacity(raw.panes.len());
+    let mut panes: Vec<Pane> = Vec::with_capacity(raw.panes.len());
     for raw in &raw.panes {
         let Some(pane) = pane(raw, devices, findings) else {
             continue;
@@ -1278,21 +1275,17 @@ fn layout(
         }
         panes.push(pane);
     }
-    LayoutConfig { rows, cols, panes }
+    Layout { rows, cols, panes }
 }
 
-fn overlap(one: &PaneConfig, other: &PaneConfig) -> bool {
+fn overlap(one: &Pane, other: &Pane) -> bool {
     one.row < other.row + other.row_span
         && other.row < one.row + one.row_span
         && one.col < other.col + other.col_span
         && other.col < one.col + one.col_span
 }
 
-fn pane(
-    raw: &RawPane,
-    devices: &BTreeMap<DeviceId, DeviceConfig>,
-    findings: &mut Findings,
-) -> Option<PaneConfig> {
+fn pane(raw: &RawPane, devices: &BTreeMap<DeviceId, DeviceConfig>, findings: &mut Findings) -> Option<Pane> {
     if raw.pane.is_none() {
         findings.missing(
             "missing-key",
@@ -1328,14 +1321,14 @@ fn pane(
             }
         }
     }
-    Some(PaneConfig {
+    Some(Pane {
         id: raw
             .id
             .as_ref()
             .map_or_else(|| pane.clone(), |written| written.value.clone()),
         pane,
-        slice,
-        device,
+        slice: slice.map(|slice| slice.to_string()),
+        device: device.map(|device| device.to_string()),
         row: integer(&raw.row, "row", 0, 0..=23, findings),
         col: integer(&raw.col, "col", 0, 0..=23, findings),
         row_span: integer(&raw.row_span, "row-span", 1, 1..=24, findings),

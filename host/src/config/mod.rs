@@ -12,37 +12,11 @@ mod raw;
 mod tree;
 mod variables;
 
-use autobench_core::driver::LogLevel;
-
 pub use load::ConfigLoader;
 pub use model::{
-    AuthConfig, BenchConfig, ClientLogs, ClientSocket, DaemonConfig, DaemonLimits, DeviceConfig,
-    DriverLimits, Grants, LayoutConfig, LineOverrides, LogConfig, PaneConfig, PortConfig, PortSource, Role,
-    ServerConfig, SimSpec, TokenConfig,
+    AuthConfig, BenchConfig, DaemonConfig, DaemonLimits, DeviceConfig, DriverLimits, Grants, LineOverrides,
+    LogConfig, PortConfig, PortSource, RedactPattern, Role, SimSpec, TokenConfig,
 };
 pub use name::{DeviceId, HOST_MEMBERS, NameError, PluginName, PortName, SliceName};
 pub use problem::{Colour, ConfigErrors, Place, Problem, Source, Weight, render};
 pub use variables::{Environment, Overrides};
-
-/// The name of a level, as it stands in variables and on the wire.
-pub fn level_name(level: LogLevel) -> &'static str {
-    match level {
-        LogLevel::Debug => "debug",
-        LogLevel::Info => "info",
-        LogLevel::Warn => "warn",
-        LogLevel::Error => "error",
-        LogLevel::Fatal => "fatal",
-    }
-}
-
-/// The level of a name.
-pub fn level_of(name: &str) -> Option<LogLevel> {
-    match name {
-        "debug" => Some(LogLevel::Debug),
-        "info" => Some(LogLevel::Info),
-        "warn" => Some(LogLevel::Warn),
-        "error" => Some(LogLevel::Error),
-        "fatal" => Some(LogLevel::Fatal),
-        _ => None,
-    }
-}

@@ -3,11 +3,13 @@
 //! Two values are equal exactly when a running bench need not notice the difference, so that an edit of the file touches only the drivers
 //! whose [`DeviceConfig`] is no longer equal.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use autobench_core::driver::{DataBits, FlowControl, LineSettings, LogLevel, Parity, StopBits};
+use autobench_core::wire::{Layout, ServerConfig};
 
 use super::name::{DeviceId, PluginName, PortName, SliceName};
 use super::problem::Problem;
@@ -26,7 +28,7 @@ pub struct BenchConfig {
     /// The log ring and what goes into it.
     pub logs: LogConfig,
     /// `[layout]`, if it is written; otherwise the layout follows from the devices.
-    pub layout: Option<LayoutConfig>,
+    pub layout: Option<Layout>,
     /// `[devices.<id>]`.
     pub devices: BTreeMap<DeviceId, DeviceConfig>,
     /// What is doubtful without being wrong. Whoever starts the bench says it once.
@@ -100,51 +102,6 @@ pub enum Role {
     Admin,
 }
 
-/// What browsers are told to do; published as `serverConfig`.
-#[derive(Debug, Clone, PartialEq, serde::Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ServerConfig {
-    /// Logs.
-    pub logs: ClientLogs,
-    /// Socket.
-    pub ws: ClientSocket,
-}
-
-/// How browsers treat logs.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ClientLogs {
-    /// Entries that a client gets when it connects.
-    pub snapshot: usize,
-    /// Entries that a browser should keep.
-    pub capacity: usize,
-    /// Channels that reach browsers; empty for all.
-    pub allowed_channels: Vec<String>,
-    /// Lowest level that reaches browsers.
-    #[serde(serialize_with = "level_name")]
-    pub min_level: LogLevel,
-}
-
-/// How browsers treat their socket.
-#[derive(Debug, Clone, PartialEq, serde::Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ClientSocket {
-    /// Distance of pings.
-    pub heartbeat_interval_ms: u64,
-    /// Wait for the pong.
-    pub heartbeat_timeout_ms: u64,
-    /// Whether to connect again.
-    pub reconnect_enabled: bool,
-    /// First wait before connecting again.
-    pub reconnect_min_ms: u64,
-    /// Longest wait.
-    pub reconnect_max_ms: u64,
-    /// Growth of the wait.
-    pub reconnect_factor: f64,
-    /// Share of the wait that is random.
-    pub reconnect_jitter: f64,
-}
-
 /// The log ring and what goes into it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogConfig {
@@ -154,47 +111,38 @@ pub struct LogConfig {
     pub allowed_channels: Vec<String>,
     /// Lowest level that gets into the ring.
     pub min_level: LogLevel,
-    /// Regular expression whose matches are blotted out before an entry gets its number, and on the terminal.
-    pub redact: Option<String>,
+    /// What is blotted out before an entry gets its number, and on the terminal.
+    pub redact: Option<RedactPattern>,
     /// Whether pings of clients are logged.
     pub heartbeat: bool,
 }
 
-/// `[layout]`: a grid of panes.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct LayoutConfig {
-    /// Rows of the grid.
-    pub rows: u32,
-    /// Columns of the grid.
-    pub cols: u32,
-    /// What stands in it.
-    pub panes: Vec<PaneConfig>,
+/// A regular expression over log messages; its matches are secrets.
+#[derive(Debug, Clone)]
+pub struct RedactPattern(regex::Regex);
+
+impl RedactPattern {
+    /// What stands in the place of a secret.
+    pub const MARK: &str = "[redacted]";
+
+    /// Compiles a pattern.
+    pub fn new(pattern: &str) -> Result<Self, regex::Error> {
+        regex::Regex::new(pattern).map(Self)
+    }
+
+    /// The text without its secrets.
+    pub fn redact<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        self.0.replace_all(text, regex::NoExpand(Self::MARK))
+    }
 }
 
-/// One pane in the grid.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct PaneConfig {
-    /// Its name within the layout.
-    pub id: String,
-    /// Which kind of pane.
-    pub pane: String,
-    /// The slice that it shows.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub slice: Option<SliceName>,
-    /// The device that it belongs to.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub device: Option<DeviceId>,
-    /// First row, from 0.
-    pub row: u32,
-    /// First column, from 0.
-    pub col: u32,
-    /// Rows that it spans.
-    pub row_span: u32,
-    /// Columns that it spans.
-    pub col_span: u32,
+impl PartialEq for RedactPattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.as_str() == other.0.as_str()
+    }
 }
+
+impl Eq for RedactPattern {}
 
 /// `[devices.<id>]`: one driver, bound to its ports.
 #[derive(Debug, Clone, PartialEq)]
@@ -314,12 +262,4 @@ impl LineOverrides {
             flow_control: self.flow_control.unwrap_or(manifest.flow_control),
         }
     }
-}
-
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "serde hands fields over by reference"
-)]
-fn level_name<S: serde::Serializer>(level: &LogLevel, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(super::level_name(*level))
 }

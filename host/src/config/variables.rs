@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use autobench_core::driver::LogLevel;
+use autobench_core::wire::{LogsClientConfig, ServerConfig, WsClientConfig};
 
-use super::level_of;
-use super::model::{ClientLogs, ClientSocket, LogConfig, ServerConfig};
+use super::model::{LogConfig, RedactPattern};
 use super::problem::{Place, Weight, nearest};
 use super::tree::Findings;
 
@@ -79,9 +79,9 @@ pub(super) fn read(environment: &Environment, findings: &mut Findings) -> (Serve
     let allowed_channels = variables.list("LOG_CHANNEL_ALLOWLIST");
     let redact = variables.regex("LOG_REDACT_REGEX");
     let keep: usize = variables.number("CLIENT_LOGS_TO_KEEP", 500, 1, 1_000_000);
-    let snapshot: usize = variables.number("CLIENT_LOGS_SNAPSHOT", 200, 0, 1_000_000);
-    let capacity: usize = variables.number("CLIENT_LOGS_CAPACITY", 500, 1, 1_000_000);
-    let ws = ClientSocket {
+    let snapshot: u32 = variables.number("CLIENT_LOGS_SNAPSHOT", 200, 0, 1_000_000);
+    let capacity: u32 = variables.number("CLIENT_LOGS_CAPACITY", 500, 1, 1_000_000);
+    let ws = WsClientConfig {
         heartbeat_interval_ms: variables.number("VITE_WS_HEARTBEAT_INTERVAL_MS", 10_000, 100, 3_600_000),
         heartbeat_timeout_ms: variables.number("VITE_WS_HEARTBEAT_TIMEOUT_MS", 5_000, 100, 3_600_000),
         reconnect_enabled: variables.boolean("VITE_WS_RECONNECT_ENABLED", true),
@@ -102,7 +102,7 @@ pub(super) fn read(environment: &Environment, findings: &mut Findings) -> (Serve
     }
     let heartbeat = variables.boolean("WS_HEARTBEAT_LOG", false);
     variables.warn_about_slips();
-    let logs = ClientLogs {
+    let logs = LogsClientConfig {
         snapshot,
         capacity,
         allowed_channels: allowed_channels.clone(),
@@ -188,7 +188,7 @@ impl Variables<'_> {
         let Some(text) = self.environment.get(name) else {
             return default;
         };
-        level_of(&text.trim().to_ascii_lowercase()).unwrap_or_else(|| {
+        text.trim().parse().unwrap_or_else(|_| {
             self.bad(
                 name,
                 format!("\"{text}\" is no level"),
@@ -207,10 +207,10 @@ impl Variables<'_> {
             .collect()
     }
 
-    fn regex(&mut self, name: &'static str) -> Option<String> {
+    fn regex(&mut self, name: &'static str) -> Option<RedactPattern> {
         let text = self.environment.get(name)?;
-        match regex::Regex::new(text) {
-            Ok(_) => Some(text.to_owned()),
+        match RedactPattern::new(text) {
+            Ok(pattern) => Some(pattern),
             Err(error) => {
                 // The expression's own message draws over several lines; its last one says what is wrong.
                 let error = error.to_string();
