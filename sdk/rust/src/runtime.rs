@@ -1,0 +1,174 @@
+//! Between the world's exports and a [`Driver`]: parses what comes, keeps account of bytes and timers, publishes what changed.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+
+use crate::bindings::exports::autobench::driver::guest;
+use crate::driver::{Driver, Start, without_place};
+use crate::host::{AnyHost, Host as _};
+use crate::publisher::{Desk, TRAILING_TIMER};
+use crate::slice::Member as _;
+use crate::{Context, Level, Refusal, StopReason};
+
+/// The manifest with what the types say: schemas and the snapshot's version.
+pub(crate) fn describe<D: Driver>() -> guest::Manifest {
+    let mut manifest = D::manifest().into_record();
+    manifest.settings_schema = Some(schemars::schema_for!(D::Settings).as_value().to_string());
+    manifest.slice_schema = Some(schemars::schema_for!(D::Slice).as_value().to_string());
+    manifest.snapshot_version = D::SNAPSHOT_VERSION;
+    manifest
+}
+
+/// A running driver.
+pub(crate) struct Runtime<D: Driver> {
+    driver: D,
+    desk: Desk<D::Slice>,
+    ports: Vec<Delivered>,
+}
+
+/// Up to where a port's bytes have come.
+struct Delivered {
+    port: String,
+    next: u64,
+}
+
+/// The form of a snapshot's data.
+#[derive(Serialize, Deserialize)]
+struct Saved {
+    slice: Json,
+    driver: Json,
+}
+
+impl<D: Driver> Runtime<D> {
+    pub(crate) fn start(host: &mut AnyHost, configuration: guest::Configuration) -> Result<Self, Refusal> {
+        let guest::Configuration { device, reason, settings, ports, slice, snapshot, commands, timers, attributes: _ } =
+            configuration;
+        let settings = serde_json::from_str(&settings)
+            .map_err(|error| Refusal::InvalidSettings(without_place(&error)))?;
+        let (own_slice, memory) = match snapshot {
+            Some(snapshot) => {
+                let saved = Saved::read::<D>(snapshot)?;
+                let slice = serde_json::from_value(saved.slice)
+                    .map_err(|error| Refusal::UnknownSnapshot(format!("its slice: {error}")))?;
+                (slice, Some(saved.driver))
+            }
+            None => (D::Slice::default(), None),
+        };
+        let delivered =
+            ports.iter().map(|port| Delivered { port: port.name.clone(), next: port.offset }).collect();
+        let mut desk = Desk::new(host, own_slice, &timers);
+        let commands = commands.into_iter().map(Into::into).collect();
+        let start = Start { device, reason, settings, ports, slice, commands, timers, memory };
+        let driver = D::start(&mut Context::new(host, &mut desk), start)?;
+        desk.settle(host, false);
+        Ok(Self { driver, desk, ports: delivered })
+    }
+
+    pub(crate) fn handle(&mut self, host: &mut AnyHost, event: guest::Event) {
+        let replayed = matches!(&event, guest::Event::Bytes(bytes) if bytes.replayed);
+        self.dispatch(host, event);
+        self.desk.settle(host, replayed);
+    }
+
+    pub(crate) fn snapshot(&self, host: &mut AnyHost) -> guest::DriverSnapshot {
+        let snapshot = self.driver.snapshot();
+        let data = snapshot
+            .memory
+            .map(|driver| Saved { slice: self.desk.slice.json(), driver })
+            .and_then(|saved| serde_json::to_vec(&saved).map_err(|error| error.to_string()))
+            .unwrap_or_else(|error| {
+                // Without data a successor refuses the snapshot and the host starts it cold: slower, and honest.
+                host.log(Level::Error, &format!("the snapshot cannot be written: {error}"), &[]);
+                Vec::new()
+            });
+        let held = |port: &str| {
+            let mut rereading = snapshot.rereading.iter().filter(|(name, _)| name == port);
+            rereading.next().map_or(0, |&(_, count)| count as u64)
+        };
+        let consumed = self
+            .ports
+            .iter()
+            .map(|Delivered { port, next }| guest::PortMark {
+                port: port.clone(),
+                consumed: next.saturating_sub(held(port)),
+            })
+            .collect();
+        guest::DriverSnapshot { schema_version: D::SNAPSHOT_VERSION, data, consumed }
+    }
+
+    pub(crate) fn stop(&mut self, host: &mut AnyHost, reason: StopReason) {
+        self.driver.stop(&mut Context::new(host, &mut self.desk), reason);
+        // There is no later, so what a timer would have published goes out now.
+        self.desk.urgent = true;
+        self.desk.settle(host, false);
+    }
+
+    fn dispatch(&mut self, host: &mut AnyHost, event: guest::Event) {
+        use guest::Event;
+
+        let driver = &mut self.driver;
+        match event {
+            Event::Bytes(bytes) => {
+                mark(&mut self.ports, &bytes.port, bytes.offset + bytes.data.len() as u64);
+                driver.on_bytes(&mut Context::new(host, &mut self.desk), bytes);
+            }
+            Event::PortAttached(attached) => {
+                mark(&mut self.ports, &attached.port, attached.offset);
+                driver.on_attached(&mut Context::new(host, &mut self.desk), attached);
+            }
+            Event::Overrun(overrun) => {
+                mark(&mut self.ports, &overrun.port, overrun.to);
+                driver.on_overrun(&mut Context::new(host, &mut self.desk), overrun);
+            }
+            Event::Timer(TRAILING_TIMER) => {
+                self.desk.timers.remove(&TRAILING_TIMER);
+                self.desk.trailing_timer_ran_out();
+            }
+            Event::Timer(id) => {
+                self.desk.timers.remove(&id);
+                driver.on_timer(&mut Context::new(host, &mut self.desk), id);
+            }
+            Event::Settings(text) => match serde_json::from_str(&text) {
+                Ok(settings) => driver.on_settings(&mut Context::new(host, &mut self.desk), settings),
+                Err(error) => {
+                    let text = format!("the new settings are not understood: {}", without_place(&error));
+                    host.log(Level::Error, &text, &[]);
+                }
+            },
+            Event::Other(other) => {
+                if other.kind == "update-refused" {
+                    // The operations of that call are gone; the next publication mends it.
+                    self.desk.whole = true;
+                }
+                driver.on_other(&mut Context::new(host, &mut self.desk), other);
+            }
+            Event::PortLost(lost) => driver.on_lost(&mut Context::new(host, &mut self.desk), lost),
+            Event::LineError(error) => driver.on_line_error(&mut Context::new(host, &mut self.desk), error),
+            Event::LinesChanged(changed) => driver.on_lines_changed(&mut Context::new(host, &mut self.desk), changed),
+            Event::TransmitDrained(port) => driver.on_transmit_drained(&mut Context::new(host, &mut self.desk), port),
+            Event::Command(command) => driver.on_command(&mut Context::new(host, &mut self.desk), command.into()),
+            Event::CommandCancelled(cancellation) => {
+                driver.on_cancel(&mut Context::new(host, &mut self.desk), cancellation);
+            }
+            Event::LeaseEnded(end) => driver.on_lease_ended(&mut Context::new(host, &mut self.desk), end),
+            Event::Observed(observed) => driver.on_observed(&mut Context::new(host, &mut self.desk), observed),
+        }
+    }
+}
+
+impl Saved {
+    fn read<D: Driver>(snapshot: guest::DriverSnapshot) -> Result<Self, Refusal> {
+        let unknown = |error: serde_json::Error| Refusal::UnknownSnapshot(error.to_string());
+        if snapshot.schema_version == D::SNAPSHOT_VERSION {
+            return serde_json::from_slice(&snapshot.data).map_err(unknown);
+        }
+        let older = serde_json::from_slice(&snapshot.data).map_err(unknown)?;
+        serde_json::from_value(D::migrate(snapshot.schema_version, older)?).map_err(unknown)
+    }
+}
+
+fn mark(ports: &mut [Delivered], port: &str, next: u64) {
+    if let Some(delivered) = ports.iter_mut().find(|delivered| delivered.port == port) {
+        delivered.next = next;
+    }
+}
