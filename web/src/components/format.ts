@@ -1,0 +1,50 @@
+/** Numbers and times as the panes print them. Pure; a column of them keeps its width. */
+
+/** What stands for a quantity that is not there. Never a zero. */
+export const ABSENT = '–'
+
+/** A fixed number of decimals, with a real minus sign. */
+export function formatNumber(value: number | null | undefined, decimals: number): string {
+  if (value === null || value === undefined || !Number.isFinite(value)) return ABSENT
+  const text = Math.abs(value).toFixed(decimals)
+  return value < 0 && Number(text) !== 0 ? `−${text}` : text
+}
+
+/**
+ * How long ago: tenths of a second below ten, then whole units. A time in the future, which two clocks can produce, is "0.0 s".
+ */
+export function formatAge(ageMs: number): string {
+  const seconds = Math.max(0, ageMs) / 1000
+  if (seconds < 9.95) return `${seconds.toFixed(1)} s`
+  if (seconds < 60) return `${Math.floor(seconds)} s`
+  if (seconds < 3_600) return `${Math.floor(seconds / 60)} min ${pad(Math.floor(seconds % 60), 2)} s`
+  if (seconds < 86_400) return `${Math.floor(seconds / 3_600)} h ${pad(Math.floor((seconds % 3_600) / 60), 2)} min`
+  return `${Math.floor(seconds / 86_400)} d ${pad(Math.floor((seconds % 86_400) / 3_600), 2)} h`
+}
+
+/** Time of day in the reader's zone. */
+export function formatClock(timestampMs: number): string {
+  const at = new Date(timestampMs)
+  if (Number.isNaN(at.getTime())) return ABSENT
+  return `${pad(at.getHours(), 2)}:${pad(at.getMinutes(), 2)}:${pad(at.getSeconds(), 2)}`
+}
+
+/** Time of day with milliseconds, for logs. */
+export function formatClockMs(timestampMs: number): string {
+  const clock = formatClock(timestampMs)
+  return clock === ABSENT ? ABSENT : `${clock}.${pad(new Date(timestampMs).getMilliseconds(), 3)}`
+}
+
+/** `frontPanel` and `front-panel` as "Front panel". */
+export function formatName(name: string): string {
+  const words = name
+    .replace(/([a-z0-9])([A-Z])/g, '$1 $2')
+    .replace(/[-_.]+/g, ' ')
+    .trim()
+    .toLowerCase()
+  return words.charAt(0).toUpperCase() + words.slice(1)
+}
+
+function pad(value: number, width: number): string {
+  return String(value).padStart(width, '0')
+}

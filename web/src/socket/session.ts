@@ -1,0 +1,423 @@
+/**
+ * What the page's end of the socket does, without a socket: events and the time go in, effects come out, and `wakeAt` says when to
+ * come back. It owns the connection's phase, the heartbeat, the backoff, the version and log-sequence bookkeeping, and the registry of
+ * subscriptions. It holds no state document and no log entries; those belong to the stores.
+ *
+ *     idle --start--> connecting --socket-open--> opening --snapshot or resumed--> live
+ *     connecting, opening, live --close, error, timeout--> waiting --backoff over--> connecting
+ *     any --stop--> idle;  waiting is `stopped` instead when the daemon's configuration forbids reconnecting
+ */
+
+import { decodeFrame, describeFault } from '../wire/decode'
+import type { WireFault } from '../wire/decode'
+import { DEFAULT_WS_CONFIG } from '../wire/slices'
+import type { WsConfig } from '../wire/slices'
+import type {
+  ClientMessage,
+  LogsFrame,
+  PatchFrame,
+  PongFrame,
+  SeqRange,
+  ServerFrame,
+  SnapshotFrame,
+  TelemetryFrame,
+  WelcomeFrame,
+} from '../wire/types'
+import { backoffMs } from './backoff'
+
+export type SessionPhase = 'idle' | 'connecting' | 'opening' | 'live' | 'waiting' | 'stopped'
+
+export type SessionEvent =
+  | { readonly kind: 'start' }
+  | { readonly kind: 'stop' }
+  /** The network came back or somebody asked: a waiting session connects at once. */
+  | { readonly kind: 'retry-now' }
+  | { readonly kind: 'socket-open'; readonly socket: number }
+  | { readonly kind: 'socket-message'; readonly socket: number; readonly text: string }
+  | { readonly kind: 'socket-close'; readonly socket: number; readonly code: number; readonly reason: string }
+  | { readonly kind: 'wake' }
+  | { readonly kind: 'subscribe' | 'unsubscribe'; readonly endpointIds: readonly number[] }
+  | { readonly kind: 'configure'; readonly ws: WsConfig }
+  /** The mirror could not apply a patch that the session had let through. */
+  | { readonly kind: 'patch-refused'; readonly reason: string }
+
+export type SessionEffect =
+  | { readonly kind: 'open'; readonly socket: number; readonly resume: string | null }
+  | { readonly kind: 'send'; readonly socket: number; readonly message: ClientMessage }
+  | { readonly kind: 'close'; readonly socket: number; readonly code: number; readonly reason: string }
+  | { readonly kind: 'phase'; readonly phase: SessionPhase; readonly attempt: number; readonly retryInMs: number | null; readonly reason: string | null }
+  | { readonly kind: 'welcome'; readonly frame: WelcomeFrame }
+  /** Another run of the daemon: log sequence numbers start again. */
+  | { readonly kind: 'new-boot'; readonly bootId: string }
+  | { readonly kind: 'snapshot'; readonly frame: SnapshotFrame }
+  | { readonly kind: 'patch'; readonly frame: PatchFrame }
+  | { readonly kind: 'resync'; readonly reason: string }
+  | { readonly kind: 'logs'; readonly frame: LogsFrame; readonly missed: SeqRange | null }
+  | { readonly kind: 'telemetry'; readonly frame: TelemetryFrame }
+  | { readonly kind: 'pong'; readonly latencyMs: number; readonly serverMs: number | null }
+  | { readonly kind: 'fault'; readonly reason: string }
+
+export interface SessionOptions {
+  readonly name: string
+  readonly page: string
+  /** In [0, 1); a parameter so that tests own it. */
+  readonly random: () => number
+}
+
+/** Sent with our own closes; 4000 to 4999 are free for applications. */
+const CLOSE_HEARTBEAT = 4000
+const CLOSE_CONNECT_TIMEOUT = 4001
+const CLOSE_RESYNC_TIMEOUT = 4002
+const CLOSE_BAD_SNAPSHOT = 4003
+const CLOSE_GOING_AWAY = 1000
+
+/** A snapshot may be megabytes on a slow line, so it gets more time than a pong. */
+const SNAPSHOT_TIMEOUT_MS = 15_000
+const CONNECT_TIMEOUT_MS = 10_000
+/** After this the range that did not come back counts as missed and the log goes on. */
+const REPLAY_TIMEOUT_MS = 5_000
+
+export class Session {
+  private phase: SessionPhase = 'idle'
+  private ws = DEFAULT_WS_CONFIG
+  /** Number of the newest socket; events that name an older one are ignored. */
+  private socket = 0
+  /** Attempts that failed since the session was last live. */
+  private attempt = 0
+
+  private bootId: string | null = null
+  /** Version of the mirror; null when only a snapshot can tell. */
+  private version: number | null = null
+  /** Newest log entry handed on; null before the first range. */
+  private logSeq: number | null = null
+
+  private connectDeadline: number | null = null
+  private retryAt: number | null = null
+  private pingAt: number | null = null
+  private pingSentAt: number | null = null
+  private resyncDeadline: number | null = null
+  private replayDeadline: number | null = null
+  private replayGivenUp = false
+  /** Subscriptions go out after `welcome`: before it the daemon may still want a token. */
+  private greeted = false
+
+  /** How many panes want each endpoint. */
+  private readonly subscriptions = new Map<number, number>()
+  private effects: SessionEffect[] = []
+
+  constructor(private readonly options: SessionOptions) {}
+
+  /** Takes one event at monotonic time `now` (milliseconds) and says what to do about it, in order. */
+  step(event: SessionEvent, now: number): readonly SessionEffect[] {
+    this.effects = []
+    this.take(event, now)
+    return this.effects
+  }
+
+  /** When `wake` is due, or null if nothing is. */
+  wakeAt(): number | null {
+    const deadlines = [this.connectDeadline, this.retryAt, this.pingAt, this.pongDeadline(), this.resyncDeadline, this.replayDeadline]
+    const due = deadlines.filter((at) => at !== null)
+    return due.length === 0 ? null : Math.min(...due)
+  }
+
+  private take(event: SessionEvent, now: number): void {
+    switch (event.kind) {
+      case 'start':
+        if (this.phase === 'idle') this.connect(now)
+        return
+      case 'stop':
+        if (this.phase === 'idle') return
+        this.hangUp(CLOSE_GOING_AWAY, 'page closed')
+        this.attempt = 0
+        this.enter('idle', null, null)
+        return
+      case 'retry-now':
+        if (this.phase === 'waiting' || this.phase === 'stopped') this.connect(now)
+        return
+      case 'socket-open':
+        if (event.socket === this.socket && this.phase === 'connecting') this.opened(now)
+        return
+      case 'socket-message':
+        if (event.socket === this.socket && (this.phase === 'opening' || this.phase === 'live')) this.message(event.text, now)
+        return
+      case 'socket-close':
+        if (event.socket === this.socket && this.connected()) this.lost(describeClose(event.code, event.reason), now)
+        return
+      case 'wake':
+        return this.wake(now)
+      case 'subscribe':
+        return this.subscribe(event.endpointIds)
+      case 'unsubscribe':
+        return this.unsubscribe(event.endpointIds)
+      case 'configure':
+        return this.configure(event.ws, now)
+      case 'patch-refused':
+        return this.resync(event.reason, now)
+    }
+  }
+
+  private connected(): boolean {
+    return this.phase === 'connecting' || this.phase === 'opening' || this.phase === 'live'
+  }
+
+  private connect(now: number): void {
+    this.socket += 1
+    this.retryAt = null
+    this.connectDeadline = now + CONNECT_TIMEOUT_MS
+    this.enter('connecting', null, null)
+    this.emit({ kind: 'open', socket: this.socket, resume: this.resumePoint() })
+  }
+
+  private resumePoint(): string | null {
+    if (this.bootId === null || this.version === null) return null
+    return `${this.bootId}.${this.version}.${this.logSeq ?? 0}`
+  }
+
+  private opened(now: number): void {
+    this.connectDeadline = now + SNAPSHOT_TIMEOUT_MS
+    this.enter('opening', null, null)
+    this.send({ type: 'hello', name: this.options.name, page: this.options.page })
+    this.pingAt = now + this.ws.heartbeatIntervalMs
+  }
+
+  /** Forgets the current socket and plans the next attempt. */
+  private lost(reason: string, now: number): void {
+    this.dropTimers()
+    if (!this.ws.reconnectEnabled) {
+      this.enter('stopped', null, reason)
+      return
+    }
+    this.attempt += 1
+    const delay = backoffMs(this.attempt, this.ws, this.options.random)
+    this.retryAt = now + delay
+    this.enter('waiting', delay, reason)
+  }
+
+  /** Closes from our side. The close event of this socket comes later and is then stale. */
+  private abandon(code: number, reason: string, now: number): void {
+    this.hangUp(code, reason)
+    this.lost(reason, now)
+  }
+
+  private hangUp(code: number, reason: string): void {
+    if (this.connected()) this.emit({ kind: 'close', socket: this.socket, code, reason })
+    this.dropTimers()
+  }
+
+  private dropTimers(): void {
+    this.connectDeadline = null
+    this.retryAt = null
+    this.pingAt = null
+    this.pingSentAt = null
+    this.resyncDeadline = null
+    this.replayDeadline = null
+    this.replayGivenUp = false
+    this.greeted = false
+  }
+
+  private wake(now: number): void {
+    const pongDeadline = this.pongDeadline()
+    if (isDue(this.retryAt, now)) return this.connect(now)
+    if (isDue(this.connectDeadline, now)) return this.abandon(CLOSE_CONNECT_TIMEOUT, 'no answer in time', now)
+    if (isDue(pongDeadline, now)) return this.abandon(CLOSE_HEARTBEAT, 'no pong in time', now)
+    if (isDue(this.resyncDeadline, now)) return this.abandon(CLOSE_RESYNC_TIMEOUT, 'no snapshot in time', now)
+    if (isDue(this.replayDeadline, now)) this.giveUpReplay()
+    if (isDue(this.pingAt, now)) this.ping(now)
+  }
+
+  private ping(now: number): void {
+    this.pingAt = null
+    this.pingSentAt = now
+    this.send({ type: 'ping' })
+  }
+
+  private pongDeadline(): number | null {
+    return this.pingSentAt === null ? null : this.pingSentAt + this.ws.heartbeatTimeoutMs
+  }
+
+  private message(text: string, now: number): void {
+    const decoded = decodeFrame(text)
+    if (decoded.ok) this.frame(decoded.frame, now)
+    else this.fault(decoded.fault, now)
+  }
+
+  private frame(frame: ServerFrame, now: number): void {
+    switch (frame.type) {
+      case 'welcome':
+        return this.welcome(frame)
+      case 'state.snapshot':
+        return this.snapshot(frame)
+      case 'state.patch':
+        return this.patch(frame, now)
+      case 'logs.history':
+      case 'logs.append':
+        return this.logs(frame, now)
+      case 'telemetry':
+        return this.emit({ kind: 'telemetry', frame })
+      case 'pong':
+        return this.pong(frame, now)
+      case 'ack':
+      case 'event':
+      case 'alarm':
+      case 'connected':
+        return
+      case 'error':
+        return this.emit({ kind: 'fault', reason: `the daemon answered ${frame.code}: ${frame.message}` })
+    }
+  }
+
+  private fault(fault: WireFault, now: number): void {
+    this.emit({ kind: 'fault', reason: `the daemon sent ${describeFault(fault)}` })
+    if (fault.kind !== 'bad-field') return
+    if (fault.type === 'state.patch') this.resync('a patch could not be read', now)
+    // Asking again would bring the same snapshot at once; the backoff keeps that from becoming a storm.
+    else if (fault.type === 'state.snapshot') this.abandon(CLOSE_BAD_SNAPSHOT, 'a snapshot could not be read', now)
+  }
+
+  private welcome(frame: WelcomeFrame): void {
+    this.emit({ kind: 'welcome', frame })
+    if (frame.authRequired) this.emit({ kind: 'fault', reason: 'the daemon wants a token, which this page cannot give' })
+    this.adoptBoot(frame.bootId)
+    this.greeted = true
+    this.sendSubscriptions('subscribe', [...this.subscriptions.keys()])
+    if (frame.resumed && this.version !== null) this.goLive()
+  }
+
+  private adoptBoot(bootId: string): void {
+    if (this.bootId === bootId) return
+    const first = this.bootId === null
+    this.bootId = bootId
+    this.version = null
+    this.logSeq = null
+    this.replayDeadline = null
+    if (!first) this.emit({ kind: 'new-boot', bootId })
+  }
+
+  private snapshot(frame: SnapshotFrame): void {
+    this.adoptBoot(frame.bootId)
+    this.version = frame.stateVersion
+    this.resyncDeadline = null
+    this.emit({ kind: 'snapshot', frame })
+    this.goLive()
+  }
+
+  private goLive(): void {
+    this.connectDeadline = null
+    this.attempt = 0
+    if (this.phase !== 'live') this.enter('live', null, null)
+  }
+
+  private patch(frame: PatchFrame, now: number): void {
+    // A snapshot is on its way and will hold what this patch says.
+    if (this.resyncDeadline !== null) return
+    if (this.version === null) return this.resync('a patch came before the snapshot', now)
+    if (frame.toVersion <= this.version) return
+    if (frame.fromVersion !== this.version) {
+      return this.resync(`patch from version ${frame.fromVersion} but the mirror is at ${this.version}`, now)
+    }
+    this.version = frame.toVersion
+    this.emit({ kind: 'patch', frame })
+  }
+
+  /** Asks for a snapshot, once until it arrives. */
+  private resync(reason: string, now: number): void {
+    this.version = null
+    if (this.resyncDeadline !== null || (this.phase !== 'live' && this.phase !== 'opening')) return
+    this.resyncDeadline = now + SNAPSHOT_TIMEOUT_MS
+    this.emit({ kind: 'resync', reason })
+    this.send({ type: 'state.resync' })
+  }
+
+  private logs(frame: LogsFrame, now: number): void {
+    const last = this.logSeq
+    const coveredFrom = Math.min(frame.fromSeq, frame.missed?.fromSeq ?? frame.fromSeq)
+    const gap = last !== null && coveredFrom > last + 1
+    if (gap && !this.takesGap(frame)) {
+      // One question is enough: the ranges that arrive until it is answered are part of the answer.
+      if (this.replayDeadline !== null) return
+      this.replayDeadline = now + REPLAY_TIMEOUT_MS
+      return this.send({ type: 'logs.replay', sinceSeq: last })
+    }
+    if (last === null || frame.toSeq > last) {
+      this.logSeq = frame.toSeq
+      this.replayDeadline = null
+      this.replayGivenUp = false
+    }
+    const missed = gap ? { fromSeq: last + 1, toSeq: coveredFrom - 1 } : (frame.missed ?? null)
+    this.emit({ kind: 'logs', frame, missed })
+  }
+
+  /** Whether a range is taken although entries before it are missing: nobody has them any more. */
+  private takesGap(frame: LogsFrame): boolean {
+    return this.replayGivenUp || (this.replayDeadline !== null && frame.type === 'logs.history')
+  }
+
+  /** The next range is taken as it is, and what lies before it is shown as missed. */
+  private giveUpReplay(): void {
+    this.replayDeadline = null
+    this.replayGivenUp = true
+    this.emit({ kind: 'fault', reason: 'log entries were asked for again and did not come' })
+  }
+
+  private pong(frame: PongFrame, now: number): void {
+    if (this.pingSentAt === null) return
+    this.emit({ kind: 'pong', latencyMs: now - this.pingSentAt, serverMs: frame.ts ?? null })
+    this.pingSentAt = null
+    this.pingAt = now + this.ws.heartbeatIntervalMs
+  }
+
+  private subscribe(endpointIds: readonly number[]): void {
+    const fresh = endpointIds.filter((id) => !this.subscriptions.has(id))
+    for (const id of endpointIds) this.subscriptions.set(id, (this.subscriptions.get(id) ?? 0) + 1)
+    if (this.greeted) this.sendSubscriptions('subscribe', fresh)
+  }
+
+  private unsubscribe(endpointIds: readonly number[]): void {
+    const gone: number[] = []
+    for (const id of endpointIds) {
+      const holders = this.subscriptions.get(id)
+      if (holders === undefined) continue
+      if (holders > 1) this.subscriptions.set(id, holders - 1)
+      else {
+        this.subscriptions.delete(id)
+        gone.push(id)
+      }
+    }
+    if (this.greeted) this.sendSubscriptions('unsubscribe', gone)
+  }
+
+  private sendSubscriptions(type: 'subscribe' | 'unsubscribe', endpointIds: readonly number[]): void {
+    if (endpointIds.length === 0 || (this.phase !== 'opening' && this.phase !== 'live')) return
+    this.send({ type, channel: 'telemetry', endpointIds })
+  }
+
+  private configure(ws: WsConfig, now: number): void {
+    this.ws = ws
+    if (this.pingAt !== null) this.pingAt = Math.min(this.pingAt, now + ws.heartbeatIntervalMs)
+  }
+
+  private send(message: ClientMessage): void {
+    this.emit({ kind: 'send', socket: this.socket, message })
+  }
+
+  private enter(phase: SessionPhase, retryInMs: number | null, reason: string | null): void {
+    this.phase = phase
+    this.emit({ kind: 'phase', phase, attempt: this.attempt, retryInMs, reason })
+  }
+
+  private emit(effect: SessionEffect): void {
+    this.effects.push(effect)
+  }
+}
+
+function isDue(at: number | null, now: number): boolean {
+  return at !== null && at <= now
+}
+
+function describeClose(code: number, reason: string): string {
+  if (reason !== '') return `${reason} (${code})`
+  if (code === 1006) return 'the connection broke'
+  if (code === 1001) return 'the daemon is going away'
+  return `closed with code ${code}`
+}
