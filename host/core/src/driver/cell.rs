@@ -26,7 +26,7 @@ use super::sink::fnv1a;
 use super::{
     Breakdown, CallTime, Cause, Command, Commit, Effects, Event, Fault, FaultKind, Guest, LifeChange,
     LogOrigin, PortState, Refusal, SharedInbox, Sink, Skipped, SliceRefused, Snapshot, StartInput,
-    StartReason, StatusChange, StopReason, Supervision, Timers, Verdict,
+    StartReason, StatusChange, StopReason, Supervision, TimerChange, Timers, Verdict,
 };
 
 /// Largest snapshot. A driver that answers a larger one breaks its contract.
@@ -149,14 +149,16 @@ struct InHand {
 struct Arrival {
     reason: StartReason,
     effects: Effects,
-    /// None after a cold start, whose slice operations are in `effects`.
-    past: Option<Past>,
+    past: Past,
 }
 
+/// What a start and a replay make of what the host holds for the driver.
 struct Past {
-    slice: Shadow,
+    /// None after a cold start, whose slice operations are in the effects.
+    slice: Option<Shadow>,
     timers: Timers,
     replayed_bytes: u64,
+    lost_bytes: u64,
 }
 
 impl<G: Guest> Cell<G> {
@@ -374,11 +376,13 @@ impl<G: Guest> Cell<G> {
         };
         let failed = said_failed(&self.effects);
         let commit = self.commit_of(Cause::Event(&in_hand.taken), now);
-        if let Err(refused) = sink.commit(&mut self.effects, commit) {
+        let committed = sink.commit(&mut self.effects, commit);
+        let refused = committed.is_err();
+        if let Err(refused) = committed {
             self.tell_refused(&refused);
         }
         self.effects.clear();
-        self.journal.push(in_hand.taken, settled.committed, now);
+        self.journal.push(in_hand.taken, settled.committed, now, refused);
         let due_ns = if settled.wants_checkpoint || self.journal.is_full() {
             now.monotonic_ns
         } else {
@@ -438,11 +442,6 @@ impl<G: Guest> Cell<G> {
         };
         self.journal
             .trim(|port| ports.get(port.0).map_or(0, |state| state.offset));
-        if self.journal.is_full() {
-            return Err(broken_contract(
-                "the snapshot leaves too many pieces of bytes that are not dealt with".to_owned(),
-            ));
-        }
         self.checkpoint = Some(Checkpoint {
             snapshot,
             slice: sink.slice(),
@@ -451,6 +450,12 @@ impl<G: Guest> Cell<G> {
             commands,
         });
         self.checkpoint_due_ns = None;
+        // The checkpoint is good; but a driver that is asked again after each event, and always in vain, is not.
+        if self.journal.is_full() {
+            return Err(broken_contract(
+                "the snapshot leaves too many pieces of bytes that are not dealt with".to_owned(),
+            ));
+        }
         Ok(())
     }
 
@@ -585,7 +590,13 @@ impl<G: Guest> Cell<G> {
             self.journal.clear();
         }
         let time = self.journal.since().unwrap_or(now);
-        let input = self.start_input(reason, sink);
+        let mut past = Past {
+            slice: None,
+            timers: Timers::default(),
+            replayed_bytes: 0,
+            lost_bytes: 0,
+        };
+        let input = self.start_input(reason, &mut past, sink);
         let started = guest.start(&input, time, &mut self.effects);
         let ready = started.map_err(Breakdown::from).and_then(|answer| match answer {
             Err(refusal) => Err(refusal.into()),
@@ -595,8 +606,8 @@ impl<G: Guest> Cell<G> {
             },
         });
         let mut effects = std::mem::take(&mut self.effects);
-        match ready.and_then(|()| self.catch_up(guest, &effects, time, sink)) {
-            Ok(past) => Ok(Arrival {
+        match ready.and_then(|()| self.catch_up(guest, &effects, &mut past, time, sink)) {
+            Ok(()) => Ok(Arrival {
                 reason,
                 effects,
                 past,
@@ -614,43 +625,42 @@ impl<G: Guest> Cell<G> {
         &mut self,
         guest: &mut G,
         start: &Effects,
+        past: &mut Past,
         time: CallTime,
         sink: &mut impl Sink,
-    ) -> Result<Option<Past>, Breakdown> {
-        let Some(checkpoint) = &self.checkpoint else {
-            return Ok(None);
-        };
-        let mut past = Past {
-            slice: Shadow::new(checkpoint.slice.clone()),
-            timers: checkpoint.timers.clone(),
-            replayed_bytes: 0,
-        };
-        past.slice
-            .apply(&start.operations)
-            .map_err(|error| SliceRefused(error.to_string()))?;
-        past.apply_timers(start, "start")?;
-        self.replay(guest, &mut past, time, sink)?;
-        Ok(Some(past))
+    ) -> Result<(), Breakdown> {
+        past.apply_timers(&start.timers, "start")?;
+        if let Some(slice) = &mut past.slice {
+            slice
+                .apply(&start.operations)
+                .map_err(|error| SliceRefused(error.to_string()))?;
+            self.replay(guest, past, time, sink)?;
+        }
+        Ok(())
     }
 
-    fn start_input(&mut self, reason: StartReason, sink: &mut impl Sink) -> StartInput {
+    fn start_input(&mut self, reason: StartReason, past: &mut Past, sink: &mut impl Sink) -> StartInput {
         let device = Arc::clone(&self.setup.device);
         let settings = Arc::clone(&self.setup.settings);
         match &self.checkpoint {
-            Some(checkpoint) => StartInput {
-                device,
-                reason,
-                settings,
-                ports: checkpoint.ports.clone(),
-                slice: checkpoint.slice.clone(),
-                snapshot: Some(checkpoint.snapshot.clone()),
-                commands: checkpoint.commands.clone(),
-                timers: checkpoint.timers.ids(),
-            },
+            Some(checkpoint) => {
+                past.slice = Some(Shadow::new(checkpoint.slice.clone()));
+                past.timers = checkpoint.timers.clone();
+                StartInput {
+                    device,
+                    reason,
+                    settings,
+                    ports: checkpoint.ports.clone(),
+                    slice: checkpoint.slice.clone(),
+                    snapshot: Some(checkpoint.snapshot.clone()),
+                    commands: checkpoint.commands.clone(),
+                    timers: checkpoint.timers.ids(),
+                }
+            }
             None => {
                 let (ports, commands) = self.inbox.with(|inbox| {
                     // Whatever was not dealt with is lost with the driver's memory: it goes on at the committed offsets.
-                    inbox.consume(&[]);
+                    past.lost_bytes = inbox.give_up_replay();
                     (inbox.port_states(), inbox.commands_in_flight().to_vec())
                 });
                 StartInput {
@@ -684,27 +694,37 @@ impl<G: Guest> Cell<G> {
             ..
         } = self;
         let mut clock = started;
-        let mut call = |event: &Event<'_>, time: CallTime, past: &mut Past| {
+        let mut call = |event: &Event<'_>, time: CallTime, refused: bool, past: &mut Past| {
             if time.monotonic_ns > clock.monotonic_ns {
                 clock = time;
             }
             guest.handle(event, clock, effects)?;
-            // What the slice refuses now it refused the first time, and the driver was told so by an event that is replayed too.
-            let _ = past.slice.apply(&effects.operations);
-            past.apply_timers(effects, "handle")?;
+            // What the slice refused the first time stays refused: the driver was told so, by an event that is replayed too.
+            if let (Some(slice), false) = (&mut past.slice, refused) {
+                // A successor may ask for something that does not fit; it misses this change, as it would live.
+                let _ = slice.apply(&effects.operations);
+            }
+            past.apply_timers(&effects.timers, "handle")?;
             drop_effects(effects, LogOrigin::Replay, sink);
             Ok(())
         };
         for entry in journal.entries() {
             match entry {
                 Entry::TimerGone(id) => past.timers.cancel(*id),
-                Entry::Event { event, time, .. } => {
+                Entry::Event {
+                    event, time, refused, ..
+                } => {
                     if let Event::Timer(id) = event {
                         past.timers.cancel(*id);
                     }
-                    call(event, *time, past)?;
+                    call(event, *time, *refused, past)?;
                 }
-                &Entry::Bytes { port, from, to } => {
+                &Entry::Bytes {
+                    port,
+                    from,
+                    to,
+                    refused,
+                } => {
                     let mut at = from;
                     while at < to {
                         let (piece, tail) = inbox.with(|inbox| {
@@ -713,7 +733,7 @@ impl<G: Guest> Cell<G> {
                         });
                         at = match piece {
                             Some(chunk) => {
-                                call(&bytes_event(&chunk, buffer, true), chunk.received, past)?;
+                                call(&bytes_event(&chunk, buffer, true), chunk.received, refused, past)?;
                                 past.replayed_bytes += chunk.to - chunk.from;
                                 chunk.to
                             }
@@ -726,7 +746,8 @@ impl<G: Guest> Cell<G> {
                                     to: lost_to,
                                     reason: super::inbox::ring_was_full(),
                                 };
-                                call(&lost, started, past)?;
+                                call(&lost, started, false, past)?;
+                                past.lost_bytes += lost_to - at;
                                 lost_to
                             }
                         };
@@ -745,26 +766,24 @@ impl<G: Guest> Cell<G> {
         now: CallTime,
         sink: &mut impl Sink,
     ) -> Result<(Option<G>, u64), Breakdown> {
-        let from_snapshot = arrival.past.is_some();
-        let mut timers = Timers::default();
-        let mut replayed_bytes = 0;
-        if let Some(past) = arrival.past {
-            timers = past.timers;
-            replayed_bytes = past.replayed_bytes;
-            if let Err(refused) = sink.replace_slice(past.slice.into_value()) {
+        let Past {
+            slice,
+            mut timers,
+            replayed_bytes,
+            lost_bytes,
+        } = arrival.past;
+        let from_snapshot = slice.is_some();
+        if let Some(slice) = slice {
+            if let Err(refused) = sink.replace_slice(slice.into_value()) {
                 drop_effects(&mut arrival.effects, LogOrigin::FailedCall, sink);
                 return Err(refused.into());
             }
             arrival.effects.operations.clear();
-        } else if timers.fit(&arrival.effects.timers) {
-            arrival
-                .effects
-                .timers
-                .iter()
-                .for_each(|&change| timers.apply(change));
-        } else {
-            drop_effects(&mut arrival.effects, LogOrigin::FailedCall, sink);
-            return Err(too_many_timers("start").into());
+        }
+        // Were it to start from this checkpoint again, its start would not be the same call; the timers that it set now must not be lost.
+        if let Some(checkpoint) = &mut self.checkpoint {
+            let changes = arrival.effects.timers.iter();
+            changes.for_each(|&change| checkpoint.timers.apply(change));
         }
         match &self.retry {
             Some(InHand {
@@ -797,7 +816,13 @@ impl<G: Guest> Cell<G> {
         // At the first rest, outside the pause of a swap: until then a fault would start from the predecessor's.
         self.checkpoint_due_ns = Some(now.monotonic_ns);
         self.supervision.live(now.monotonic_ns);
-        let commit = self.commit_of(Cause::Start(arrival.reason), now);
+        let commit = self.commit_of(
+            Cause::Start {
+                reason: arrival.reason,
+                from_snapshot,
+            },
+            now,
+        );
         if let Err(refused) = sink.commit(effects, commit) {
             self.tell_refused(&refused);
         }
@@ -807,6 +832,7 @@ impl<G: Guest> Cell<G> {
             reason: arrival.reason,
             generation: self.generation,
             replayed_bytes,
+            lost_bytes,
             from_snapshot,
         });
         Ok((predecessor, replayed_bytes))
@@ -814,14 +840,11 @@ impl<G: Guest> Cell<G> {
 }
 
 impl Past {
-    fn apply_timers(&mut self, effects: &Effects, export: &'static str) -> Result<(), Fault> {
-        if !self.timers.fit(&effects.timers) {
+    fn apply_timers(&mut self, changes: &[TimerChange], export: &'static str) -> Result<(), Fault> {
+        if !self.timers.fit(changes) {
             return Err(too_many_timers(export));
         }
-        effects
-            .timers
-            .iter()
-            .for_each(|&change| self.timers.apply(change));
+        changes.iter().for_each(|&change| self.timers.apply(change));
         Ok(())
     }
 }

@@ -368,6 +368,14 @@ impl Inbox {
         Some(())
     }
 
+    /// Gives up what was handled and is not dealt with, because nobody remembers it. Answers how many bytes that are.
+    pub fn give_up_replay(&mut self) -> u64 {
+        let given_up = self.ports.iter().map(|port| port.ring.marks());
+        let given_up = given_up.map(|marks| marks.committed - marks.consumed).sum();
+        self.consume(&[]);
+        given_up
+    }
+
     /// Where the marks of a port are.
     pub fn marks(&self, port: PortIndex) -> Option<Marks> {
         self.ring(port).map(PortRing::marks)

@@ -22,6 +22,8 @@ pub enum Entry {
         from: u64,
         /// Number of the byte behind the last.
         to: u64,
+        /// It is one call, and its slice operations were refused: it stands alone, so that it takes no others with it.
+        refused: bool,
     },
     /// Anything else, and the time of its call.
     Event {
@@ -31,6 +33,8 @@ pub enum Entry {
         offset: u64,
         /// When it was handled.
         time: CallTime,
+        /// Its slice operations were refused.
+        refused: bool,
     },
     /// A timer that ran out without the driver's hearing of it, because it broke down over it twice.
     TimerGone(TimerId),
@@ -44,23 +48,38 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// The driver has dealt with this. `offset` is the committed offset of the event's port, if it has one.
-    pub fn push(&mut self, taken: Taken, offset: u64, time: CallTime) {
+    /// The driver has dealt with this. `offset` is the committed offset of the event's port, if it has one; `refused` says whether the slice
+    /// refused what the call asked of it.
+    pub fn push(&mut self, taken: Taken, offset: u64, time: CallTime, refused: bool) {
         self.since.get_or_insert(time);
         match taken {
             Taken::Bytes(Chunk { port, from, to, .. }) => {
                 if let Some(Entry::Bytes {
-                    port: last, to: end, ..
+                    port: last,
+                    to: end,
+                    refused: false,
+                    ..
                 }) = self.entries.back_mut()
                     && *last == port
                     && *end == from
+                    && !refused
                 {
                     *end = to;
                 } else {
-                    self.entries.push_back(Entry::Bytes { port, from, to });
+                    self.entries.push_back(Entry::Bytes {
+                        port,
+                        from,
+                        to,
+                        refused,
+                    });
                 }
             }
-            Taken::Event(event) => self.entries.push_back(Entry::Event { event, offset, time }),
+            Taken::Event(event) => self.entries.push_back(Entry::Event {
+                event,
+                offset,
+                time,
+                refused,
+            }),
         }
     }
 
@@ -73,7 +92,7 @@ impl Journal {
     pub fn trim(&mut self, consumed: impl Fn(PortIndex) -> u64) {
         self.since = None;
         self.entries.retain_mut(|entry| match entry {
-            Entry::Bytes { port, from, to } => {
+            Entry::Bytes { port, from, to, .. } => {
                 *from = (*from).max(consumed(*port));
                 from < to
             }

@@ -14,6 +14,12 @@ pub enum ShadowError {
     /// The place, or its parent, is not there.
     #[error("there is no place {0:?}")]
     NoSuchPlace(String),
+    /// A slice is made and replaced as a whole, but taken away only by the host.
+    #[error("a driver cannot remove its slice")]
+    RemovesSlice,
+    /// An array that may hold nothing.
+    #[error("the bound of {0:?} is 0")]
+    ZeroBound(String),
     /// Something is to be appended to what is no array.
     #[error("{0:?} is no array")]
     NotAnArray(String),
@@ -92,7 +98,7 @@ pub fn apply<'a>(slice: &mut Json, operation: &'a Operation) -> Result<Option<Un
         Operation::Remove { path } => {
             let Some((parent, member)) = parent_mut(slice, path) else {
                 return match path.is_root() {
-                    true => Ok(Some(Undo::Put(path, Some(slice.take())))),
+                    true => Err(ShadowError::RemovesSlice),
                     false => Ok(None),
                 };
             };
@@ -104,6 +110,7 @@ pub fn apply<'a>(slice: &mut Json, operation: &'a Operation) -> Result<Option<Un
                 _ => None,
             })
         }
+        Operation::Append { path, bound: 0, .. } => Err(ShadowError::ZeroBound(path.as_str().to_owned())),
         Operation::Append { path, value, bound } => {
             let array = slice
                 .pointer_mut(path.as_str())
@@ -111,7 +118,7 @@ pub fn apply<'a>(slice: &mut Json, operation: &'a Operation) -> Result<Option<Un
                 .as_array_mut()
                 .ok_or_else(|| ShadowError::NotAnArray(path.as_str().to_owned()))?;
             array.push(json(value));
-            let excess = array.len().saturating_sub((*bound).max(1) as usize);
+            let excess = array.len().saturating_sub(*bound as usize);
             let dropped = array.drain(..excess).collect();
             Ok(Some(Undo::Shorten(path, dropped)))
         }

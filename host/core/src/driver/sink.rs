@@ -51,7 +51,12 @@ pub struct Commit<'a> {
 #[derive(Debug, Clone, Copy)]
 pub enum Cause<'a> {
     /// A start.
-    Start(StartReason),
+    Start {
+        /// Why it was started.
+        reason: StartReason,
+        /// Whether it goes on from a snapshot. Its slice has been replaced then, and the effects hold no operations.
+        from_snapshot: bool,
+    },
     /// An event.
     Event(&'a Taken),
     /// A stop.
@@ -108,7 +113,10 @@ pub enum LifeChange<'a> {
         generation: u64,
         /// Bytes replayed into it.
         replayed_bytes: u64,
-        /// Whether it goes on from a snapshot. Without one, bytes that were not dealt with are given up.
+        /// Bytes that its predecessor had got, and had not dealt with, and that could not be replayed: the ring had dropped them, or there was
+        /// no snapshot to go on from.
+        lost_bytes: u64,
+        /// Whether it goes on from a snapshot.
         from_snapshot: bool,
     },
     /// It broke down.
