@@ -7,12 +7,12 @@
 //! | browser | a test target of `tests/tests` whose name begins with `browser`, or `npm run test:browser` |
 //! | story | any other test target of `tests/tests` |
 //! | doc | an example in a doc comment |
-//! | property | any other Rust test whose path has a part that begins with `law` or `propert`, as in `state::laws::patches_add_up` |
+//! | property | any other Rust test in a `proptest!` block, or whose path has a part that begins with `law` or `propert` |
 //! | unit | any other Rust test |
 //! | web | a test of Vitest |
 //! | check | a command that has no tests: format, lints, types, documentation. Also a set-up step, but only when it fails |
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// What kind of test was counted.
@@ -128,6 +128,7 @@ impl Tally {
 /// Reads the merged output of `cargo test`.
 pub struct Libtest<'a> {
     stories: &'a [String],
+    properties: &'a BTreeSet<String>,
     tally: &'a mut Tally,
     program: Option<Program>,
     failed: u64,
@@ -212,7 +213,8 @@ impl<'a> Libtest<'a> {
 
     fn test(&mut self, name: &str, outcome: &str) {
         let Some(program) = &mut self.program else { return };
-        let property = program.kind == Kind::Unit && is_law(name);
+        let last = name.rsplit("::").next().unwrap_or(name);
+        let property = program.kind == Kind::Unit && (is_law(name) || self.properties.contains(last));
         match outcome {
             "ok" if property => program.properties_passed += 1,
             "ok" => {}
@@ -345,7 +347,8 @@ mod tests {
     fn libtest(output: &str, ended_well: bool) -> Tally {
         let stories = ["reload".to_owned(), "browser_pair".to_owned()];
         let mut tally = Tally::default();
-        let mut reader = Libtest::new(&stories, &mut tally);
+        let properties = BTreeSet::from(["split_anywhere".to_owned()]);
+        let mut reader = Libtest::new(&stories, &properties, &mut tally);
         output.lines().for_each(|line| reader.line(line));
         reader.finish(ended_well);
         tally
@@ -368,13 +371,14 @@ mod tests {
     Finished `test` profile [optimized + debuginfo] target(s) in 3.21s
      Running unittests src/lib.rs (target/debug/deps/autobench_core-0123456789abcdef)
 
-running 3 tests
+running 4 tests
+test frame::tests::split_anywhere ... ok
 test state::pointer::tests::a_pointer_reads_its_own_text ... ok
 test state::laws::patches_add_up ... ok
 test state::tests::slow has been running for over 60 seconds
 test state::tests::slow ... ok
 
-test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.11s
+test result: ok. 4 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.11s
 
      Running tests/reload.rs (target/debug/deps/reload-fedcba9876543210)
 
@@ -404,11 +408,11 @@ test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; fini
     fn each_test_counts_for_its_kind() {
         let tally = libtest(GOOD, true);
         assert_eq!(tally.count(Kind::Unit), count(2, 0));
-        assert_eq!(tally.count(Kind::Property), count(1, 0));
+        assert_eq!(tally.count(Kind::Property), count(2, 0));
         assert_eq!(tally.count(Kind::Story), count(1, 0));
         assert_eq!(tally.count(Kind::Browser), count(2, 0));
         assert_eq!(tally.count(Kind::Doc), count(1, 0));
-        assert_eq!(tally.total(), count(7, 0));
+        assert_eq!(tally.total(), count(8, 0));
         assert!(tally.failures().is_empty());
     }
 
@@ -416,9 +420,9 @@ test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; fini
     fn a_failed_test_is_counted_and_named() {
         let output = GOOD
             .replace("patches_add_up ... ok", "patches_add_up ... FAILED")
-            .replace("ok. 3 passed; 0 failed", "FAILED. 2 passed; 1 failed");
+            .replace("ok. 4 passed; 0 failed", "FAILED. 3 passed; 1 failed");
         let tally = libtest(&output, false);
-        assert_eq!(tally.count(Kind::Property), count(0, 1));
+        assert_eq!(tally.count(Kind::Property), count(1, 1));
         assert_eq!(tally.count(Kind::Unit), count(2, 0));
         assert_eq!(
             tally.failures(),
@@ -430,7 +434,7 @@ test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; fini
     fn an_ignored_test_counts_as_failed() {
         let output = GOOD
             .replace("slow ... ok", "slow ... ignored, takes long")
-            .replace("3 passed; 0 failed; 0 ignored", "2 passed; 0 failed; 1 ignored");
+            .replace("4 passed; 0 failed; 0 ignored", "3 passed; 0 failed; 1 ignored");
         let tally = libtest(&output, true);
         assert_eq!(tally.count(Kind::Unit), count(1, 1));
         assert_eq!(
@@ -444,7 +448,7 @@ test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; fini
         let end = GOOD.find("test a_good_file_takes_over").unwrap();
         let tally = libtest(&GOOD[..end], false);
         assert_eq!(tally.count(Kind::Story), count(0, 1));
-        assert_eq!(tally.total(), count(3, 1));
+        assert_eq!(tally.total(), count(4, 1));
         assert_eq!(tally.failures(), ["story: reload ended without a result"]);
     }
 
@@ -459,7 +463,7 @@ test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; fini
         let mut tally = libtest(GOOD, true);
         tally.add(Kind::Check, 1, 0);
         tally.demand_all();
-        assert_eq!(tally.total(), count(8, 1));
+        assert_eq!(tally.total(), count(9, 1));
         assert_eq!(tally.failures(), ["web: no test ran"]);
     }
 

@@ -11,6 +11,7 @@ mod failure;
 mod fingerprint;
 mod guests;
 mod mirror;
+mod properties;
 mod run;
 mod toolchain;
 mod verify;

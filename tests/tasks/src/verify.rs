@@ -11,7 +11,7 @@ use crate::counts::{Kind, Libtest, Tally, Web};
 use crate::failure::Failure;
 use crate::run::Ended;
 use crate::toolchain::Toolchain;
-use crate::{debian, guests, mirror, run};
+use crate::{debian, guests, mirror, properties, run};
 
 /// So many times `Verify::step` is called; the lines count along.
 const STEPS: usize = 14;
@@ -149,10 +149,11 @@ impl Verify {
 
     fn rust_tests(&mut self) {
         let stories = guests::source_names(&self.checkout.root.join("tests/tests")).unwrap_or_default();
+        let properties = properties::names(&self.checkout.root).unwrap_or_default();
         let command = self.cargo(&["test", "--workspace", "--no-fail-fast"]);
         // The reader borrows the tally while the step borrows the rest.
         let mut tally = std::mem::take(&mut self.tally);
-        let mut reader = Libtest::new(&stories, &mut tally);
+        let mut reader = Libtest::new(&stories, &properties, &mut tally);
         let ended = self.watched("tests", command, |line| reader.line(line));
         reader.finish(matches!(ended, Ok(Ended::Well)));
         self.tally = tally;
