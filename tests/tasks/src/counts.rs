@@ -144,10 +144,11 @@ struct Program {
 }
 
 impl<'a> Libtest<'a> {
-    /// A reader that knows which test targets are stories.
-    pub fn new(stories: &'a [String], tally: &'a mut Tally) -> Self {
+    /// A reader that knows which test targets are stories, and which tests are written in a `proptest!` block.
+    pub fn new(stories: &'a [String], properties: &'a BTreeSet<String>, tally: &'a mut Tally) -> Self {
         Self {
             stories,
+            properties,
             tally,
             program: None,
             failed: 0,
