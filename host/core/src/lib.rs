@@ -9,4 +9,6 @@ pub mod frame;
 pub mod logs;
 pub mod outbox;
 pub mod state;
+#[cfg(test)]
+mod testing;
 pub mod wire;

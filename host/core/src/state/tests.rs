@@ -1,0 +1,665 @@
+//! The store's rules one by one, first of all what a flush may merge.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value as Json, json};
+
+use super::{
+    DEFAULT_SLICE_LIMIT_BYTES, HOST_MEMBERS, MAX_DEPTH, Operation, Pointer, StateError, Store, Value,
+};
+use crate::wire::AppState;
+
+fn at(text: &str) -> Pointer {
+    Pointer::parse(text).unwrap()
+}
+
+fn store(document: Json) -> Store {
+    let Json::Object(members) = document else {
+        panic!("no object")
+    };
+    Store::from_members(members).unwrap()
+}
+
+fn set_operation(path: &str, value: Value) -> Operation {
+    Operation::Set {
+        path: Arc::new(at(path)),
+        value,
+    }
+}
+
+/// The operations of the next flush, without `/version`, as `op path value`.
+fn flushed(store: &mut Store) -> Vec<String> {
+    let Some(flush) = store.take_flush() else {
+        return Vec::new();
+    };
+    let frame: Json = serde_json::from_slice(&flush.frame).unwrap();
+    let mut lines: Vec<String> = frame["patch"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|operation| {
+            let value = operation
+                .get("value")
+                .map(|value| format!(" {value}"))
+                .unwrap_or_default();
+            format!(
+                "{} {}{value}",
+                operation["op"].as_str().unwrap(),
+                operation["path"].as_str().unwrap()
+            )
+        })
+        .collect();
+    assert_eq!(lines.pop(), Some(format!("replace /version {}", store.version())));
+    lines
+}
+
+// What is merged.
+
+#[test]
+fn a_later_value_takes_the_place_of_an_earlier_one() {
+    let mut store = store(json!({"s": {"a": 1, "b": 1}}));
+    store.set(&at("/s/a"), json!(2)).unwrap();
+    store.set(&at("/s/b"), json!(2)).unwrap();
+    store.set(&at("/s/a"), json!(3)).unwrap();
+    assert_eq!(flushed(&mut store), ["replace /s/a 3", "replace /s/b 2"]);
+}
+
+#[test]
+fn an_added_member_takes_a_later_value_and_stays_an_add() {
+    let mut store = store(json!({"s": {}}));
+    store.set(&at("/s/a"), json!(1)).unwrap();
+    store.set(&at("/s/a"), json!({"b": 2})).unwrap();
+    assert_eq!(flushed(&mut store), [r#"add /s/a {"b":2}"#]);
+}
+
+#[test]
+fn a_whole_member_takes_a_later_value_too() {
+    let mut store = store(json!({"s": {}}));
+    store.set(&at("/s"), json!(1)).unwrap();
+    store.set(&at("/t"), json!(1)).unwrap();
+    store.set(&at("/s"), json!(2)).unwrap();
+    store.set(&at("/t"), json!(2)).unwrap();
+    assert_eq!(flushed(&mut store), ["replace /s 2", "add /t 2"]);
+}
+
+#[test]
+fn operations_of_one_transaction_are_merged_like_those_of_several() {
+    let mut store = store(json!({"s": {"a": 1}}));
+    store
+        .apply(
+            "s",
+            &[
+                set_operation("/a", Value::Integer(2)),
+                set_operation("/a", Value::Integer(3)),
+            ],
+        )
+        .unwrap();
+    assert_eq!(flushed(&mut store), ["replace /s/a 3"]);
+}
+
+#[test]
+fn nothing_is_merged_over_a_removal_of_the_same_path() {
+    let mut store = store(json!({"s": {"a": 1}}));
+    store.set(&at("/s/a"), json!(2)).unwrap();
+    store.remove(&at("/s/a")).unwrap();
+    store.set(&at("/s/a"), json!(3)).unwrap();
+    store.set(&at("/s/a"), json!(4)).unwrap();
+    assert_eq!(
+        flushed(&mut store),
+        ["replace /s/a 2", "remove /s/a", "add /s/a 4"]
+    );
+}
+
+#[test]
+fn an_add_and_a_removal_do_not_cancel_out() {
+    let mut store = store(json!({"s": {}}));
+    store.set(&at("/s/a"), json!(1)).unwrap();
+    store.remove(&at("/s/a")).unwrap();
+    assert_eq!(flushed(&mut store), ["add /s/a 1", "remove /s/a"]);
+}
+
+#[test]
+fn nothing_is_merged_over_a_change_above() {
+    let mut store = store(json!({"s": {"a": {"b": 1}}}));
+    store.set(&at("/s/a/b"), json!(2)).unwrap();
+    store.set(&at("/s/a"), json!({"b": 0})).unwrap();
+    store.set(&at("/s/a/b"), json!(3)).unwrap();
+    assert_eq!(
+        flushed(&mut store),
+        ["replace /s/a/b 2", r#"replace /s/a {"b":0}"#, "replace /s/a/b 3"]
+    );
+}
+
+#[test]
+fn nothing_is_merged_over_a_change_below() {
+    let mut store = store(json!({"s": {"a": {"b": 1}}}));
+    store.set(&at("/s/a"), json!({"b": 2})).unwrap();
+    store.set(&at("/s/a/b"), json!(3)).unwrap();
+    store.set(&at("/s/a"), json!({"b": 4})).unwrap();
+    assert_eq!(
+        flushed(&mut store),
+        [
+            r#"replace /s/a {"b":2}"#,
+            "replace /s/a/b 3",
+            r#"replace /s/a {"b":4}"#
+        ]
+    );
+}
+
+#[test]
+fn a_change_beside_does_not_hinder() {
+    let mut store = store(json!({"s": {"a": {"b": 1, "c": 1}, "aa": 1}}));
+    store.set(&at("/s/a/b"), json!(2)).unwrap();
+    store.set(&at("/s/a/c"), json!(2)).unwrap();
+    store.set(&at("/s/aa"), json!(2)).unwrap();
+    store.set(&at("/s/a/b"), json!(3)).unwrap();
+    assert_eq!(
+        flushed(&mut store),
+        ["replace /s/a/b 3", "replace /s/a/c 2", "replace /s/aa 2"]
+    );
+}
+
+#[test]
+fn nothing_in_an_array_is_merged() {
+    let mut store = store(json!({"s": {"list": [{"a": 1}, 1]}}));
+    store.set(&at("/s/list/1"), json!(2)).unwrap();
+    store.set(&at("/s/list/1"), json!(3)).unwrap();
+    store.set(&at("/s/list/0/a"), json!(2)).unwrap();
+    store.set(&at("/s/list/0/a"), json!(3)).unwrap();
+    assert_eq!(
+        flushed(&mut store),
+        [
+            "replace /s/list/1 2",
+            "replace /s/list/1 3",
+            "replace /s/list/0/a 2",
+            "replace /s/list/0/a 3"
+        ]
+    );
+}
+
+#[test]
+fn appends_are_never_merged_and_drop_from_the_start() {
+    let mut store = store(json!({"s": {"list": []}}));
+    for value in 1..=3 {
+        store.append(&at("/s/list"), json!(value), 2).unwrap();
+    }
+    assert_eq!(
+        flushed(&mut store),
+        [
+            "add /s/list/- 1",
+            "add /s/list/- 2",
+            "add /s/list/- 3",
+            "remove /s/list/0"
+        ]
+    );
+    assert_eq!(store.get(&at("/s/list")), Some(&json!([2, 3])));
+}
+
+#[test]
+fn an_array_as_a_whole_is_an_object_member_like_any_other() {
+    let mut store = store(json!({"s": {"list": []}}));
+    store.set(&at("/s/list"), json!([1])).unwrap();
+    store.set(&at("/s/list"), json!([2])).unwrap();
+    store.append(&at("/s/list"), json!(3), 9).unwrap();
+    store.set(&at("/s/list"), json!([4])).unwrap();
+    assert_eq!(
+        flushed(&mut store),
+        ["replace /s/list [2]", "add /s/list/- 3", "replace /s/list [4]"]
+    );
+}
+
+#[test]
+fn nothing_is_merged_across_a_flush() {
+    let mut store = store(json!({"s": {"a": 1}}));
+    store.set(&at("/s/a"), json!(2)).unwrap();
+    assert_eq!(flushed(&mut store), ["replace /s/a 2"]);
+    store.set(&at("/s/a"), json!(3)).unwrap();
+    assert_eq!(flushed(&mut store), ["replace /s/a 3"]);
+}
+
+#[test]
+fn a_flood_on_one_place_keeps_the_pending_flush_small() {
+    let mut store = store(json!({"s": {"a": ""}}));
+    for round in 0..10_000 {
+        store.set(&at("/s/a"), json!(format!("{round:0100}"))).unwrap();
+    }
+    assert!(!store.pending_is_full());
+    assert!(store.pending_text().len() < 2_000_000, "the arena is not tidied");
+    assert_eq!(flushed(&mut store), [format!("replace /s/a \"{:0100}\"", 9_999)]);
+}
+
+#[test]
+fn a_pending_flush_that_grows_says_that_it_is_full() {
+    let mut store = store(json!({"s": {"a": []}}));
+    for round in 0..10_000 {
+        store.append(&at("/s/a"), json!(round), 5).unwrap();
+    }
+    assert!(store.pending_is_full());
+    assert_eq!(flushed(&mut store).len(), 10_000 + 9_995);
+    assert!(!store.pending_is_full());
+}
+
+// Versions.
+
+#[test]
+fn what_changes_nothing_is_no_mutation() {
+    let mut store = store(json!({"version": 3, "s": {"a": 1, "n": null, "list": [1], "full": [7, 7]}}));
+    for nothing in [
+        store.set(&at("/s/a"), json!(1)),
+        store.set(&at("/s"), json!({"a": 1, "n": null, "list": [1], "full": [7, 7]})),
+        store.merge(&at("/s"), json!({"a": 1, "gone": null})),
+        store.merge(&at("/s"), json!({})),
+        store.replace(&at("/s/list"), json!([1])),
+        store.remove(&at("/s/gone")),
+        store.remove(&at("/s/gone/deeper")),
+        store.remove(&at("/gone")),
+        store.append(&at("/s/full"), json!(7), 2),
+        store.apply("s", &[]),
+        store.apply(
+            "s",
+            &[
+                set_operation("/a", Value::Integer(1)),
+                set_operation("/n", Value::Null),
+            ],
+        ),
+    ] {
+        assert_eq!(nothing, Ok(None));
+    }
+    assert_eq!(store.version(), 3);
+    assert!(!store.has_pending());
+    assert_eq!(store.take_flush(), None);
+}
+
+#[test]
+fn null_and_absent_are_different_things() {
+    let mut store = store(json!({"s": {"a": 1}}));
+    assert_eq!(store.set(&at("/s/a"), Json::Null), Ok(Some(1)));
+    assert_eq!(store.get(&at("/s/a")), Some(&Json::Null));
+    assert_eq!(store.merge(&at("/s"), json!({"a": null})), Ok(Some(2)));
+    assert_eq!(store.get(&at("/s/a")), None);
+    assert_eq!(
+        store.merge(&at("/s"), json!({"b": {"c": null, "d": [null]}})),
+        Ok(Some(3))
+    );
+    assert_eq!(store.get(&at("/s")), Some(&json!({"b": {"d": [null]}})));
+}
+
+#[test]
+fn an_integer_and_the_same_float_are_different_values() {
+    let mut store = store(json!({"s": {"a": 50}}));
+    assert_eq!(
+        store.apply("s", &[set_operation("/a", Value::Float(50.0))]),
+        Ok(Some(1))
+    );
+    assert_eq!(
+        store.apply("s", &[set_operation("/a", Value::Float(50.0))]),
+        Ok(None)
+    );
+}
+
+#[test]
+fn all_operations_of_a_call_are_one_version() {
+    let mut store = store(json!({"s": {"a": 1}}));
+    let operations = [
+        set_operation("/a", Value::Integer(2)),
+        set_operation("/b", Value::Integer(3)),
+    ];
+    assert_eq!(store.apply("s", &operations), Ok(Some(1)));
+}
+
+#[test]
+fn a_transaction_over_several_members_is_one_version() {
+    let mut store = store(json!({"meta": {"clients": 0}, "logs": {"size": 0}}));
+    let (answer, version) = store
+        .transaction(|transaction| {
+            transaction.set(&at("/meta/clients"), json!(2))?;
+            transaction.merge(&at("/logs"), json!({"size": 5}))?;
+            Ok::<_, StateError>(transaction.get(&at("/meta/clients")).cloned())
+        })
+        .unwrap();
+    assert_eq!((answer, version), (Some(json!(2)), Some(1)));
+    assert_eq!(
+        flushed(&mut store),
+        ["replace /meta/clients 2", "replace /logs/size 5"]
+    );
+}
+
+#[test]
+fn a_transaction_that_panics_leaves_nothing_behind() {
+    let mut store = store(json!({"s": {"a": 1}, "t": 1}));
+    let before = store.document();
+    let broken = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let _ = store.transaction(|transaction| -> Result<(), StateError> {
+            transaction.set(&at("/s/a"), json!(2))?;
+            transaction.remove(&at("/t"))?;
+            panic!("broken off")
+        });
+    }));
+    assert!(broken.is_err());
+    assert_eq!(store.document(), before);
+    assert!(!store.has_pending());
+    assert_eq!(store.set(&at("/t"), json!(2)), Ok(Some(1)));
+    assert_eq!(flushed(&mut store), ["replace /t 2"]);
+}
+
+#[test]
+fn a_flush_spans_the_versions_since_the_last_one() {
+    let mut store = store(json!({"version": 10, "s": {"a": 1, "b": 1}}));
+    store.set(&at("/s/a"), json!(2)).unwrap();
+    store.set(&at("/s/a"), json!(3)).unwrap();
+    let flush = store.take_flush().unwrap();
+    assert_eq!((flush.from_version, flush.to_version), (10, 12));
+    assert_eq!(
+        &flush.frame[..],
+        br#"{"type":"state.patch","fromVersion":10,"toVersion":12,"patch":[{"op":"replace","path":"/s/a","value":3},{"op":"replace","path":"/version","value":12}]}"#
+    );
+    store.set(&at("/s/b"), json!(2)).unwrap();
+    let flush = store.take_flush().unwrap();
+    assert_eq!((flush.from_version, flush.to_version), (12, 13));
+}
+
+// Snapshots.
+
+#[test]
+fn a_snapshot_closes_the_pending_flush_at_its_own_version() {
+    let mut store = store(json!({"s": {"a": 1}}));
+    store.set(&at("/s/a"), json!(2)).unwrap();
+    let snapshot = store.snapshot();
+    assert_eq!(
+        snapshot.closed.as_ref().map(|flush| flush.to_version),
+        Some(snapshot.version)
+    );
+    assert_eq!(&snapshot.data[..], br#"{"version":1,"s":{"a":2}}"#);
+    assert!(store.snapshot().closed.is_none());
+}
+
+#[test]
+fn a_snapshot_serialises_only_what_has_changed() {
+    let mut store = store(json!({"s": {"a": 1}, "t": {"a": 1}}));
+    let (s, t) = (store.member_bytes("s").unwrap(), store.member_bytes("t").unwrap());
+    store.set(&at("/s/a"), json!(2)).unwrap();
+    store.snapshot();
+    assert_ne!(store.member_bytes("s").unwrap().as_ptr(), s.as_ptr());
+    assert_eq!(store.member_bytes("t").unwrap().as_ptr(), t.as_ptr());
+    let first = store.snapshot().data;
+    assert_eq!(
+        store.snapshot().data.as_ptr(),
+        first.as_ptr(),
+        "an unchanged document is joined once"
+    );
+}
+
+#[test]
+fn a_refused_change_keeps_the_cached_bytes() {
+    let mut store = store(json!({"s": {"a": 1}}));
+    let bytes = store.member_bytes("s").unwrap();
+    store
+        .apply(
+            "s",
+            &[
+                set_operation("/a", Value::Integer(2)),
+                set_operation("/x/y", Value::Null),
+            ],
+        )
+        .unwrap_err();
+    assert_eq!(store.member_bytes("s").unwrap().as_ptr(), bytes.as_ptr());
+    assert_eq!(&bytes[..], br#"{"a":1}"#);
+}
+
+#[test]
+fn the_host_s_members_are_those_of_its_type() {
+    let state = AppState {
+        version: 4,
+        message: "hello".into(),
+        ..AppState::default()
+    };
+    let mut store = Store::new(&state).unwrap();
+    let snapshot = store.snapshot();
+    assert_eq!(snapshot.version, 4);
+    assert_eq!(serde_json::from_slice::<AppState>(&snapshot.data).unwrap(), state);
+    let mut names: Vec<&str> = store.member_names().chain(["version"]).collect();
+    names.sort_unstable();
+    let mut expected = HOST_MEMBERS.to_vec();
+    expected.sort_unstable();
+    assert_eq!(names, expected);
+    assert_eq!(store.get(&at("/version")), Some(&json!(4)));
+}
+
+// Differences.
+
+#[test]
+fn a_replace_touches_only_what_differs() {
+    let mut store =
+        store(json!({"s": {"same": [1, 2], "list": [1, 2, 3], "deep": {"a": 1, "b": 2}, "gone": 1}}));
+    let new = json!({"same": [1, 2], "list": [2, 3, 4], "deep": {"a": 1, "b": 3}, "new": null});
+    store.replace_slice("s", new.clone()).unwrap();
+    assert_eq!(store.get(&at("/s")), Some(&new));
+    assert_eq!(
+        flushed(&mut store),
+        [
+            "remove /s/gone",
+            "replace /s/deep/b 3",
+            "replace /s/list [2,3,4]",
+            "add /s/new null"
+        ]
+    );
+}
+
+#[test]
+fn paths_are_escaped_twice_over() {
+    let mut store = store(json!({"s": {}}));
+    store.merge(&at("/s"), json!({"a/b~c\"d\n": 1})).unwrap();
+    let flush = store.take_flush().unwrap();
+    assert!(String::from_utf8_lossy(&flush.frame).contains(r#""/s/a~1b~0c\"d\n""#));
+}
+
+// Refusals.
+
+#[test]
+fn what_is_refused_is_refused_by_name() {
+    let deep = (0..MAX_DEPTH).fold(json!(1), |inner, _| json!({ "a": inner }));
+    let set = |path: &str, value: Json| {
+        store(json!({"s": {"a": 1, "list": [1]}}))
+            .set(&at(path), value)
+            .unwrap_err()
+    };
+    let path = |text: &str| text.to_owned();
+    assert_eq!(
+        set("/s/a", json!({"b": 9_007_199_254_740_992_i64})),
+        StateError::IntegerOutOfRange {
+            path: path("/s/a"),
+            value: 9_007_199_254_740_992
+        }
+    );
+    assert_eq!(
+        set("/s/a", json!(-9_007_199_254_740_992_i64)),
+        StateError::IntegerOutOfRange {
+            path: path("/s/a"),
+            value: -9_007_199_254_740_992
+        }
+    );
+    assert_eq!(
+        set("/s/a", json!([{"prototype": 1}])),
+        StateError::ForbiddenKey {
+            path: path("/s/a"),
+            key: path("prototype")
+        }
+    );
+    assert_eq!(
+        set("/s/b/c", json!(1)),
+        StateError::MissingParent { path: path("/s/b/c") }
+    );
+    assert_eq!(
+        set("/t/a", json!(1)),
+        StateError::NoSuchMember { member: path("t") }
+    );
+    assert_eq!(
+        set("/s/a/b", json!(1)),
+        StateError::NoObject {
+            path: path("/s/a/b"),
+            found: "a number"
+        }
+    );
+    assert_eq!(
+        set("/s/list/1", json!(1)),
+        StateError::NoSuchElement {
+            path: path("/s/list/1"),
+            length: 1
+        }
+    );
+    assert_eq!(
+        set("/s/list/-", json!(1)),
+        StateError::NoSuchElement {
+            path: path("/s/list/-"),
+            length: 1
+        }
+    );
+    assert_eq!(set("/s/a", deep), StateError::TooDeep { path: path("/s/a") });
+    assert_eq!(
+        set("/version", json!(1)),
+        StateError::Reserved {
+            path: path("/version")
+        }
+    );
+    assert_eq!(set("", json!({})), StateError::Reserved { path: path("") });
+
+    let mut store = store(json!({"s": {"a": 1, "list": [1]}}));
+    let float = [set_operation("/a", Value::Float(f64::NAN))];
+    assert_eq!(
+        store.apply("s", &float),
+        Err(StateError::NotFinite { path: path("/s/a") })
+    );
+    assert_eq!(
+        store.append(&at("/s/a"), json!(1), 3),
+        Err(StateError::NotAnArray {
+            path: path("/s/a"),
+            found: "a number"
+        })
+    );
+    assert_eq!(
+        store.append(&at("/s/list"), json!(1), 0),
+        Err(StateError::ZeroBound {
+            path: path("/s/list")
+        })
+    );
+    assert_eq!(
+        store.apply("meta", &[]),
+        Err(StateError::HostOwned { member: path("meta") })
+    );
+    assert_eq!(
+        store.apply("t", &float),
+        Err(StateError::NoSuchMember { member: path("t") })
+    );
+    let whole = [Operation::Remove {
+        path: Arc::new(at("")),
+    }];
+    assert_eq!(
+        store.apply("s", &whole),
+        Err(StateError::RemovesSlice { member: path("s") })
+    );
+    assert_eq!(store.version(), 0);
+    assert!(!store.has_pending());
+}
+
+#[test]
+fn the_largest_exact_integers_pass() {
+    let mut store = store(json!({"s": {}}));
+    store.set(&at("/s/a"), json!(9_007_199_254_740_991_i64)).unwrap();
+    store.set(&at("/s/b"), json!(-9_007_199_254_740_991_i64)).unwrap();
+}
+
+#[test]
+fn what_is_as_deep_as_allowed_can_be_read_back() {
+    let mut store = store(json!({"s": {}}));
+    let deep = (0..MAX_DEPTH - 1).fold(json!(1), |inner, _| json!([inner]));
+    store.set(&at("/s"), deep).unwrap();
+    serde_json::from_slice::<Json>(&store.snapshot().data).unwrap();
+}
+
+#[test]
+fn of_operations_with_a_bad_one_none_is_applied() {
+    let mut store = store(json!({"s": {"a": 1, "list": [1, 2]}}));
+    let before = (
+        store.document(),
+        store.pending_text(),
+        store.member_size_bytes("s"),
+    );
+    let operations = [
+        set_operation("/a", Value::Text("long enough to change the size".into())),
+        Operation::Append {
+            path: Arc::new(at("/list")),
+            value: Value::Integer(3),
+            bound: 1,
+        },
+        Operation::Remove {
+            path: Arc::new(at("/a")),
+        },
+        set_operation("", Value::Json(json!({"x": 1}))),
+        set_operation("/x", Value::Integer(2)),
+        set_operation("/missing/x", Value::Null),
+    ];
+    store.apply("s", &operations).unwrap_err();
+    assert_eq!(
+        (
+            store.document(),
+            store.pending_text(),
+            store.member_size_bytes("s")
+        ),
+        before
+    );
+}
+
+#[test]
+fn a_slice_cannot_pass_its_limit_but_a_large_one_can_shrink() {
+    let mut store = store(json!({"s": {"a": ""}}));
+    let long = "x".repeat(DEFAULT_SLICE_LIMIT_BYTES);
+    assert!(matches!(
+        store.set(&at("/s/a"), json!(long)),
+        Err(StateError::TooLarge {
+            limit: DEFAULT_SLICE_LIMIT_BYTES,
+            ..
+        })
+    ));
+    assert!(matches!(
+        store.set(&at("/new"), json!(long)),
+        Err(StateError::TooLarge { .. })
+    ));
+    assert_eq!(store.get(&at("/new")), None);
+    store.set_limit("s", DEFAULT_SLICE_LIMIT_BYTES * 2);
+    store.set(&at("/s/a"), json!(long)).unwrap();
+    store.set_limit("s", 100);
+    store.set(&at("/s/b"), json!(1)).unwrap_err();
+    store.set(&at("/s/a"), json!("x".repeat(1000))).unwrap();
+    assert_eq!(store.set(&at("/s/a"), json!("short")), Ok(Some(3)));
+}
+
+#[test]
+fn the_host_s_members_have_no_limit() {
+    let mut store = store(json!({"plugins": {}}));
+    store
+        .set(&at("/plugins/p"), json!("x".repeat(DEFAULT_SLICE_LIMIT_BYTES)))
+        .unwrap();
+}
+
+#[test]
+fn a_slice_comes_and_goes() {
+    let mut store = store(json!({"meta": {}}));
+    store
+        .apply(
+            "s",
+            &[
+                set_operation("", Value::Json(json!({"a": 1}))),
+                set_operation("/b", Value::Null),
+            ],
+        )
+        .unwrap();
+    assert_eq!(flushed(&mut store), [r#"add /s {"a":1}"#, "add /s/b null"]);
+    assert_eq!(store.remove_slice("s"), Ok(Some(2)));
+    assert_eq!(store.remove_slice("s"), Ok(None));
+    assert_eq!(flushed(&mut store), ["remove /s"]);
+    assert_eq!(store.document(), json!({"version": 2, "meta": {}}));
+    store.replace_slice("t", json!({})).unwrap();
+    assert_eq!(&store.snapshot().data[..], br#"{"version":3,"meta":{},"t":{}}"#);
+    let empty: Map<String, Json> = Map::new();
+    assert_eq!(store.get(&at("/t")), Some(&Json::Object(empty)));
+}
