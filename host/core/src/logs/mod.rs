@@ -1,7 +1,15 @@
-//! The log: what an entry looks like, and the bounded ring that numbers and keeps entries.
+//! The log: what an entry looks like, what may become one, and the bounded ring that numbers and keeps entries.
+//!
+//! [`LogPolicy`] acts first: allowlist and minimum level decide whether a record becomes an entry, redaction and cutting what of it may be
+//! seen. Only then does [`LogRing`] number it, so that what clients must not see leaves no gap in the numbers. An entry is written as JSON
+//! once, whoever reads it and however often.
 
 mod channel;
 mod level;
+mod policy;
+mod ring;
 
 pub use channel::{CHANNELS, Color, Style, channel_family, channel_style};
 pub use level::UnknownLevel;
+pub use policy::{LogPolicy, MAX_MESSAGE_BYTES};
+pub use ring::{LogRecord, LogRing, Range};

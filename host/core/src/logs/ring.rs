@@ -1,0 +1,438 @@
+//! The ring: the newest entries, numbered without gaps, each written as JSON when it came.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use super::policy::split;
+use super::{Color, LogPolicy, channel_style};
+use crate::driver::LogLevel;
+use crate::wire::encode::{self, LogsFrame, put};
+use crate::wire::{LogSpan, LogsEntry};
+
+/// Longest channel, picture, tag or module. Names, and not a place for texts: what is longer is cut without a mark.
+const MAX_NAME_BYTES: usize = 256;
+
+/// One thing to be logged.
+#[derive(Debug, Clone, Copy)]
+pub struct LogRecord<'a> {
+    /// When, in milliseconds since 1970.
+    pub ts_ms: u64,
+    /// Where it comes from.
+    pub channel: &'a str,
+    /// How grave.
+    pub level: LogLevel,
+    /// The text.
+    pub message: &'a str,
+    /// The device, where there is one.
+    pub tag: Option<&'a str>,
+    /// The part of the daemon, where it is known.
+    pub module: Option<&'a str>,
+    /// Another picture than the channel's.
+    pub emoji: Option<&'a str>,
+    /// Another colour than the channel's.
+    pub color: Option<Color>,
+}
+
+/// The newest entries. Bounded in entries and in bytes of JSON; when it is full the oldest go, and a reader that wanted them is told so.
+#[derive(Debug)]
+pub struct LogRing {
+    policy: LogPolicy,
+    entries: VecDeque<Bytes>,
+    capacity: usize,
+    capacity_bytes: usize,
+    bytes: usize,
+    next_seq: u64,
+    scratch: Vec<u8>,
+}
+
+/// Some entries, and the range of numbers that they answer for: whoever follows range after range sees each number once, or in `missed`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Range {
+    /// First number that is covered.
+    pub from_seq: u64,
+    /// Last number that is covered; `from_seq - 1` when there is none.
+    pub to_seq: u64,
+    /// What of it the ring no longer has: always its beginning.
+    pub missed: Option<LogSpan>,
+    /// The others, oldest first, as JSON.
+    pub entries: Vec<Bytes>,
+}
+
+impl Range {
+    /// Whether it covers no number at all.
+    pub fn is_empty(&self) -> bool {
+        self.to_seq < self.from_seq
+    }
+
+    /// Appends it to a buffer as one message.
+    pub fn write(&self, buffer: &mut Vec<u8>, frame: LogsFrame) {
+        let entries = self.entries.iter().map(|entry| &entry[..]);
+        encode::logs(buffer, frame, self.from_seq, self.to_seq, self.missed, entries);
+    }
+}
+
+impl LogRing {
+    /// An empty ring of at most so many entries, at least one, and so many bytes of JSON. The newest entry stays even if it alone is larger.
+    pub fn new(policy: LogPolicy, capacity: usize, capacity_bytes: usize) -> Self {
+        let capacity = capacity.max(1);
+        Self {
+            policy,
+            entries: VecDeque::with_capacity(capacity.min(4096)),
+            capacity,
+            capacity_bytes,
+            bytes: 0,
+            next_seq: 1,
+            scratch: Vec::with_capacity(512),
+        }
+    }
+
+    /// What acts on records before they are numbered.
+    pub fn policy(&self) -> &LogPolicy {
+        &self.policy
+    }
+
+    /// Numbers a record and keeps it. Gives its number, or none when the policy does not admit it.
+    pub fn append(&mut self, record: &LogRecord<'_>) -> Option<u64> {
+        if !self.policy.admits(record.channel, record.level) {
+            return None;
+        }
+        let message = self.policy.presentable(record.message);
+        let seq = self.next_seq;
+        self.next_seq += 1;
+        self.scratch.clear();
+        write_entry(&mut self.scratch, seq, record, &message);
+        self.bytes += self.scratch.len();
+        self.entries.push_back(Bytes::copy_from_slice(&self.scratch));
+        while self.entries.len() > self.capacity
+            || (self.bytes > self.capacity_bytes && self.entries.len() > 1)
+        {
+            if let Some(oldest) = self.entries.pop_front() {
+                self.bytes -= oldest.len();
+            }
+        }
+        Some(seq)
+    }
+
+    /// The oldest entries after number `seq`, at most so many. A number from the future counts as the newest.
+    pub fn since(&self, seq: u64, max_entries: usize) -> Range {
+        let from_seq = seq.saturating_add(1).min(self.next_seq);
+        let oldest = self.oldest_seq();
+        let missed = (from_seq < oldest).then(|| LogSpan {
+            from_seq,
+            to_seq: oldest - 1,
+        });
+        let first = from_seq.max(oldest);
+        let skip = usize::try_from(first - oldest)
+            .unwrap_or(usize::MAX)
+            .min(self.entries.len());
+        let entries: Vec<Bytes> = self.entries.range(skip..).take(max_entries).cloned().collect();
+        Range {
+            from_seq,
+            to_seq: first - 1 + entries.len() as u64,
+            missed,
+            entries,
+        }
+    }
+
+    /// The newest entries, at most so many.
+    pub fn history(&self, max_entries: usize) -> Range {
+        let count = max_entries.min(self.entries.len());
+        self.since(self.next_seq - 1 - count as u64, count)
+    }
+
+    /// The number that the next entry gets.
+    pub fn next_seq(&self) -> u64 {
+        self.next_seq
+    }
+
+    /// Bytes of JSON that are kept.
+    pub fn size_bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// `logs` of the state.
+    pub fn metadata(&self) -> LogsEntry {
+        LogsEntry {
+            next_seq: self.next_seq,
+            capacity: self.capacity as u64,
+            size: self.entries.len() as u64,
+            head: (self.next_seq - 1) % self.capacity as u64,
+        }
+    }
+
+    fn oldest_seq(&self) -> u64 {
+        self.next_seq - self.entries.len() as u64
+    }
+}
+
+/// The same JSON as [`crate::wire::LogEntry`] gives.
+fn write_entry(out: &mut Vec<u8>, seq: u64, record: &LogRecord<'_>, message: &str) {
+    let style = channel_style(record.channel);
+    let name = |text| split(text, MAX_NAME_BYTES).0;
+    out.extend_from_slice(b"{\"seq\":");
+    put(out, &seq);
+    out.extend_from_slice(b",\"ts\":");
+    put(out, &record.ts_ms);
+    out.extend_from_slice(b",\"channel\":");
+    put(out, name(record.channel));
+    out.extend_from_slice(b",\"emoji\":");
+    put(out, name(record.emoji.unwrap_or(style.emoji)));
+    out.extend_from_slice(b",\"level\":");
+    put(out, record.level.as_str());
+    out.extend_from_slice(b",\"message\":");
+    put(out, message);
+    out.extend_from_slice(b",\"color\":");
+    put(out, record.color.unwrap_or(style.color).as_str());
+    if let Some(tag) = record.tag {
+        out.extend_from_slice(b",\"tag\":");
+        put(out, name(tag));
+    }
+    if let Some(module) = record.module {
+        out.extend_from_slice(b",\"module\":");
+        put(out, name(module));
+    }
+    out.push(b'}');
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::testing::config;
+    use crate::wire::{LogEntry, ServerMessage};
+
+    fn record<'a>(channel: &'a str, level: LogLevel, message: &'a str) -> LogRecord<'a> {
+        LogRecord {
+            ts_ms: 1,
+            channel,
+            level,
+            message,
+            tag: None,
+            module: None,
+            emoji: None,
+            color: None,
+        }
+    }
+
+    fn read(entry: &Bytes) -> LogEntry {
+        serde_json::from_slice(entry).unwrap()
+    }
+
+    #[test]
+    fn an_entry_is_what_its_type_says() {
+        let mut ring = LogRing::new(LogPolicy::default(), 10, 10_000);
+        let full = LogRecord {
+            ts_ms: 1_767_225_600_000,
+            tag: Some("meter"),
+            module: Some("serial"),
+            ..record("device:meter", LogLevel::Warn, "a \"quoted\"\nline")
+        };
+        assert_eq!(ring.append(&full), Some(1));
+        let other = LogRecord {
+            emoji: Some("*"),
+            color: Some(Color::Red),
+            ..record("app", LogLevel::Info, "")
+        };
+        assert_eq!(ring.append(&other), Some(2));
+        let range = ring.since(0, usize::MAX);
+        for entry in &range.entries {
+            assert_eq!(
+                serde_json::to_vec(&read(entry)).unwrap(),
+                &entry[..],
+                "the same text in both ways"
+            );
+        }
+        let entry = read(&range.entries[0]);
+        assert_eq!(
+            (entry.seq, entry.level, entry.color),
+            (1, LogLevel::Warn, Color::Green)
+        );
+        assert_eq!(
+            (entry.message.as_str(), entry.tag.as_deref()),
+            ("a \"quoted\"\nline", Some("meter"))
+        );
+        assert_eq!(read(&range.entries[1]).color, Color::Red);
+        let mut frame = Vec::new();
+        range.write(&mut frame, LogsFrame::History);
+        let ServerMessage::LogsHistory(message) = serde_json::from_slice(&frame).unwrap() else {
+            panic!("no history")
+        };
+        assert_eq!(
+            (message.from_seq, message.to_seq, message.entries.len()),
+            (1, 2, 2)
+        );
+    }
+
+    #[test]
+    fn what_is_not_admitted_takes_no_number() {
+        let policy = LogPolicy {
+            allowed_channels: vec!["app".into()],
+            min_level: LogLevel::Info,
+            redact: None,
+        };
+        let mut ring = LogRing::new(policy, 10, 10_000);
+        assert_eq!(ring.append(&record("app", LogLevel::Info, "")), Some(1));
+        assert_eq!(ring.append(&record("app", LogLevel::Debug, "")), None);
+        assert_eq!(ring.append(&record("device", LogLevel::Fatal, "")), None);
+        assert_eq!(ring.append(&record("app:x", LogLevel::Warn, "")), Some(2));
+    }
+
+    #[test]
+    fn an_empty_ring_answers_with_an_empty_range() {
+        let ring = LogRing::new(LogPolicy::default(), 10, 10_000);
+        let empty = Range {
+            from_seq: 1,
+            to_seq: 0,
+            missed: None,
+            entries: Vec::new(),
+        };
+        assert!(empty.is_empty());
+        assert_eq!(ring.history(5), empty);
+        assert_eq!(ring.since(0, 5), empty);
+        assert_eq!(ring.since(u64::MAX, 5), empty, "a number from another run");
+    }
+
+    #[test]
+    fn history_is_the_newest_and_misses_nothing() {
+        let mut ring = LogRing::new(LogPolicy::default(), 3, 10_000);
+        for _ in 0..5 {
+            ring.append(&record("app", LogLevel::Info, "m"));
+        }
+        let range = ring.history(2);
+        assert_eq!((range.from_seq, range.to_seq, range.missed), (4, 5, None));
+        assert_eq!(ring.history(100).entries.len(), 3);
+        assert_eq!(ring.history(0).entries.len(), 0);
+        assert_eq!(
+            ring.metadata(),
+            LogsEntry {
+                next_seq: 6,
+                capacity: 3,
+                size: 3,
+                head: 2
+            }
+        );
+    }
+
+    #[test]
+    fn a_replay_from_before_the_ring_names_what_is_lost() {
+        let mut ring = LogRing::new(LogPolicy::default(), 3, 10_000);
+        for _ in 0..10 {
+            ring.append(&record("app", LogLevel::Info, "m"));
+        }
+        let range = ring.since(2, usize::MAX);
+        assert_eq!((range.from_seq, range.to_seq), (3, 10));
+        assert_eq!(
+            range.missed,
+            Some(LogSpan {
+                from_seq: 3,
+                to_seq: 7
+            })
+        );
+        assert_eq!(range.entries.len(), 3);
+    }
+
+    #[test]
+    fn overlong_names_cannot_make_an_entry_without_bound() {
+        let mut ring = LogRing::new(LogPolicy::default(), 3, 10_000);
+        let long = "é".repeat(100_000);
+        ring.append(&LogRecord {
+            tag: Some(&long),
+            module: Some(&long),
+            emoji: Some(&long),
+            ..record(&long, LogLevel::Info, &long)
+        });
+        assert!(ring.size_bytes() < 10_000, "{}", ring.size_bytes());
+    }
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Append {
+            channel: &'static str,
+            level: LogLevel,
+            length: usize,
+        },
+        Read {
+            reader: usize,
+            max_entries: usize,
+        },
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            4 => (prop::sample::select(vec!["app", "device:meter", "mouse"]), prop::sample::select(LogLevel::ALL.to_vec()), 0_usize..300)
+                .prop_map(|(channel, level, length)| Step::Append { channel, level, length }),
+            1 => (0_usize..2, 0_usize..20).prop_map(|(reader, max_entries)| Step::Read { reader, max_entries }),
+        ]
+    }
+
+    #[test]
+    fn a_reader_sees_each_number_once_or_is_told_that_it_missed_it() {
+        let law = |(capacity, capacity_bytes, steps): (usize, usize, Vec<Step>)| {
+            let policy = LogPolicy {
+                allowed_channels: vec!["app".into(), "device".into()],
+                min_level: LogLevel::Info,
+                redact: None,
+            };
+            let mut ring = LogRing::new(policy, capacity, capacity_bytes);
+            let mut logged = Vec::new();
+            // Per reader, what became of each number so far: the message, or nothing where it was missed.
+            let mut seen: [Vec<Option<String>>; 2] = Default::default();
+            let read_range = |ring: &LogRing, seen: &mut Vec<Option<String>>, max_entries| {
+                let range = ring.since(seen.len() as u64, max_entries);
+                assert_eq!(range.from_seq, seen.len() as u64 + 1);
+                if let Some(missed) = range.missed {
+                    assert_eq!(missed.from_seq, range.from_seq);
+                    assert!(missed.to_seq >= missed.from_seq);
+                    seen.resize(missed.to_seq as usize, None);
+                }
+                assert!(range.entries.len() <= max_entries);
+                for entry in &range.entries {
+                    let entry = read(entry);
+                    assert_eq!(entry.seq, seen.len() as u64 + 1);
+                    seen.push(Some(entry.message));
+                }
+                assert_eq!(range.to_seq, seen.len() as u64);
+            };
+            for step in steps {
+                match step {
+                    Step::Append {
+                        channel,
+                        level,
+                        length,
+                    } => {
+                        let message = format!("{}{}", logged.len(), "x".repeat(length));
+                        let admitted = channel != "mouse" && level != LogLevel::Debug;
+                        let seq = ring.append(&record(channel, level, &message));
+                        assert_eq!(seq, admitted.then_some(logged.len() as u64 + 1));
+                        if admitted {
+                            logged.push(message);
+                        }
+                    }
+                    Step::Read { reader, max_entries } => read_range(&ring, &mut seen[reader], max_entries),
+                }
+                let size = ring.metadata().size as usize;
+                assert!(size <= capacity);
+                assert!(ring.size_bytes() <= capacity_bytes || size == 1);
+                assert_eq!(ring.next_seq(), logged.len() as u64 + 1);
+                let kept = ring.history(usize::MAX);
+                assert_eq!(
+                    kept.entries.iter().map(Bytes::len).sum::<usize>(),
+                    ring.size_bytes()
+                );
+            }
+            for seen in &mut seen {
+                read_range(&ring, seen, usize::MAX);
+                assert_eq!(seen.len(), logged.len());
+                for (seen, logged) in seen.iter().zip(&logged) {
+                    assert!(seen.as_ref().is_none_or(|seen| seen == logged));
+                }
+            }
+        };
+        let steps = prop::collection::vec(step(), 0..120);
+        proptest!(config(200, 20_000), |(capacity in 1_usize..12, capacity_bytes in 0_usize..3000, steps in steps)| {
+            law((capacity, capacity_bytes, steps));
+        });
+    }
+}
