@@ -14,8 +14,8 @@
 pub mod protocol;
 
 use autobench_sdk::{
-    Attached, Bytes, Context, Driver, Lost, Manifest, Overrun, PacketFramer, Piece, PortWish, Refusal, Slice, Snapshot,
-    Start, StopReason, debug, info, iso_8601, line, warn,
+    Attached, Bytes, Context, Driver, Lost, Manifest, Overrun, PacketFramer, Piece, PortWish, Refusal, Slice,
+    Snapshot, Start, StopReason, debug, info, iso_8601, line, warn,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -187,27 +187,36 @@ impl Driver for PowerMeter {
     type Slice = State;
 
     fn manifest() -> Manifest {
-        let port = PortWish::new(PORT, "The meter's USB port, an FTDI serial adapter inside the case.")
-            .line(line(115_200))
-            .usb(0x0403, 0x6001)
-            .handshake(protocol::IDENTIFY, "#v,-,8,[0-9]", 2000);
+        let port = PortWish::new(
+            PORT,
+            "The meter's USB port, an FTDI serial adapter inside the case.",
+        )
+        .line(line(115_200))
+        .usb(0x0403, 0x6001)
+        .handshake(protocol::IDENTIFY, "#v,-,8,[0-9]", 2000);
         // In the order of `Conversation::push`.
-        Manifest::new("power-meter", env!("CARGO_PKG_VERSION"), "Watts Up? PRO power meter.")
-            .port(port)
-            .measurement("watts", "W", "Real power")
-            .measurement("volts", "V", "Voltage")
-            .measurement("amps", "A", "Current")
-            .measurement("powerFactor", "1", "Power factor")
-            .measurement("frequency", "Hz", "Line frequency")
-            .total("energy", "Wh", "Energy since the meter's memory was cleared")
-            .measurement("apparentPower", "VA", "Apparent power")
-            .memory_bytes(16 << 20)
-            .slice_bytes(4 << 10)
+        Manifest::new(
+            "power-meter",
+            env!("CARGO_PKG_VERSION"),
+            "Watts Up? PRO power meter.",
+        )
+        .port(port)
+        .measurement("watts", "W", "Real power")
+        .measurement("volts", "V", "Voltage")
+        .measurement("amps", "A", "Current")
+        .measurement("powerFactor", "1", "Power factor")
+        .measurement("frequency", "Hz", "Line frequency")
+        .total("energy", "Wh", "Energy since the meter's memory was cleared")
+        .measurement("apparentPower", "VA", "Apparent power")
+        .memory_bytes(16 << 20)
+        .slice_bytes(4 << 10)
     }
 
     fn start(cx: &mut Cx<'_>, mut start: Start<Settings>) -> Result<Self, Refusal> {
         if !(1..=3600).contains(&start.settings.interval_s) {
-            return Err(Refusal::InvalidSettings("interval-s is a number of seconds from 1 to 3600".to_owned()));
+            return Err(Refusal::InvalidSettings(
+                "interval-s is a number of seconds from 1 to 3600".to_owned(),
+            ));
         }
         let memory = start.memory()?;
         let interval_s = start.settings.interval_s;
@@ -222,8 +231,8 @@ impl Driver for PowerMeter {
             }),
         };
         conversation.go_on(cx, port.attached, interval_s);
-        let framer =
-            PacketFramer::new(protocol::START, protocol::END, protocol::LIMIT_BYTES).ignoring(protocol::IGNORED);
+        let framer = PacketFramer::new(protocol::START, protocol::END, protocol::LIMIT_BYTES)
+            .ignoring(protocol::IGNORED);
         Ok(Self { framer, conversation })
     }
 
@@ -233,9 +242,12 @@ impl Driver for PowerMeter {
             let message = match piece {
                 Piece::Packet(text) => protocol::read_packet(text),
                 Piece::Headless(text) => protocol::read_headless(text),
-                Piece::Endless(text) | Piece::Junk(text) | Piece::TooLong(text) => protocol::read_endless(text),
+                Piece::Endless(text) | Piece::Junk(text) | Piece::TooLong(text) => {
+                    protocol::read_endless(text)
+                }
             };
-            self.conversation.take(cx, &message, bytes.received_ns, bytes.received_ms);
+            self.conversation
+                .take(cx, &message, bytes.received_ns, bytes.received_ms);
         });
     }
 
@@ -254,7 +266,12 @@ impl Driver for PowerMeter {
         self.framer.reset();
         self.conversation.skip_to(overrun.to);
         self.conversation.note_error(cx);
-        warn!(cx, "{} bytes are missing: {}", overrun.to.saturating_sub(overrun.from), overrun.reason);
+        warn!(
+            cx,
+            "{} bytes are missing: {}",
+            overrun.to.saturating_sub(overrun.from),
+            overrun.reason
+        );
     }
 
     fn on_timer(&mut self, cx: &mut Cx<'_>, id: u32) {
@@ -267,7 +284,10 @@ impl Driver for PowerMeter {
         if (1..=3600).contains(&settings.interval_s) {
             self.conversation.change_interval(cx, settings.interval_s);
         } else {
-            warn!(cx, "interval-s is a number of seconds from 1 to 3600; it stays as it was");
+            warn!(
+                cx,
+                "interval-s is a number of seconds from 1 to 3600; it stays as it was"
+            );
         }
     }
 
@@ -321,7 +341,11 @@ impl Conversation {
         cx.cancel_timer(TICK);
         self.memory.stage = Stage::Away;
         self.note_error(cx);
-        change_phase(cx, Phase::Disconnected, Some(format!("the line is away: {reason}")));
+        change_phase(
+            cx,
+            Phase::Disconnected,
+            Some(format!("the line is away: {reason}")),
+        );
         warn!(cx, "the line is away: {reason}");
     }
 
@@ -333,8 +357,15 @@ impl Conversation {
     }
 
     fn ask(&mut self, cx: &mut Cx<'_>, fallback: bool) {
-        let reserved = if fallback { Reserved::Zero } else { Reserved::Underscore };
-        send(cx, protocol::log_externally(self.memory.interval_s, reserved).as_bytes());
+        let reserved = if fallback {
+            Reserved::Zero
+        } else {
+            Reserved::Underscore
+        };
+        send(
+            cx,
+            protocol::log_externally(self.memory.interval_s, reserved).as_bytes(),
+        );
         self.enter(cx, Stage::Asking { fallback }, REPLY_MS + self.interval_ms());
     }
 
@@ -353,18 +384,23 @@ impl Conversation {
     fn take(&mut self, cx: &mut Cx<'_>, message: &Message, received_ns: u64, received_ms: f64) {
         match message {
             Message::Row(reading) => self.take_row(cx, reading, received_ns, received_ms),
-            Message::Recovered { reading, damaged_before } => {
+            Message::Recovered {
+                reading,
+                damaged_before,
+            } => {
                 if *damaged_before {
                     self.take_bad_row(cx, received_ms);
                 }
                 self.take_row(cx, reading, received_ns, received_ms);
             }
             Message::Version(version) => {
-                if let Stage::Identifying { .. } = self.memory.stage {
+                // An answer that comes after its time is still one.
+                if let Stage::Identifying { .. } | Stage::Waiting = self.memory.stage {
                     let ((hardware, step), (firmware, patch)) = (version.hardware, version.firmware);
                     info!(
                         cx,
-                        "Watts Up? {}, hardware {hardware}.{step}, firmware {firmware}.{patch}", version.model
+                        "Watts Up? {}, hardware {hardware}.{step}, firmware {firmware}.{patch}",
+                        version.model
                     );
                     change_phase(cx, Phase::Connecting, None);
                     self.ask(cx, false);
@@ -410,7 +446,10 @@ impl Conversation {
         stats.bad_rows += 1;
         stats.last_error_at = Some(whole_ms(received_ms));
         if !self.memory.noisy {
-            debug!(cx, "a damaged row is left out; further ones are only counted until a good one comes");
+            debug!(
+                cx,
+                "a damaged row is left out; further ones are only counted until a good one comes"
+            );
         }
         self.memory.noisy = true;
     }
@@ -430,7 +469,8 @@ impl Conversation {
                 self.note_error(cx);
                 if cx.slice().phase != Phase::Error {
                     warn!(cx, "the meter does not answer; asking again every few seconds");
-                    let message = "the meter does not answer; check that it has power and the baud rate of its model";
+                    let message =
+                        "the meter does not answer; check that it has power and the baud rate of its model";
                     change_phase(cx, Phase::Error, Some(message.to_owned()));
                 }
                 self.enter(cx, Stage::Waiting, WAIT_MS);
@@ -445,7 +485,10 @@ impl Conversation {
                 let message = format!("no row for {} s; asked for them again", self.silence_ms() / 1000);
                 warn!(cx, "{message}");
                 cx.set_now(|state| state.message = Some(message));
-                send(cx, protocol::log_externally(self.memory.interval_s, Reserved::Underscore).as_bytes());
+                send(
+                    cx,
+                    protocol::log_externally(self.memory.interval_s, Reserved::Underscore).as_bytes(),
+                );
                 self.enter(cx, Stage::Silent, self.silence_ms());
             }
             Stage::Silent => self.start_over(cx, "the meter is silent; identifying it again"),

@@ -101,7 +101,9 @@ pub enum Message {
 /// Reads what stands between `#` and `;`.
 #[must_use]
 pub fn read_packet(text: &[u8]) -> Message {
-    read_whole(text).or_else(|| read_remainder(text)).unwrap_or_else(|| worthless(text))
+    read_whole(text)
+        .or_else(|| read_remainder(text))
+        .unwrap_or_else(|| worthless(text))
 }
 
 /// Reads what ends with `;` and has no `#`.
@@ -138,22 +140,31 @@ fn read_whole(text: &[u8]) -> Option<Message> {
 /// head: the count, or at least the comma behind it. A piece that ends in `-,18,` and eighteen values is a row whatever stands before it;
 /// otherwise all that stands before the values has to be the end of `-,18,`. Eighteen values alone are no row: the first may have lost digits.
 fn read_remainder(text: &[u8]) -> Option<Message> {
-    [(18, b"-,18,".as_slice()), (16, b"-,16,")].into_iter().find_map(|(count, head)| {
-        let mut commas = text.iter().enumerate().rev().filter(|&(_, &byte)| byte == b',');
-        let (comma, _) = commas.nth(count - 1)?;
-        let (before, values) = text.split_at(comma + 1);
-        let damaged_before = match before.strip_suffix(head) {
-            Some(rest) => !b"d,".ends_with(rest) && !is_short(rest),
-            None if head.ends_with(before) => false,
-            None => return None,
-        };
-        let reading = read_fields(values.split(|&byte| byte == b','), count)?;
-        Some(Message::Recovered { reading, damaged_before })
-    })
+    [(18, b"-,18,".as_slice()), (16, b"-,16,")]
+        .into_iter()
+        .find_map(|(count, head)| {
+            let mut commas = text.iter().enumerate().rev().filter(|&(_, &byte)| byte == b',');
+            let (comma, _) = commas.nth(count - 1)?;
+            let (before, values) = text.split_at(comma + 1);
+            let damaged_before = match before.strip_suffix(head) {
+                Some(rest) => !b"d,".ends_with(rest) && !is_short(rest),
+                None if head.ends_with(before) => false,
+                None => return None,
+            };
+            let reading = read_fields(values.split(|&byte| byte == b','), count)?;
+            Some(Message::Recovered {
+                reading,
+                damaged_before,
+            })
+        })
 }
 
 fn worthless(text: &[u8]) -> Message {
-    if is_short(text) { Message::Junk } else { Message::Bad }
+    if is_short(text) {
+        Message::Junk
+    } else {
+        Message::Bad
+    }
 }
 
 /// Fewer than eight characters or at most three fields: not worth a count.
@@ -173,8 +184,28 @@ fn read_fields<'a>(fields: impl Iterator<Item = &'a [u8]>, count: usize) -> Opti
             digits => Some(number(digits)?),
         };
     }
-    let [watts, volts, amps, energy, _, _, _, _, _, _, _, _, _, factor, _, _, hertz, apparent] = values;
-    let in_range = |value: Option<u32>, least, most| value.is_none_or(|value| (least..=most).contains(&value));
+    let [
+        watts,
+        volts,
+        amps,
+        energy,
+        _,
+        _,
+        _,
+        _,
+        _,
+        _,
+        _,
+        _,
+        _,
+        factor,
+        _,
+        _,
+        hertz,
+        apparent,
+    ] = values;
+    let in_range =
+        |value: Option<u32>, least, most| value.is_none_or(|value| (least..=most).contains(&value));
     if !in_range(watts, 0, 50_000)
         || !in_range(volts, 900, 2800)
         || !in_range(amps, 0, 20_000)
@@ -206,7 +237,11 @@ fn read_version<'a>(mut fields: impl Iterator<Item = &'a [u8]>) -> Option<Versio
         _ => "of an unknown model",
     };
     let _memory = next()?;
-    Some(Version { model, hardware: (next()?, next()?), firmware: (next()?, next()?) })
+    Some(Version {
+        model,
+        hardware: (next()?, next()?),
+        firmware: (next()?, next()?),
+    })
 }
 
 /// Digits and nothing else, and not more than fit.

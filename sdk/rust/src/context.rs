@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use crate::host::{AnyHost, Host as _};
+use crate::host::AnyHost;
+#[cfg(target_arch = "wasm32")]
+use crate::host::Host as _;
 use crate::publisher::{Desk, TRAILING_TIMER};
 use crate::slice::Slice;
 use crate::{
@@ -58,7 +60,9 @@ impl<'a, S: Slice> Context<'a, S> {
         if !value.is_finite() || !timestamp_ms.is_finite() {
             return;
         }
-        let Ok(index) = usize::try_from(series) else { return };
+        let Ok(index) = usize::try_from(series) else {
+            return;
+        };
         if self.desk.samples.len() <= index {
             self.desk.samples.resize_with(index + 1, Vec::new);
         }

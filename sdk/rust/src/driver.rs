@@ -7,8 +7,8 @@ use serde_json::Value as Json;
 
 use crate::bindings::exports::autobench::driver::guest;
 use crate::{
-    Attached, Bytes, Cancellation, Context, LeaseEnd, LineError, LinesChanged, Lost, Manifest, Observed, OtherEvent,
-    Overrun, PortState, Refusal, Slice, StartReason, StopReason, warn,
+    Attached, Bytes, Cancellation, Context, LeaseEnd, LineError, LinesChanged, Lost, Manifest, Observed,
+    OtherEvent, Overrun, PortState, Refusal, Slice, StartReason, StopReason, warn,
 };
 
 /// A driver of one device. Everything but [`manifest`](Self::manifest), [`start`](Self::start) and [`snapshot`](Self::snapshot) has a
@@ -119,14 +119,19 @@ pub struct Start<T> {
 impl<T> Start<T> {
     /// A port by its name, or the refusal that says that it is missing.
     pub fn port(&self, name: &str) -> Result<&PortState, Refusal> {
-        self.ports.iter().find(|port| port.name == name).ok_or_else(|| Refusal::MissingPort(name.to_owned()))
+        self.ports
+            .iter()
+            .find(|port| port.name == name)
+            .ok_or_else(|| Refusal::MissingPort(name.to_owned()))
     }
 
     /// What the predecessor, or this driver before a fault, gave to [`Snapshot::of`]; nothing at a cold start.
     pub fn memory<M: DeserializeOwned>(&mut self) -> Result<Option<M>, Refusal> {
         self.memory
             .take()
-            .map(|memory| serde_json::from_value(memory).map_err(|error| Refusal::UnknownSnapshot(error.to_string())))
+            .map(|memory| {
+                serde_json::from_value(memory).map_err(|error| Refusal::UnknownSnapshot(error.to_string()))
+            })
             .transpose()
     }
 }
@@ -143,7 +148,10 @@ impl Snapshot {
     /// A snapshot of whatever the driver needs. All bytes so far count as dealt with.
     #[must_use]
     pub fn of<M: Serialize>(memory: &M) -> Self {
-        Self { memory: serde_json::to_value(memory).map_err(|error| error.to_string()), rereading: Vec::new() }
+        Self {
+            memory: serde_json::to_value(memory).map_err(|error| error.to_string()),
+            rereading: Vec::new(),
+        }
     }
 
     /// Leaves the last `count` bytes of a port to the successor, which gets them again: the half packet that a framer holds. What is in the
@@ -178,8 +186,21 @@ impl Command {
 
 impl From<guest::Command> for Command {
     fn from(command: guest::Command) -> Self {
-        let guest::Command { id, name, arguments, actor, deadline_ns, attributes: _ } = command;
-        Self { id, name, actor, deadline_ns, arguments }
+        let guest::Command {
+            id,
+            name,
+            arguments,
+            actor,
+            deadline_ns,
+            attributes: _,
+        } = command;
+        Self {
+            id,
+            name,
+            actor,
+            deadline_ns,
+            arguments,
+        }
     }
 }
 

@@ -24,7 +24,11 @@ impl LineFramer {
     /// A framer for lines of at most this many bytes, their end not counted.
     #[must_use]
     pub fn new(limit_bytes: usize) -> Self {
-        Self { buffer: Vec::new(), limit_bytes: limit_bytes.max(1), skipping: false }
+        Self {
+            buffer: Vec::new(),
+            limit_bytes: limit_bytes.max(1),
+            skipping: false,
+        }
     }
 
     /// A framer that goes on where one was that stood in the middle of a line that it had cut; see [`is_skipping`](Self::is_skipping).
@@ -37,7 +41,9 @@ impl LineFramer {
     /// Takes a chunk and gives every line that ends in it.
     pub fn feed(&mut self, chunk: &[u8], mut each: impl FnMut(Line<'_>)) {
         for part in chunk.split_inclusive(|&byte| byte == b'\n') {
-            let (text, ended) = part.strip_suffix(b"\n").map_or((part, false), |text| (text, true));
+            let (text, ended) = part
+                .strip_suffix(b"\n")
+                .map_or((part, false), |text| (text, true));
             if !self.skipping {
                 self.take(text, ended, &mut each);
             }
@@ -58,7 +64,9 @@ impl LineFramer {
         self.buffer.extend(text.iter().take(room));
         let bare = self.buffer.strip_suffix(b"\r").unwrap_or(&self.buffer);
         if text.len() > room || bare.len() > self.limit_bytes {
-            each(Line::Cut(self.buffer.get(..self.limit_bytes).unwrap_or(&self.buffer)));
+            each(Line::Cut(
+                self.buffer.get(..self.limit_bytes).unwrap_or(&self.buffer),
+            ));
             self.buffer.clear();
             self.skipping = true;
         } else if ended {
@@ -192,7 +200,11 @@ impl PacketFramer {
 
     fn interrupt(&mut self, each: &mut impl FnMut(Piece<'_>)) {
         if !self.buffer.is_empty() {
-            each(if self.started { Piece::Endless(&self.buffer) } else { Piece::Junk(&self.buffer) });
+            each(if self.started {
+                Piece::Endless(&self.buffer)
+            } else {
+                Piece::Junk(&self.buffer)
+            });
         }
         self.reset();
     }

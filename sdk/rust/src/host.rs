@@ -1,8 +1,8 @@
 //! The imports of the world as one trait, so that a driver runs the same in a component and under the native bench.
 
 use crate::{
-    Attribute, CommandError, EventError, Identity, InputSignals, LeaseError, Level, LineSettings, Operation, Outcome,
-    OutputSignals, Sample, SerialError, Severity, StateError, TelemetryError, TimerError,
+    Attribute, CommandError, EventError, Identity, InputSignals, LeaseError, Level, LineSettings, Operation,
+    Outcome, OutputSignals, Sample, SerialError, Severity, StateError, TelemetryError, TimerError,
 };
 
 /// In a component the imports themselves, so that those which a driver never calls are not linked; natively whatever a test gives.

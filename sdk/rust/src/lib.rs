@@ -89,8 +89,8 @@ pub use bindings::autobench::driver::types::{
     Attribute, DataBits, FlowControl, LineSettings, Parity, Severity, StopBits, Value,
 };
 pub use bindings::exports::autobench::driver::guest::{
-    Attached, Bytes, Cancellation, IdentityHint, LeaseEnd, LineError, LinesChanged, Lost, Observed, OtherEvent,
-    Overrun, PortState, Refusal, StartReason, StopReason,
+    Attached, Bytes, Cancellation, IdentityHint, LeaseEnd, LineError, LinesChanged, Lost, Observed,
+    OtherEvent, Overrun, PortState, Refusal, StartReason, StopReason,
 };
 
 /// What the macros of this crate name. No part of the interface.
@@ -134,7 +134,7 @@ macro_rules! export_driver {
                 }
             }
 
-            $crate::bindings::export_guest!(Component with_types_in $crate::bindings);
+    $crate::bindings::export_guest!(Component with_types_in $crate::bindings);
         };
     };
 }

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::host::{AnyHost, Host as _};
+use crate::host::AnyHost;
+#[cfg(target_arch = "wasm32")]
+use crate::host::Host as _;
 use crate::slice::{Changes, Slice};
 use crate::{Assignment, Level, Operation, Path, Sample};
 
@@ -81,7 +83,11 @@ impl<S: Slice> Desk<S> {
                 continue;
             }
             if let Err(error) = host.push(series, samples) {
-                host.log(Level::Error, &format!("samples of series {series} were refused: {error}"), &[]);
+                host.log(
+                    Level::Error,
+                    &format!("samples of series {series} were refused: {error}"),
+                    &[],
+                );
             }
             samples.clear();
         }
@@ -97,9 +103,15 @@ impl<S: Slice> Desk<S> {
         self.operations.clear();
         if self.whole {
             let path = Path::Text(String::new());
-            self.operations.push(Operation::Set(Assignment { path, value: self.slice.value() }));
+            self.operations.push(Operation::Set(Assignment {
+                path,
+                value: self.slice.value(),
+            }));
         } else {
-            let mut changes = Changes { paths: &self.paths, operations: &mut self.operations };
+            let mut changes = Changes {
+                paths: &self.paths,
+                operations: &mut self.operations,
+            };
             self.slice.diff(&self.published, 0, &mut changes);
         }
         if self.operations.is_empty() {
@@ -107,9 +119,15 @@ impl<S: Slice> Desk<S> {
             self.urgent = false;
             return;
         }
-        let since_ms = since_ns.and_then(|since| u32::try_from(since / 1_000_000).ok()).unwrap_or(SPACING_MS);
+        let since_ms = since_ns
+            .and_then(|since| u32::try_from(since / 1_000_000).ok())
+            .unwrap_or(SPACING_MS);
         // Without a timer there is nobody to publish later, so it goes out now.
-        if !due && host.set_timer(TRAILING_TIMER, SPACING_MS.saturating_sub(since_ms).max(1)).is_ok() {
+        if !due
+            && host
+                .set_timer(TRAILING_TIMER, SPACING_MS.saturating_sub(since_ms).max(1))
+                .is_ok()
+        {
             self.timers.insert(TRAILING_TIMER);
             return;
         }

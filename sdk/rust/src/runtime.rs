@@ -5,7 +5,9 @@ use serde_json::Value as Json;
 
 use crate::bindings::exports::autobench::driver::guest;
 use crate::driver::{Driver, Start, without_place};
-use crate::host::{AnyHost, Host as _};
+use crate::host::AnyHost;
+#[cfg(target_arch = "wasm32")]
+use crate::host::Host as _;
 use crate::publisher::{Desk, TRAILING_TIMER};
 use crate::slice::Member as _;
 use crate::{Context, Level, Refusal, StopReason};
@@ -41,8 +43,17 @@ struct Saved {
 
 impl<D: Driver> Runtime<D> {
     pub(crate) fn start(host: &mut AnyHost, configuration: guest::Configuration) -> Result<Self, Refusal> {
-        let guest::Configuration { device, reason, settings, ports, slice, snapshot, commands, timers, attributes: _ } =
-            configuration;
+        let guest::Configuration {
+            device,
+            reason,
+            settings,
+            ports,
+            slice,
+            snapshot,
+            commands,
+            timers,
+            attributes: _,
+        } = configuration;
         let settings = serde_json::from_str(&settings)
             .map_err(|error| Refusal::InvalidSettings(without_place(&error)))?;
         let (own_slice, memory) = match snapshot {
@@ -54,14 +65,32 @@ impl<D: Driver> Runtime<D> {
             }
             None => (D::Slice::default(), None),
         };
-        let delivered =
-            ports.iter().map(|port| Delivered { port: port.name.clone(), next: port.offset }).collect();
+        let delivered = ports
+            .iter()
+            .map(|port| Delivered {
+                port: port.name.clone(),
+                next: port.offset,
+            })
+            .collect();
         let mut desk = Desk::new(host, own_slice, &timers);
         let commands = commands.into_iter().map(Into::into).collect();
-        let start = Start { device, reason, settings, ports, slice, commands, timers, memory };
+        let start = Start {
+            device,
+            reason,
+            settings,
+            ports,
+            slice,
+            commands,
+            timers,
+            memory,
+        };
         let driver = D::start(&mut Context::new(host, &mut desk), start)?;
         desk.settle(host, false);
-        Ok(Self { driver, desk, ports: delivered })
+        Ok(Self {
+            driver,
+            desk,
+            ports: delivered,
+        })
     }
 
     pub(crate) fn handle(&mut self, host: &mut AnyHost, event: guest::Event) {
@@ -74,11 +103,18 @@ impl<D: Driver> Runtime<D> {
         let snapshot = self.driver.snapshot();
         let data = snapshot
             .memory
-            .map(|driver| Saved { slice: self.desk.slice.json(), driver })
+            .map(|driver| Saved {
+                slice: self.desk.slice.json(),
+                driver,
+            })
             .and_then(|saved| serde_json::to_vec(&saved).map_err(|error| error.to_string()))
             .unwrap_or_else(|error| {
                 // Without data a successor refuses the snapshot and the host starts it cold: slower, and honest.
-                host.log(Level::Error, &format!("the snapshot cannot be written: {error}"), &[]);
+                host.log(
+                    Level::Error,
+                    &format!("the snapshot cannot be written: {error}"),
+                    &[],
+                );
                 Vec::new()
             });
         let held = |port: &str| {
@@ -93,7 +129,11 @@ impl<D: Driver> Runtime<D> {
                 consumed: next.saturating_sub(held(port)),
             })
             .collect();
-        guest::DriverSnapshot { schema_version: D::SNAPSHOT_VERSION, data, consumed }
+        guest::DriverSnapshot {
+            schema_version: D::SNAPSHOT_VERSION,
+            data,
+            consumed,
+        }
     }
 
     pub(crate) fn stop(&mut self, host: &mut AnyHost, reason: StopReason) {
@@ -109,7 +149,11 @@ impl<D: Driver> Runtime<D> {
         let driver = &mut self.driver;
         match event {
             Event::Bytes(bytes) => {
-                mark(&mut self.ports, &bytes.port, bytes.offset + bytes.data.len() as u64);
+                mark(
+                    &mut self.ports,
+                    &bytes.port,
+                    bytes.offset + bytes.data.len() as u64,
+                );
                 driver.on_bytes(&mut Context::new(host, &mut self.desk), bytes);
             }
             Event::PortAttached(attached) => {
@@ -144,14 +188,22 @@ impl<D: Driver> Runtime<D> {
             }
             Event::PortLost(lost) => driver.on_lost(&mut Context::new(host, &mut self.desk), lost),
             Event::LineError(error) => driver.on_line_error(&mut Context::new(host, &mut self.desk), error),
-            Event::LinesChanged(changed) => driver.on_lines_changed(&mut Context::new(host, &mut self.desk), changed),
-            Event::TransmitDrained(port) => driver.on_transmit_drained(&mut Context::new(host, &mut self.desk), port),
-            Event::Command(command) => driver.on_command(&mut Context::new(host, &mut self.desk), command.into()),
+            Event::LinesChanged(changed) => {
+                driver.on_lines_changed(&mut Context::new(host, &mut self.desk), changed)
+            }
+            Event::TransmitDrained(port) => {
+                driver.on_transmit_drained(&mut Context::new(host, &mut self.desk), port)
+            }
+            Event::Command(command) => {
+                driver.on_command(&mut Context::new(host, &mut self.desk), command.into())
+            }
             Event::CommandCancelled(cancellation) => {
                 driver.on_cancel(&mut Context::new(host, &mut self.desk), cancellation);
             }
             Event::LeaseEnded(end) => driver.on_lease_ended(&mut Context::new(host, &mut self.desk), end),
-            Event::Observed(observed) => driver.on_observed(&mut Context::new(host, &mut self.desk), observed),
+            Event::Observed(observed) => {
+                driver.on_observed(&mut Context::new(host, &mut self.desk), observed)
+            }
         }
     }
 }

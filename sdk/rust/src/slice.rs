@@ -77,7 +77,8 @@ impl Changes<'_> {
     /// Adds to the bounded array at a place.
     pub fn append(&mut self, place: usize, value: Value, bound: u32) {
         if let Some(path) = self.paths.get(place).cloned() {
-            self.operations.push(Operation::Append(Appending { path, value, bound }));
+            self.operations
+                .push(Operation::Append(Appending { path, value, bound }));
         }
     }
 }
@@ -133,7 +134,11 @@ fn integer_value(integer: i64) -> Value {
 
 /// JSON has no infinities and no NaN; such a value is not known, so null.
 fn float_value(float: f64) -> Value {
-    if float.is_finite() { Value::Float(float) } else { Value::Null }
+    if float.is_finite() {
+        Value::Float(float)
+    } else {
+        Value::Null
+    }
 }
 
 /// A member with no places below it.
@@ -241,7 +246,10 @@ impl<T, const N: usize> History<T, N> {
 
 impl<T, const N: usize> Default for History<T, N> {
     fn default() -> Self {
-        Self { newest: VecDeque::new(), added: 0 }
+        Self {
+            newest: VecDeque::new(),
+            added: 0,
+        }
     }
 }
 
@@ -279,7 +287,10 @@ impl<T: Serialize, const N: usize> Member for History<T, N> {
         typed(self.json())
     }
     fn diff(&self, old: &Self, place: usize, changes: &mut Changes<'_>) {
-        let fresh = self.added.checked_sub(old.added).and_then(|fresh| usize::try_from(fresh).ok());
+        let fresh = self
+            .added
+            .checked_sub(old.added)
+            .and_then(|fresh| usize::try_from(fresh).ok());
         match fresh {
             Some(0) => {}
             // Fewer than all: the rest of the array stays as it is in every mirror.

@@ -12,7 +12,12 @@ pub fn iso_8601(milliseconds: f64) -> String {
     let total = milliseconds.clamp(RANGE_MS.0, RANGE_MS.1).floor() as i64;
     let (days, rest) = (total.div_euclid(DAY_MS), total.rem_euclid(DAY_MS));
     let (year, month, day) = civil(days);
-    let (hour, minute, second, milli) = (rest / 3_600_000, rest / 60_000 % 60, rest / 1000 % 60, rest % 1000);
+    let (hour, minute, second, milli) = (
+        rest / 3_600_000,
+        rest / 60_000 % 60,
+        rest / 1000 % 60,
+        rest % 1000,
+    );
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
 }
 
@@ -20,12 +25,19 @@ pub fn iso_8601(milliseconds: f64) -> String {
 /// and in eras of 400 years, which all have the same 146,097 days.
 fn civil(days: i64) -> (i64, i64, i64) {
     let since_march_0000 = days + 719_468;
-    let (era, day_of_era) = (since_march_0000.div_euclid(146_097), since_march_0000.rem_euclid(146_097));
+    let (era, day_of_era) = (
+        since_march_0000.div_euclid(146_097),
+        since_march_0000.rem_euclid(146_097),
+    );
     let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_from_march = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let month = if month_from_march < 10 {
+        month_from_march + 3
+    } else {
+        month_from_march - 9
+    };
     (era * 400 + year_of_era + i64::from(month <= 2), month, day)
 }
 

@@ -12,8 +12,9 @@ use crate::driver::Driver;
 use crate::host::Host;
 use crate::runtime::{Runtime, describe};
 use crate::{
-    Attribute, CommandError, EventError, Identity, InputSignals, LeaseError, Level, LineSettings, Operation, Outcome,
-    OutputSignals, Refusal, Sample, SerialError, Severity, StateError, StopReason, TelemetryError, TimerError,
+    Attribute, CommandError, EventError, Identity, InputSignals, LeaseError, Level, LineSettings, Operation,
+    Outcome, OutputSignals, Refusal, Sample, SerialError, Severity, StateError, StopReason, TelemetryError,
+    TimerError,
 };
 
 /// The imports of the world. A port's handle is good for the life of the driver, so each is opened once.
@@ -124,7 +125,10 @@ impl<D: Driver> Instance<D> {
     #[must_use]
     #[expect(clippy::new_without_default, reason = "named by the export macro only")]
     pub fn new() -> Self {
-        Self(RefCell::new(Slot { imports: Imports::default(), runtime: None }))
+        Self(RefCell::new(Slot {
+            imports: Imports::default(),
+            runtime: None,
+        }))
     }
 
     /// `guest.describe`.
@@ -154,7 +158,11 @@ impl<D: Driver> Instance<D> {
         let slot = &mut *self.0.borrow_mut();
         match &slot.runtime {
             Some(runtime) => runtime.snapshot(&mut slot.imports),
-            None => guest::DriverSnapshot { schema_version: D::SNAPSHOT_VERSION, data: Vec::new(), consumed: Vec::new() },
+            None => guest::DriverSnapshot {
+                schema_version: D::SNAPSHOT_VERSION,
+                data: Vec::new(),
+                consumed: Vec::new(),
+            },
         }
     }
 

@@ -3,7 +3,10 @@
 use proc_macro::TokenStream;
 use proc_macro2::TokenStream as Tokens;
 use quote::quote;
-use syn::{Attribute, Data, DataEnum, DataStruct, DeriveInput, Error, Field, Fields, LitStr, Result, parse_macro_input};
+use syn::{
+    Attribute, Data, DataEnum, DataStruct, DeriveInput, Error, Field, Fields, LitStr, Result,
+    parse_macro_input,
+};
 
 /// Makes a struct with named fields, or an enum without content, a member of a slice; see `autobench_sdk::Slice`.
 ///
@@ -28,7 +31,11 @@ fn expand_struct(input: &DeriveInput, data: &DataStruct, case: Case) -> Result<T
     let Fields::Named(fields) = &data.fields else {
         return Err(Error::new_spanned(input, "a slice is a struct with named fields"));
     };
-    let members = fields.named.iter().map(|field| StructMember::read(field, case)).collect::<Result<Vec<_>>>()?;
+    let members = fields
+        .named
+        .iter()
+        .map(|field| StructMember::read(field, case))
+        .collect::<Result<Vec<_>>>()?;
 
     let sizes: Vec<_> = members.iter().map(StructMember::places).collect();
     let places = members.iter().map(StructMember::list_places);
@@ -77,7 +84,9 @@ fn expand_enum(input: &DeriveInput, data: &DataEnum, case: Case) -> Result<Token
                 "only enums without content have a place; use #[slice(json)] at the field",
             ));
         }
-        let text = Serde::read(&variant.attrs)?.rename.unwrap_or_else(|| case.of_variant(&variant.ident.to_string()));
+        let text = Serde::read(&variant.attrs)?
+            .rename
+            .unwrap_or_else(|| case.of_variant(&variant.ident.to_string()));
         let ident = &variant.ident;
         arms.push(quote! { Self::#ident => #text, });
     }
@@ -120,8 +129,17 @@ struct StructMember<'a> {
 
 impl<'a> StructMember<'a> {
     fn read(field: &'a Field, case: Case) -> Result<Self> {
-        let mut member = Self { field, name: String::new(), absent: false, json: false };
-        for attribute in field.attrs.iter().filter(|attribute| attribute.path().is_ident("slice")) {
+        let mut member = Self {
+            field,
+            name: String::new(),
+            absent: false,
+            json: false,
+        };
+        for attribute in field
+            .attrs
+            .iter()
+            .filter(|attribute| attribute.path().is_ident("slice"))
+        {
             attribute.parse_nested_meta(|meta| {
                 if meta.path.is_ident("absent") {
                     member.absent = true;
@@ -134,11 +152,16 @@ impl<'a> StructMember<'a> {
             })?;
         }
         if member.absent && member.json {
-            return Err(Error::new_spanned(field, "`absent` and `json` do not go together"));
+            return Err(Error::new_spanned(
+                field,
+                "`absent` and `json` do not go together",
+            ));
         }
         let ident = field.ident.as_ref().map(ToString::to_string).unwrap_or_default();
         let ident = ident.strip_prefix("r#").unwrap_or(&ident);
-        member.name = Serde::read(&field.attrs)?.rename.unwrap_or_else(|| case.of_field(ident));
+        member.name = Serde::read(&field.attrs)?
+            .rename
+            .unwrap_or_else(|| case.of_field(ident));
         Ok(member)
     }
 
@@ -197,15 +220,26 @@ struct Serde {
 impl Serde {
     fn read(attributes: &[Attribute]) -> Result<Self> {
         let mut found = Self::default();
-        for attribute in attributes.iter().filter(|attribute| attribute.path().is_ident("serde")) {
+        for attribute in attributes
+            .iter()
+            .filter(|attribute| attribute.path().is_ident("serde"))
+        {
             attribute.parse_nested_meta(|meta| {
                 if meta.path.is_ident("rename") && meta.input.peek(syn::Token![=]) {
                     found.rename = Some(meta.value()?.parse::<LitStr>()?.value());
                 } else if meta.path.is_ident("rename_all") && meta.input.peek(syn::Token![=]) {
                     found.rename_all = Case::read(&meta.value()?.parse::<LitStr>()?)?;
-                } else if ["flatten", "tag", "content", "untagged", "transparent", "with", "serialize_with"]
-                    .iter()
-                    .any(|name| meta.path.is_ident(name))
+                } else if [
+                    "flatten",
+                    "tag",
+                    "content",
+                    "untagged",
+                    "transparent",
+                    "with",
+                    "serialize_with",
+                ]
+                .iter()
+                .any(|name| meta.path.is_ident(name))
                 {
                     return Err(meta.error("this changes the JSON in a way that a slice does not follow"));
                 } else if meta.input.peek(syn::Token![=]) {
@@ -240,7 +274,12 @@ impl Case {
             "lowercase" => Self::Lower,
             "PascalCase" => Self::Pascal,
             "snake_case" => Self::Snake,
-            _ => return Err(Error::new_spanned(text, "a slice knows camelCase, kebab-case, lowercase, PascalCase, snake_case")),
+            _ => {
+                return Err(Error::new_spanned(
+                    text,
+                    "a slice knows camelCase, kebab-case, lowercase, PascalCase, snake_case",
+                ));
+            }
         })
     }
 
@@ -280,10 +319,16 @@ impl Case {
 
 fn capitalised(word: &str) -> String {
     let mut letters = word.chars();
-    letters.next().map(|first| format!("{}{}", first.to_ascii_uppercase(), letters.as_str())).unwrap_or_default()
+    letters
+        .next()
+        .map(|first| format!("{}{}", first.to_ascii_uppercase(), letters.as_str()))
+        .unwrap_or_default()
 }
 
 fn uncapitalised(word: &str) -> String {
     let mut letters = word.chars();
-    letters.next().map(|first| format!("{}{}", first.to_ascii_lowercase(), letters.as_str())).unwrap_or_default()
+    letters
+        .next()
+        .map(|first| format!("{}{}", first.to_ascii_lowercase(), letters.as_str()))
+        .unwrap_or_default()
 }

@@ -1,0 +1,452 @@
+//! The fake host behind the bench.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value as Json;
+
+use super::pointer;
+use super::{attached_event, bytes_event};
+use crate::bindings::exports::autobench::driver::guest::{self, Event};
+use crate::host::Host;
+use crate::{
+    Attached, Attribute, Bytes, CommandError, EventError, Identity, InputSignals, LeaseError, Level,
+    LineSettings, Lost, Operation, Outcome, OutputSignals, Overrun, Sample, SerialError, Severity,
+    StateError, TelemetryError, TimerError,
+};
+
+/// Time at which a bench begins: the monotonic clock is one second old, and it is the new year of 2026.
+const BEGIN_NS: u64 = 1_000_000_000;
+const BEGIN_MS: f64 = 1_767_225_600_000.0;
+
+/// One line of a driver's log.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LogLine {
+    /// How grave.
+    pub level: Level,
+    /// The text.
+    pub message: String,
+    /// Keys and values.
+    pub attributes: Vec<Attribute>,
+}
+
+/// An answer to a command.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Reply {
+    /// The device has taken it.
+    Acknowledged(String),
+    /// How far it is.
+    Progress(String, String, Option<f64>),
+    /// It is over.
+    Completed(String, Outcome),
+}
+
+/// Something that happened at a port and may have to happen again.
+#[derive(Debug)]
+pub(super) enum Record {
+    Bytes { offset: u64, data: Vec<u8> },
+    Attached,
+    Lost(String),
+    Overrun { from: u64, to: u64 },
+}
+
+#[derive(Debug, Default)]
+pub(super) struct FakePort {
+    pub(super) attached: bool,
+    pub(super) next: u64,
+    pub(super) written: Vec<u8>,
+    pub(super) refuses: Option<SerialError>,
+    records: Vec<(Record, u64)>,
+}
+
+/// What a call asks for.
+#[derive(Debug, Default)]
+struct Effects {
+    operations: Vec<Operation>,
+    samples: Vec<(usize, Sample)>,
+    written: Vec<(String, Vec<u8>)>,
+    timers: Vec<(u32, Option<u64>)>,
+    phases: Vec<String>,
+    failures: Vec<String>,
+    replies: Vec<Reply>,
+}
+
+#[derive(Debug)]
+pub(super) struct FakeHost {
+    pub(super) now_ns: u64,
+    pub(super) ports: BTreeMap<String, FakePort>,
+    pub(super) slice: Json,
+    pub(super) publications: usize,
+    pub(super) last_operations: Vec<Operation>,
+    pub(super) timers: BTreeMap<u32, u64>,
+    pub(super) logs: Vec<LogLine>,
+    pub(super) phases: Vec<String>,
+    pub(super) failures: Vec<String>,
+    pub(super) replies: Vec<Reply>,
+    pub(super) commands: Vec<guest::Command>,
+    pub(super) muted: bool,
+    series: Vec<(String, Vec<Sample>)>,
+    interned: Vec<String>,
+    effects: Effects,
+}
+
+impl FakeHost {
+    pub(super) fn new(manifest: &guest::Manifest) -> Self {
+        let attached = || FakePort {
+            attached: true,
+            ..FakePort::default()
+        };
+        Self {
+            now_ns: BEGIN_NS,
+            ports: manifest
+                .ports
+                .iter()
+                .map(|wish| (wish.name.clone(), attached()))
+                .collect(),
+            slice: Json::Null,
+            publications: 0,
+            last_operations: Vec::new(),
+            timers: BTreeMap::new(),
+            logs: Vec::new(),
+            phases: Vec::new(),
+            failures: Vec::new(),
+            replies: Vec::new(),
+            commands: Vec::new(),
+            muted: false,
+            series: manifest
+                .series
+                .iter()
+                .map(|series| (series.name.clone(), Vec::new()))
+                .collect(),
+            interned: Vec::new(),
+            effects: Effects::default(),
+        }
+    }
+
+    #[expect(
+        clippy::panic,
+        reason = "the test names a port that the manifest does not; there is nothing to go on with"
+    )]
+    pub(super) fn port(&mut self, name: &str) -> &mut FakePort {
+        let Some(port) = self.ports.get_mut(name) else {
+            panic!("the manifest wants no port {name:?}")
+        };
+        port
+    }
+
+    #[expect(
+        clippy::panic,
+        reason = "the test names a series that the manifest does not; there is nothing to compare"
+    )]
+    pub(super) fn samples(&self, name: &str) -> &[Sample] {
+        let Some((_, samples)) = self.series.iter().find(|(series, _)| series == name) else {
+            panic!("the manifest has no series {name:?}")
+        };
+        samples
+    }
+
+    pub(super) fn record(&mut self, port: &str, record: Record) {
+        let now_ns = self.now_ns;
+        self.port(port).records.push((record, now_ns));
+    }
+
+    pub(super) fn record_lengths(&self) -> Vec<(String, usize)> {
+        self.ports
+            .iter()
+            .map(|(name, port)| (name.clone(), port.records.len()))
+            .collect()
+    }
+
+    pub(super) fn receive(&mut self, port: &str, data: &[u8]) -> Bytes {
+        let state = self.port(port);
+        let offset = state.next;
+        state.next += data.len() as u64;
+        self.record(
+            port,
+            Record::Bytes {
+                offset,
+                data: data.to_vec(),
+            },
+        );
+        bytes_event(port, offset, data, self.now_ns, wall_ms(self.now_ns), false)
+    }
+
+    pub(super) fn attached(&mut self, port: &str) -> Attached {
+        let offset = self.port(port).next;
+        attached_event(port, offset, identity(port))
+    }
+
+    pub(super) fn command(&mut self, name: &str, arguments: &Json) -> guest::Command {
+        let command = guest::Command {
+            id: format!("command-{}", self.commands.len() + self.replies.len() + 1),
+            name: name.to_owned(),
+            arguments: arguments.to_string(),
+            actor: "bench".to_owned(),
+            deadline_ns: None,
+            attributes: Vec::new(),
+        };
+        self.commands.push(command.clone());
+        command
+    }
+
+    /// The timer that runs out next, not after `end_ns`; the clock stands at its time then.
+    pub(super) fn next_timer(&mut self, end_ns: u64) -> Option<u32> {
+        let (&id, &at_ns) = self.timers.iter().min_by_key(|&(id, at_ns)| (*at_ns, *id))?;
+        if at_ns > end_ns {
+            return None;
+        }
+        self.timers.remove(&id);
+        self.now_ns = self.now_ns.max(at_ns);
+        Some(id)
+    }
+
+    /// What came at a port and is not dealt with: bytes from `consumed` on, and everything else that was recorded after `seen`.
+    pub(super) fn since(&mut self, port: &str, consumed: u64, seen: usize) -> Vec<(Event, u64)> {
+        let name = port.to_owned();
+        let mut next = consumed;
+        let mut events = Vec::new();
+        for (index, (record, at_ns)) in self.port(port).records.iter().enumerate() {
+            let event = match record {
+                Record::Bytes { offset, data } => {
+                    let done = usize::try_from(consumed.saturating_sub(*offset)).unwrap_or(usize::MAX);
+                    next = next.max(offset + data.len() as u64);
+                    match data.get(done..) {
+                        Some(rest) if !rest.is_empty() => Event::Bytes(bytes_event(
+                            port,
+                            offset + done as u64,
+                            rest,
+                            *at_ns,
+                            wall_ms(*at_ns),
+                            true,
+                        )),
+                        _ => continue,
+                    }
+                }
+                _ if index < seen => continue,
+                Record::Attached => Event::PortAttached(attached_event(port, next, identity(port))),
+                Record::Lost(reason) => Event::PortLost(Lost {
+                    port: name.clone(),
+                    reason: reason.clone(),
+                }),
+                Record::Overrun { from, to } => {
+                    next = *to;
+                    Event::Overrun(Overrun {
+                        port: name.clone(),
+                        from: *from,
+                        to: *to,
+                        reason: "bench".to_owned(),
+                    })
+                }
+            };
+            events.push((event, *at_ns));
+        }
+        events
+    }
+
+    /// Numbers of paths belong to an instance.
+    pub(super) fn begin_instance(&mut self) {
+        self.interned.clear();
+    }
+
+    /// Forgets what the call asked for.
+    pub(super) fn discard(&mut self) {
+        self.effects = Effects::default();
+    }
+
+    /// Lets what the call asked for take effect. If its slice operations cannot be applied, the answer says why and the rest takes effect.
+    pub(super) fn commit(&mut self) -> Result<(), String> {
+        let effects = std::mem::take(&mut self.effects);
+        let applied = if effects.operations.is_empty() {
+            Ok(())
+        } else {
+            pointer::apply(&self.slice, &effects.operations, &self.interned).map(|slice| {
+                self.slice = slice;
+                self.publications += 1;
+                self.last_operations = effects.operations;
+            })
+        };
+        if self.muted {
+            return applied;
+        }
+        for (series, sample) in effects.samples {
+            if let Some((_, samples)) = self.series.get_mut(series) {
+                samples.push(sample);
+            }
+        }
+        for (port, data) in effects.written {
+            self.port(&port).written.extend(data);
+        }
+        for (id, at_ns) in effects.timers {
+            match at_ns {
+                Some(at_ns) => self.timers.insert(id, at_ns),
+                None => self.timers.remove(&id),
+            };
+        }
+        for reply in &effects.replies {
+            if let Reply::Completed(id, _) = reply {
+                self.commands.retain(|command| command.id != *id);
+            }
+        }
+        self.phases.extend(effects.phases);
+        self.failures.extend(effects.failures);
+        self.replies.extend(effects.replies);
+        applied
+    }
+
+    fn in_flight(&self, id: &str) -> Result<(), CommandError> {
+        let known = self.commands.iter().any(|command| command.id == id);
+        if known {
+            Ok(())
+        } else {
+            Err(CommandError::UnknownCommand)
+        }
+    }
+
+    fn granted(&mut self, port: &str) -> Result<&mut FakePort, SerialError> {
+        let port = self.ports.get_mut(port).ok_or(SerialError::NotGranted)?;
+        if port.attached {
+            Ok(port)
+        } else {
+            Err(SerialError::NotAttached)
+        }
+    }
+}
+
+impl Host for FakeHost {
+    fn write(&mut self, port: &str, data: &[u8]) -> Result<(), SerialError> {
+        if let Some(error) = &self.granted(port)?.refuses {
+            return Err(error.clone());
+        }
+        self.effects.written.push((port.to_owned(), data.to_vec()));
+        Ok(())
+    }
+    fn discard_output(&mut self, port: &str) -> Result<(), SerialError> {
+        self.granted(port).map(|_| ())
+    }
+    fn set_line(&mut self, port: &str, _settings: LineSettings) -> Result<(), SerialError> {
+        self.granted(port).map(|_| ())
+    }
+    fn set_signals(&mut self, port: &str, _signals: OutputSignals) -> Result<(), SerialError> {
+        self.granted(port)?;
+        Err(SerialError::NotSupported)
+    }
+    fn get_signals(&mut self, port: &str) -> Result<InputSignals, SerialError> {
+        self.granted(port)?;
+        Err(SerialError::NotSupported)
+    }
+    fn identity(&mut self, port: &str) -> Result<Identity, SerialError> {
+        self.granted(port)?;
+        Ok(identity(port))
+    }
+    fn update_slice(&mut self, operations: &[Operation]) -> Result<(), StateError> {
+        for operation in operations {
+            let (path, value) = match operation {
+                Operation::Set(assignment) => (&assignment.path, Some(&assignment.value)),
+                Operation::Remove(path) => (path, None),
+                Operation::Append(appending) => (&appending.path, Some(&appending.value)),
+            };
+            pointer::pointer(path, &self.interned).map_err(StateError::InvalidPath)?;
+            value
+                .map(pointer::json)
+                .transpose()
+                .map_err(StateError::InvalidValue)?;
+        }
+        self.effects.operations.extend_from_slice(operations);
+        Ok(())
+    }
+    fn intern(&mut self, path: &str) -> Result<u32, StateError> {
+        let number = u32::try_from(self.interned.len()).unwrap_or(u32::MAX);
+        self.interned.push(path.to_owned());
+        Ok(number)
+    }
+    fn read_slice(&mut self, _name: &str) -> Result<String, StateError> {
+        Err(StateError::NotGranted)
+    }
+    fn push(&mut self, series: u32, samples: &[Sample]) -> Result<(), TelemetryError> {
+        let index = usize::try_from(series)
+            .ok()
+            .filter(|&index| index < self.series.len());
+        let index = index.ok_or(TelemetryError::UnknownSeries(series))?;
+        self.effects
+            .samples
+            .extend(samples.iter().map(|&sample| (index, sample)));
+        Ok(())
+    }
+    fn acquire_lease(&mut self, _port: &str, _release: &[u8], _maximum_ms: u32) -> Result<u64, LeaseError> {
+        Err(LeaseError::NotSupported)
+    }
+    fn release_lease(&mut self, _id: u64) {}
+    fn log(&mut self, level: Level, message: &str, attributes: &[Attribute]) {
+        self.logs.push(LogLine {
+            level,
+            message: message.to_owned(),
+            attributes: attributes.to_vec(),
+        });
+    }
+    fn monotonic_ns(&mut self) -> u64 {
+        self.now_ns
+    }
+    fn wall_ms(&mut self) -> f64 {
+        wall_ms(self.now_ns)
+    }
+    fn set_timer(&mut self, id: u32, after_ms: u32) -> Result<(), TimerError> {
+        self.effects
+            .timers
+            .push((id, Some(self.now_ns + u64::from(after_ms) * 1_000_000)));
+        Ok(())
+    }
+    fn cancel_timer(&mut self, id: u32) {
+        self.effects.timers.push((id, None));
+    }
+    fn acknowledge(&mut self, id: &str) -> Result<(), CommandError> {
+        self.in_flight(id)?;
+        self.effects.replies.push(Reply::Acknowledged(id.to_owned()));
+        Ok(())
+    }
+    fn progress(&mut self, id: &str, message: &str, share: Option<f64>) -> Result<(), CommandError> {
+        self.in_flight(id)?;
+        self.effects
+            .replies
+            .push(Reply::Progress(id.to_owned(), message.to_owned(), share));
+        Ok(())
+    }
+    fn complete(&mut self, id: &str, outcome: &Outcome) -> Result<(), CommandError> {
+        self.in_flight(id)?;
+        self.effects
+            .replies
+            .push(Reply::Completed(id.to_owned(), outcome.clone()));
+        Ok(())
+    }
+    fn raise_alarm(&mut self, _key: &str, _severity: Severity, _message: &str) -> bool {
+        true
+    }
+    fn clear_alarm(&mut self, _key: &str) {}
+    fn publish(
+        &mut self,
+        _level: Level,
+        _kind: &str,
+        _message: &str,
+        _context: &str,
+    ) -> Result<(), EventError> {
+        Ok(())
+    }
+    fn phase(&mut self, name: &str) {
+        self.effects.phases.push(name.to_owned());
+    }
+    fn failed(&mut self, reason: &str) {
+        self.effects.failures.push(reason.to_owned());
+    }
+}
+
+fn wall_ms(now_ns: u64) -> f64 {
+    BEGIN_MS + (now_ns - BEGIN_NS) as f64 / 1e6
+}
+
+fn identity(port: &str) -> Identity {
+    Identity {
+        path: format!("/dev/bench-{port}"),
+        usb_vendor_id: None,
+        usb_product_id: None,
+        serial_number: None,
+        attributes: Vec::new(),
+    }
+}
