@@ -389,7 +389,7 @@ export class Session {
 
   private sendSubscriptions(type: 'subscribe' | 'unsubscribe', endpointIds: readonly number[]): void {
     if (endpointIds.length === 0 || (this.phase !== 'opening' && this.phase !== 'live')) return
-    this.send({ type, channel: 'telemetry', endpointIds })
+    this.send({ type, channel: 'telemetry', endpointIds: [...endpointIds] })
   }
 
   private configure(ws: WsConfig, now: number): void {

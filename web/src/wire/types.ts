@@ -77,4 +77,4 @@ export type ClientMessage =
   | { readonly type: 'ping' }
   | { readonly type: 'state.resync' }
   | { readonly type: 'logs.replay'; readonly sinceSeq: number }
-  | { readonly type: 'subscribe' | 'unsubscribe'; readonly channel: 'telemetry'; readonly endpointIds: readonly number[] }
+  | { readonly type: 'subscribe' | 'unsubscribe'; readonly channel: 'telemetry'; readonly endpointIds: number[] }
