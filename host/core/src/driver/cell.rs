@@ -463,9 +463,9 @@ impl<G: Guest> Cell<G> {
 
     /// Drops the guest, and decides what becomes of the event and of the driver.
     ///
-    /// The event comes again after the restart. What breaks the driver down twice is left out: bytes become an overrun, a timer is gone, and a
-    /// port that came or went makes the driver start cold, so that it sees the ports as they are. A command is never tried again: its call had
-    /// no effect, and whoever sent it can decide.
+    /// The event comes again after the restart. What breaks the driver down twice is left out: bytes become an overrun, a timer is gone, and
+    /// after a border or a gap the driver starts cold, so that it sees the ports as they are. A command is never tried again: its call had no
+    /// effect, and whoever sent it can decide.
     fn break_down(
         &mut self,
         breakdown: Breakdown,
@@ -511,9 +511,9 @@ impl<G: Guest> Cell<G> {
             hash: fnv1a(bytes),
             breakdown,
         });
-        self.inbox.with(|inbox| inbox.pass(&taken));
         match taken {
             Taken::Bytes(Chunk { port, from, to, .. }) => {
+                // The driver is told of the gap first of all; they are behind it when that call returns.
                 let reason = format!("the driver broke down over it twice: {breakdown}").into();
                 let taken = Taken::Event(Event::Overrun {
                     port,
@@ -524,8 +524,9 @@ impl<G: Guest> Cell<G> {
                 self.retry = Some(InHand { taken, faults: 0 });
             }
             Taken::Event(Event::Timer(id)) => self.journal.timer_gone(id),
-            Taken::Event(Event::PortAttached { .. } | Event::PortLost { .. }) => {
-                self.drop_checkpoint(breakdown, sink)
+            Taken::Event(Event::PortAttached { .. } | Event::PortLost { .. } | Event::Overrun { .. }) => {
+                self.inbox.with(|inbox| inbox.pass(&taken));
+                self.drop_checkpoint(breakdown, sink);
             }
             Taken::Event(_) => {}
         }

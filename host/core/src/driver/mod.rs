@@ -13,6 +13,9 @@ mod sink;
 mod supervision;
 mod timers;
 
+#[cfg(test)]
+mod schedule;
+
 pub use cell::{Cell, Setup, Status, Step, SwapRefusal, SwapReport};
 pub use inbox::{Busy, Cancelled, Chunk, Inbox, PortSetup, Settled, Taken, TooManyTimers};
 pub use ring::{Marks, Next, PortRing, ring_capacity_bytes};
