@@ -1,1 +1,9 @@
-//! Being built.
+//! Device emulators on pseudo-terminals, for a bench without hardware and for tests that need hardware to misbehave on demand.
+//!
+//! An emulator stands behind a link that a program opens as if it were a serial port. Its protocol is a pure machine; its faults come from
+//! a seed; its journal says what a driver should have made of them. Nothing here knows the daemon.
+
+pub mod pc;
+pub mod pty;
+pub mod random;
+pub mod wattsup;
