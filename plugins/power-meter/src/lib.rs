@@ -54,7 +54,7 @@ fn one_second() -> u32 {
 }
 
 /// How the device is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema, Slice)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, JsonSchema, Slice)]
 #[serde(rename_all = "camelCase")]
 pub enum Phase {
     /// The line is away.
@@ -80,7 +80,7 @@ impl Phase {
 }
 
 /// The slice.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema, Slice)]
+#[derive(Debug, Clone, Default, PartialEq, JsonSchema, Slice)]
 #[serde(rename_all = "camelCase")]
 pub struct State {
     /// How the device is.
@@ -95,7 +95,7 @@ pub struct State {
 }
 
 /// Counts.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema, Slice)]
+#[derive(Debug, Clone, Default, PartialEq, JsonSchema, Slice)]
 #[serde(rename_all = "camelCase")]
 pub struct Stats {
     /// Rows that were read.
@@ -111,7 +111,7 @@ pub struct Stats {
 }
 
 /// The newest row. What the meter does not log is not there.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema, Slice)]
+#[derive(Debug, Clone, Default, PartialEq, JsonSchema, Slice)]
 #[serde(rename_all = "camelCase")]
 pub struct LastSample {
     /// When its last byte was received.

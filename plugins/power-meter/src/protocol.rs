@@ -256,3 +256,202 @@ fn number(digits: &[u8]) -> Option<u32> {
         sum.checked_mul(10)?.checked_add(u32::from(digit - b'0'))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Real records; see the README.
+    const ROWS: [&str; 5] = [
+        "d,-,18,0,1203,0,79,0,34,2,0,1203,0,0,1200,0,100,0,0,600,0",
+        "d,-,18,965,1204,792,1,0,69384,5550,965,1205,833,965,1203,779,100,0,0,500,965",
+        "d,-,18,972,2277,433,5,0,70035,5602,973,2280,435,972,2274,432,95,0,0,500,1020",
+        "d,-,18,124,1191,97,0,_,_,_,124,_,_,_,_,_,100,_,_,_,_",
+        "d,-,18,610,1186,545,45,_,_,_,610,_,_,_,_,_,94,_,_,_,_",
+    ];
+
+    fn row(text: &str) -> Reading {
+        match read_packet(text.as_bytes()) {
+            Message::Row(reading) => reading,
+            other => panic!("{text} is read as {other:?}"),
+        }
+    }
+
+    #[test]
+    fn real_rows_are_read() {
+        let read: Vec<_> = ROWS.iter().map(|text| row(text)).collect();
+        let expected = Reading {
+            watts: Some(97.2),
+            volts: Some(227.7),
+            amps: Some(0.433),
+            energy_wh: Some(0.5),
+            power_factor: Some(0.95),
+            frequency_hz: Some(50.0),
+            apparent_va: Some(102.0),
+        };
+        assert_eq!(read[2], expected);
+        assert_eq!(read[0].watts, Some(0.0));
+        assert_eq!((read[4].frequency_hz, read[4].apparent_va), (None, None));
+    }
+
+    #[test]
+    fn a_row_survives_the_loss_of_any_part_of_its_head() {
+        for text in ROWS {
+            for lost in 0.."d,-,18,".len() {
+                let expected = Message::Recovered {
+                    reading: row(text),
+                    damaged_before: false,
+                };
+                assert_eq!(
+                    read_headless(&text.as_bytes()[lost..]),
+                    expected,
+                    "{lost} of {text} lost"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_that_has_lost_a_byte_of_its_values_is_never_read() {
+        for text in ROWS {
+            for lost in "d,-,18,".len()..text.len() {
+                let rest = &text.as_bytes()[lost..];
+                assert!(
+                    matches!(read_headless(rest), Message::Bad | Message::Junk),
+                    "{lost} of {text} lost"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_that_has_lost_its_tail_is_never_read() {
+        for text in ROWS {
+            for kept in 0..text.len() {
+                let rest = &text.as_bytes()[..kept];
+                assert!(
+                    matches!(read_endless(rest), Message::Bad | Message::Junk),
+                    "{kept} of {text} kept"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_is_found_behind_the_remains_of_another() {
+        for kept in 0..ROWS[1].len() {
+            for lost in 0..=2 {
+                let text = format!("{}{}", &ROWS[1][..kept], &ROWS[2][lost..]);
+                match read_packet(text.as_bytes()) {
+                    Message::Recovered { reading, .. } => assert_eq!(reading, row(ROWS[2]), "{text}"),
+                    // The remains happen to be what the row has lost.
+                    whole => assert_eq!((whole, text.as_str()), (Message::Row(row(ROWS[2])), ROWS[2])),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_joined_to_the_values_of_another_is_not_misread() {
+        for kept in "d,-,18,".len()..ROWS[1].len() {
+            for lost in "d,-,18,".len()..ROWS[2].len() {
+                let text = format!("{}{}", &ROWS[1][..kept], &ROWS[2][lost..]);
+                let message = read_packet(text.as_bytes());
+                let fields = text.split(',').count();
+                // The right count by chance: nothing in the row tells. Any other count does.
+                assert!(
+                    fields == 21 || matches!(message, Message::Bad | Message::Junk),
+                    "{text}: {message:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn values_out_of_range_are_no_row() {
+        let with = |place: usize, value: &str| {
+            let mut fields: Vec<&str> = ROWS[1].split(',').collect();
+            fields[place] = value;
+            read_packet(fields.join(",").as_bytes())
+        };
+        for (place, bad) in [
+            (3, "50001"),
+            (4, "899"),
+            (4, "2801"),
+            (5, "20001"),
+            (16, "101"),
+            (6, "-1"),
+            (6, "1.5"),
+        ] {
+            assert_eq!(with(place, bad), Message::Bad, "{bad} at {place}");
+        }
+        assert_eq!(with(6, "4294967296"), Message::Bad);
+        for (place, good) in [
+            (3, "50000"),
+            (4, "900"),
+            (4, "2800"),
+            (5, "20000"),
+            (16, "0"),
+            (6, "4294967295"),
+        ] {
+            assert!(matches!(with(place, good), Message::Row(_)), "{good} at {place}");
+        }
+    }
+
+    #[test]
+    fn absent_is_not_zero() {
+        let reading = row("d,-,18,_,,0,_,_,_,_,_,_,_,_,_,_,_,_,_,_,_");
+        assert_eq!(
+            reading,
+            Reading {
+                amps: Some(0.0),
+                ..Reading::default()
+            }
+        );
+        let serial = row("d,-,16,610,1186,545,45,_,_,_,610,_,_,_,_,_,94,_,_");
+        assert_eq!((serial.power_factor, serial.frequency_hz), (Some(0.94), None));
+    }
+
+    #[test]
+    fn replies_are_told_apart() {
+        let version = Version {
+            model: "PRO",
+            hardware: (5, 2),
+            firmware: (3, 14),
+        };
+        assert_eq!(
+            read_packet(b"v,-,8,1,65206,5,2,3,14,200612211910,0"),
+            Message::Version(version)
+        );
+        assert_eq!(read_packet(b"s,-,3,_,1,2"), Message::Other);
+        assert_eq!(
+            read_packet(b"c,-,18,1,1,1,1,0,0,0,1,0,0,0,0,0,1,0,0,0,0"),
+            Message::Other
+        );
+        assert_eq!(
+            read_packet(b"h,-,18,W,V,A,WH,Cost,WH/Mo,Cost/Mo,Wmax,Vmax,Amax,Wmin,Vmin,Amin,PF,DC,PC,Hz,VA"),
+            Message::Other
+        );
+    }
+
+    #[test]
+    fn short_junk_is_told_from_damaged_rows() {
+        for junk in [
+            "",
+            "abc",
+            "1,2,3,4",
+            "EED05F01 $Revision: 4.41 $ 200612212301 60Hz 120V",
+            "d,-,18000",
+        ] {
+            assert_eq!(read_packet(junk.as_bytes()), Message::Junk, "{junk}");
+        }
+        assert_eq!(read_packet(b"d,-,18,965"), Message::Bad);
+    }
+
+    #[test]
+    fn commands_are_as_the_meter_wants_them() {
+        assert_eq!(log_externally(1, Reserved::Underscore), "#L,W,3,E,_,1;");
+        assert_eq!(log_externally(60, Reserved::Zero), "#L,W,3,E,0,60;");
+        assert_eq!(log_internally(2), "#L,W,3,I,_,2;");
+    }
+}

@@ -1,6 +1,8 @@
 //! The driver on the native bench, fed with recorded transcripts: every chunking gives the same samples, every swap gives each sample once,
 //! and the conversation with the meter goes as the README says.
 
+#![expect(clippy::expect_used, clippy::indexing_slicing, reason = "test helpers")]
+
 use autobench_sdk::bench::Bench;
 use autobench_sdk::{Level, Refusal, Sample, StopReason};
 use power_meter::PowerMeter;

@@ -7,6 +7,7 @@
 mod host;
 mod pointer;
 
+use std::collections::BTreeMap;
 use std::marker::PhantomData;
 
 use serde_json::{Value as Json, json};
@@ -15,11 +16,12 @@ use crate::bindings::exports::autobench::driver::guest;
 use crate::driver::Driver;
 use crate::runtime::{Runtime, describe};
 use crate::{
-    Attached, Bytes, Lost, Outcome, Overrun, PortState, Refusal, Sample, SerialError, StartReason, StopReason,
+    Attached, Bytes, Lost, Outcome, Overrun, PortState, Refusal, Sample, SerialError, Severity, StartReason,
+    StopReason,
 };
 
 use host::{FakeHost, Record};
-pub use host::{LogLine, Reply};
+pub use host::{Lease, LogLine, Publication, Reply};
 
 pub use guest::{DriverSnapshot, Event};
 
@@ -50,6 +52,12 @@ impl Checkpoint {
     #[must_use]
     pub fn snapshot(&self) -> &DriverSnapshot {
         &self.snapshot
+    }
+
+    /// The same moment with another answer, as of another version or of a driver gone wrong.
+    #[must_use]
+    pub fn with(self, snapshot: DriverSnapshot) -> Self {
+        Self { snapshot, ..self }
     }
 }
 
@@ -175,6 +183,25 @@ impl<D: Driver> Bench<D> {
         id
     }
 
+    /// A lease ends; the host writes its bytes first.
+    pub fn end_lease(&mut self, id: u64, reason: &str) {
+        self.host.end_lease(id);
+        self.handle(Event::LeaseEnded(guest::LeaseEnd {
+            id,
+            reason: reason.to_owned(),
+        }));
+    }
+
+    /// A foreign slice has this value from now on.
+    pub fn observe(&mut self, slice: &str, value: &Json) {
+        let text = value.to_string();
+        self.host.foreign.insert(slice.to_owned(), text.clone());
+        self.handle(Event::Observed(guest::Observed {
+            slice: slice.to_owned(),
+            value: Some(text),
+        }));
+    }
+
     /// Any other event.
     pub fn handle(&mut self, event: Event) {
         self.runtime.handle(&mut self.host, event);
@@ -287,7 +314,7 @@ impl<D: Driver> Bench<D> {
         self.host.publications
     }
 
-    /// The operations of the last update, as their debug text.
+    /// The operations of the last update.
     #[must_use]
     pub fn last_operations(&self) -> &[crate::Operation] {
         &self.host.last_operations
@@ -335,6 +362,24 @@ impl<D: Driver> Bench<D> {
             Reply::Completed(id, outcome) if id == command => Some(outcome),
             _ => None,
         })
+    }
+
+    /// The events it has published, oldest first.
+    #[must_use]
+    pub fn events(&self) -> &[Publication] {
+        &self.host.events
+    }
+
+    /// The alarms that stand, with severity and message.
+    #[must_use]
+    pub fn alarms(&self) -> &BTreeMap<String, (Severity, String)> {
+        &self.host.alarms
+    }
+
+    /// The leases that are open.
+    #[must_use]
+    pub fn leases(&self) -> &[Lease] {
+        &self.host.leases
     }
 
     /// The clock.

@@ -175,13 +175,13 @@ impl<'a, S: Slice> Context<'a, S> {
             return Err(TimerError::Other(format!("timer {id} belongs to the SDK")));
         }
         self.host.set_timer(id, after_ms)?;
-        self.desk.timers.insert(id);
+        self.desk.timer_set(id);
         Ok(())
     }
 
     /// Takes a timer back.
     pub fn cancel_timer(&mut self, id: u32) {
-        if id != TRAILING_TIMER && self.desk.timers.remove(&id) {
+        if id != TRAILING_TIMER && self.desk.timer_over(id) {
             self.host.cancel_timer(id);
         }
     }
@@ -189,7 +189,7 @@ impl<'a, S: Slice> Context<'a, S> {
     /// Whether a timer runs: set and not run out, here or by the predecessor.
     #[must_use]
     pub fn timer_runs(&self, id: u32) -> bool {
-        self.desk.timers.contains(&id)
+        self.desk.timer_runs(id)
     }
 
     // --- commands ---

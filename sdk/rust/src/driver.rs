@@ -180,7 +180,7 @@ pub struct Command {
 impl Command {
     /// Its arguments. The host has checked them against the schema of this type already; an error text is for the one who asked.
     pub fn arguments<A: DeserializeOwned>(&self) -> Result<A, String> {
-        serde_json::from_str(&self.arguments).map_err(|error| without_place(&error))
+        parse(&self.arguments)
     }
 }
 
@@ -204,11 +204,9 @@ impl From<guest::Command> for Command {
     }
 }
 
-/// The text of an error without line and column, which mean nothing to somebody who wrote TOML.
-pub(crate) fn without_place(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    match text.rfind(" at line ") {
-        Some(end) if error.line() > 0 => text.get(..end).unwrap_or(&text).to_owned(),
-        _ => text,
-    }
+/// JSON text as a value of the driver's type. By way of a JSON value, so that there is one parser in the component and no line and column
+/// in the error, which mean nothing to somebody who wrote TOML.
+pub(crate) fn parse<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+    let json: Json = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    serde_json::from_value(json).map_err(|error| error.to_string())
 }

@@ -9,10 +9,8 @@
 //!
 //! ```
 //! use autobench_sdk::{Bytes, Context, Driver, LineFramer, Manifest, PortWish, Refusal, Slice, Snapshot, Start};
-//! use schemars::JsonSchema;
-//! use serde::Deserialize;
 //!
-//! #[derive(Clone, Default, Deserialize, JsonSchema, Slice)]
+//! #[derive(Clone, Default, schemars::JsonSchema, Slice)]
 //! #[serde(rename_all = "camelCase")]
 //! struct Seen {
 //!     line_count: u64,
@@ -96,7 +94,7 @@ pub use bindings::exports::autobench::driver::guest::{
 /// What the macros of this crate name. No part of the interface.
 #[doc(hidden)]
 pub mod private {
-    pub use crate::slice::{absent_diff, json_diff, json_of};
+    pub use crate::slice::{absent_diff, json_diff, json_into, json_of};
     #[cfg(target_arch = "wasm32")]
     pub use crate::wasm::Instance;
     pub use serde_json::{Map, Value as Json};
@@ -106,6 +104,12 @@ pub mod private {
 #[macro_export]
 macro_rules! export_driver {
     ($driver:ty) => {
+        // Says natively too what a type that is no driver lacks.
+        const _: fn() = || {
+            fn is_driver<D: $crate::Driver>() {}
+            is_driver::<$driver>();
+        };
+
         #[cfg(target_arch = "wasm32")]
         const _: () = {
             use $crate::bindings::exports::autobench::driver::guest;

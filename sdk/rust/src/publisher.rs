@@ -1,7 +1,5 @@
 //! When and how a slice is published: all of it at the start, then what differs, at most 20 times a second.
 
-use std::collections::BTreeSet;
-
 use crate::host::AnyHost;
 #[cfg(target_arch = "wasm32")]
 use crate::host::Host as _;
@@ -33,8 +31,8 @@ pub(crate) struct Desk<S> {
     published_ns: Option<u64>,
     /// Samples of this call, per series, pushed together when it ends.
     pub(crate) samples: Vec<Vec<Sample>>,
-    /// Timers that the host is believed to run.
-    pub(crate) timers: BTreeSet<u32>,
+    /// Timers that the host is believed to run, at most 64; a set would be a page of code in every driver.
+    timers: Vec<u32>,
     /// What the host refused last, so that a slice that stays too large is logged once and not twenty times a second.
     refused: Option<String>,
 }
@@ -58,7 +56,7 @@ impl<S: Slice> Desk<S> {
             whole: true,
             published_ns: None,
             samples: Vec::new(),
-            timers: timers.iter().copied().collect(),
+            timers: timers.to_vec(),
             refused: None,
         }
     }
@@ -75,6 +73,22 @@ impl<S: Slice> Desk<S> {
     /// The trailing timer has run out.
     pub(crate) fn trailing_timer_ran_out(&mut self) {
         self.urgent = true;
+    }
+
+    pub(crate) fn timer_runs(&self, id: u32) -> bool {
+        self.timers.contains(&id)
+    }
+
+    pub(crate) fn timer_set(&mut self, id: u32) {
+        if !self.timers.contains(&id) {
+            self.timers.push(id);
+        }
+    }
+
+    /// A timer has run out or was taken back; the answer says whether it ran.
+    pub(crate) fn timer_over(&mut self, id: u32) -> bool {
+        let ran = self.timers.iter().position(|&running| running == id);
+        ran.map(|index| self.timers.swap_remove(index)).is_some()
     }
 
     fn push_samples(&mut self, host: &mut AnyHost) {
@@ -97,7 +111,7 @@ impl<S: Slice> Desk<S> {
         let now_ns = host.monotonic_ns();
         let since_ns = self.published_ns.map(|last| now_ns.saturating_sub(last));
         let due = self.urgent || replayed || since_ns.is_none_or(|since| since >= SPACING_NS);
-        if !due && self.timers.contains(&TRAILING_TIMER) {
+        if !due && self.timer_runs(TRAILING_TIMER) {
             return;
         }
         self.operations.clear();
@@ -128,7 +142,7 @@ impl<S: Slice> Desk<S> {
                 .set_timer(TRAILING_TIMER, SPACING_MS.saturating_sub(since_ms).max(1))
                 .is_ok()
         {
-            self.timers.insert(TRAILING_TIMER);
+            self.timer_set(TRAILING_TIMER);
             return;
         }
         self.send(host, now_ns);

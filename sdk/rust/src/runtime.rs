@@ -1,10 +1,9 @@
 //! Between the world's exports and a [`Driver`]: parses what comes, keeps account of bytes and timers, publishes what changed.
 
-use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use crate::bindings::exports::autobench::driver::guest;
-use crate::driver::{Driver, Start, without_place};
+use crate::driver::{Driver, Start, parse};
 use crate::host::AnyHost;
 #[cfg(target_arch = "wasm32")]
 use crate::host::Host as _;
@@ -34,8 +33,7 @@ struct Delivered {
     next: u64,
 }
 
-/// The form of a snapshot's data.
-#[derive(Serialize, Deserialize)]
+/// The form of a snapshot's data: a JSON object with these two members.
 struct Saved {
     slice: Json,
     driver: Json,
@@ -54,13 +52,13 @@ impl<D: Driver> Runtime<D> {
             timers,
             attributes: _,
         } = configuration;
-        let settings = serde_json::from_str(&settings)
-            .map_err(|error| Refusal::InvalidSettings(without_place(&error)))?;
+        let settings = parse(&settings).map_err(Refusal::InvalidSettings)?;
         let (own_slice, memory) = match snapshot {
             Some(snapshot) => {
                 let saved = Saved::read::<D>(snapshot)?;
-                let slice = serde_json::from_value(saved.slice)
-                    .map_err(|error| Refusal::UnknownSnapshot(format!("its slice: {error}")))?;
+                let slice = D::Slice::from_json(&saved.slice);
+                let slice =
+                    slice.ok_or_else(|| Refusal::UnknownSnapshot("its slice has another form".to_owned()))?;
                 (slice, Some(saved.driver))
             }
             None => (D::Slice::default(), None),
@@ -101,14 +99,15 @@ impl<D: Driver> Runtime<D> {
 
     pub(crate) fn snapshot(&self, host: &mut AnyHost) -> guest::DriverSnapshot {
         let snapshot = self.driver.snapshot();
-        let data = snapshot
-            .memory
-            .map(|driver| Saved {
+        let data = match snapshot.memory {
+            Ok(driver) => Saved {
                 slice: self.desk.slice.json(),
                 driver,
-            })
-            .and_then(|saved| serde_json::to_vec(&saved).map_err(|error| error.to_string()))
-            .unwrap_or_else(|error| {
+            }
+            .into_json()
+            .to_string()
+            .into_bytes(),
+            Err(error) => {
                 // Without data a successor refuses the snapshot and the host starts it cold: slower, and honest.
                 host.log(
                     Level::Error,
@@ -116,7 +115,8 @@ impl<D: Driver> Runtime<D> {
                     &[],
                 );
                 Vec::new()
-            });
+            }
+        };
         let held = |port: &str| {
             let mut rereading = snapshot.rereading.iter().filter(|(name, _)| name == port);
             rereading.next().map_or(0, |&(_, count)| count as u64)
@@ -165,17 +165,17 @@ impl<D: Driver> Runtime<D> {
                 driver.on_overrun(&mut Context::new(host, &mut self.desk), overrun);
             }
             Event::Timer(TRAILING_TIMER) => {
-                self.desk.timers.remove(&TRAILING_TIMER);
+                self.desk.timer_over(TRAILING_TIMER);
                 self.desk.trailing_timer_ran_out();
             }
             Event::Timer(id) => {
-                self.desk.timers.remove(&id);
+                self.desk.timer_over(id);
                 driver.on_timer(&mut Context::new(host, &mut self.desk), id);
             }
-            Event::Settings(text) => match serde_json::from_str(&text) {
+            Event::Settings(text) => match parse(&text) {
                 Ok(settings) => driver.on_settings(&mut Context::new(host, &mut self.desk), settings),
                 Err(error) => {
-                    let text = format!("the new settings are not understood: {}", without_place(&error));
+                    let text = format!("the new settings are not understood: {error}");
                     host.log(Level::Error, &text, &[]);
                 }
             },
@@ -209,13 +209,31 @@ impl<D: Driver> Runtime<D> {
 }
 
 impl Saved {
+    fn into_json(self) -> Json {
+        Json::Object(
+            [
+                ("slice".to_owned(), self.slice),
+                ("driver".to_owned(), self.driver),
+            ]
+            .into_iter()
+            .collect(),
+        )
+    }
+
     fn read<D: Driver>(snapshot: guest::DriverSnapshot) -> Result<Self, Refusal> {
-        let unknown = |error: serde_json::Error| Refusal::UnknownSnapshot(error.to_string());
-        if snapshot.schema_version == D::SNAPSHOT_VERSION {
-            return serde_json::from_slice(&snapshot.data).map_err(unknown);
+        let text =
+            String::from_utf8(snapshot.data).map_err(|error| Refusal::UnknownSnapshot(error.to_string()))?;
+        let mut json: Json = parse(&text).map_err(Refusal::UnknownSnapshot)?;
+        if snapshot.schema_version != D::SNAPSHOT_VERSION {
+            json = D::migrate(snapshot.schema_version, json)?;
         }
-        let older = serde_json::from_slice(&snapshot.data).map_err(unknown)?;
-        serde_json::from_value(D::migrate(snapshot.schema_version, older)?).map_err(unknown)
+        let mut member = |name: &str| json.get_mut(name).map(Json::take);
+        match (member("slice"), member("driver")) {
+            (Some(slice), Some(driver)) => Ok(Self { slice, driver }),
+            _ => Err(Refusal::UnknownSnapshot(
+                "it has no slice or no driver".to_owned(),
+            )),
+        }
     }
 }
 

@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value as Json;
 
 use crate::{Appending, Assignment, Operation, Path, Value};
@@ -14,7 +14,7 @@ use crate::{Appending, Assignment, Operation, Path, Value};
 /// ```
 /// use autobench_sdk::Slice;
 ///
-/// #[derive(Clone, Default, serde::Deserialize, schemars::JsonSchema, Slice)]
+/// #[derive(Clone, Default, schemars::JsonSchema, Slice)]
 /// #[serde(rename_all = "camelCase")]
 /// struct FrontPanel {
 ///     /// `null` while nobody knows.
@@ -28,13 +28,14 @@ use crate::{Appending, Assignment, Operation, Path, Value};
 /// }
 /// ```
 ///
-/// Structs with named fields and enums without content can be derived; of serde's attributes `rename` and `rename_all` count.
-pub trait Slice: Member + Clone + Default + DeserializeOwned + JsonSchema + 'static {}
+/// Structs with named fields (nested ones with `Default` too) and enums without content can be derived; of serde's attributes `rename` and
+/// `rename_all` count.
+pub trait Slice: Member + Clone + Default + JsonSchema + 'static {}
 
-impl<T: Member + Clone + Default + DeserializeOwned + JsonSchema + 'static> Slice for T {}
+impl<T: Member + Clone + Default + JsonSchema + 'static> Slice for T {}
 
 /// Something that stands at a place in a slice.
-pub trait Member {
+pub trait Member: Sized {
     /// How many places it takes: its own and those below it.
     const PLACES: usize;
 
@@ -47,6 +48,10 @@ pub trait Member {
 
     /// The whole of it, typed where it is no object and no array.
     fn value(&self) -> Value;
+
+    /// What [`json`](Self::json) was made of, if it was made of this kind. A struct takes what is missing from its default, so that a newer
+    /// version with one more field goes on from a snapshot of an older one.
+    fn from_json(json: &Json) -> Option<Self>;
 
     /// Adds what makes `old` into this. `place` is the number of its own place.
     fn diff(&self, old: &Self, place: usize, changes: &mut Changes<'_>);
@@ -97,6 +102,11 @@ pub fn json_of<T: Serialize>(value: &T) -> Json {
     serde_json::to_value(value).unwrap_or(Json::Null)
 }
 
+/// Of `#[slice(json)]`: the way back.
+pub fn json_into<T: DeserializeOwned>(json: &Json) -> Option<T> {
+    serde_json::from_value(json.clone()).ok()
+}
+
 /// Of `#[slice(json)]`.
 pub fn json_diff<T: Serialize>(new: &T, old: &T, place: usize, changes: &mut Changes<'_>) {
     let json = json_of(new);
@@ -143,7 +153,7 @@ fn float_value(float: f64) -> Value {
 
 /// A member with no places below it.
 macro_rules! leaf {
-    ($($type:ty: $new:ident => $value:expr, $changed:expr;)+) => { $(
+    ($($type:ty: $new:ident => $value:expr, $changed:expr, $read:expr;)+) => { $(
         impl Member for $type {
             const PLACES: usize = 1;
             fn places(path: &mut String, places: &mut Vec<String>) {
@@ -162,6 +172,10 @@ macro_rules! leaf {
                 let $new = self;
                 $value
             }
+            fn from_json(json: &Json) -> Option<Self> {
+                let read: fn(&Json) -> Option<Self> = $read;
+                read(json)
+            }
             fn diff(&self, old: &Self, place: usize, changes: &mut Changes<'_>) {
                 let changed: fn(&Self, &Self) -> bool = $changed;
                 if changed(self, old) {
@@ -173,19 +187,22 @@ macro_rules! leaf {
 }
 
 leaf! {
-    bool: new => Value::Boolean(*new), |new, old| new != old;
-    i8: new => integer_value(i64::from(*new)), |new, old| new != old;
-    i16: new => integer_value(i64::from(*new)), |new, old| new != old;
-    i32: new => integer_value(i64::from(*new)), |new, old| new != old;
-    i64: new => integer_value(*new), |new, old| new != old;
-    u8: new => integer_value(i64::from(*new)), |new, old| new != old;
-    u16: new => integer_value(i64::from(*new)), |new, old| new != old;
-    u32: new => integer_value(i64::from(*new)), |new, old| new != old;
-    u64: new => i64::try_from(*new).map_or(Value::Float(*new as f64), integer_value), |new, old| new != old;
+    bool: new => Value::Boolean(*new), |new, old| new != old, Json::as_bool;
+    i8: new => integer_value(i64::from(*new)), |new, old| new != old, |json| json.as_i64()?.try_into().ok();
+    i16: new => integer_value(i64::from(*new)), |new, old| new != old, |json| json.as_i64()?.try_into().ok();
+    i32: new => integer_value(i64::from(*new)), |new, old| new != old, |json| json.as_i64()?.try_into().ok();
+    i64: new => integer_value(*new), |new, old| new != old, |json| json.as_i64().or_else(|| Some(json.as_f64()? as i64));
+    u8: new => integer_value(i64::from(*new)), |new, old| new != old, |json| json.as_i64()?.try_into().ok();
+    u16: new => integer_value(i64::from(*new)), |new, old| new != old, |json| json.as_i64()?.try_into().ok();
+    u32: new => integer_value(i64::from(*new)), |new, old| new != old, |json| json.as_i64()?.try_into().ok();
+    u64: new => i64::try_from(*new).map_or(Value::Float(*new as f64), integer_value), |new, old| new != old,
+        |json| json.as_u64().or_else(|| Some(json.as_f64()? as u64));
     // By bits, because NaN is not equal to itself and would be published for ever.
-    f32: new => float_value(f64::from(*new)), |new, old| new.to_bits() != old.to_bits();
-    f64: new => float_value(*new), |new, old| new.to_bits() != old.to_bits();
-    String: new => Value::Text(new.clone()), |new, old| new != old;
+    f32: new => float_value(f64::from(*new)), |new, old| new.to_bits() != old.to_bits(),
+        |json| f64::from_json(json).map(|float| float as f32);
+    f64: new => float_value(*new), |new, old| new.to_bits() != old.to_bits(),
+        |json| if json.is_null() { Some(Self::NAN) } else { json.as_f64() };
+    String: new => Value::Text(new.clone()), |new, old| new != old, |json| json.as_str().map(ToOwned::to_owned);
 }
 
 impl<T: Member> Member for Option<T> {
@@ -198,6 +215,13 @@ impl<T: Member> Member for Option<T> {
     }
     fn value(&self) -> Value {
         self.as_ref().map_or(Value::Null, Member::value)
+    }
+    fn from_json(json: &Json) -> Option<Self> {
+        if json.is_null() {
+            Some(None)
+        } else {
+            T::from_json(json).map(Some)
+        }
     }
     fn diff(&self, old: &Self, place: usize, changes: &mut Changes<'_>) {
         match (self, old) {
@@ -253,16 +277,6 @@ impl<T, const N: usize> Default for History<T, N> {
     }
 }
 
-impl<'de, T: Deserialize<'de>, const N: usize> Deserialize<'de> for History<T, N> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut newest = VecDeque::<T>::deserialize(deserializer)?;
-        // A predecessor may have kept more.
-        newest.drain(..newest.len().saturating_sub(N));
-        let added = newest.len() as u64;
-        Ok(Self { newest, added })
-    }
-}
-
 impl<T: JsonSchema, const N: usize> JsonSchema for History<T, N> {
     fn inline_schema() -> bool {
         true
@@ -275,7 +289,7 @@ impl<T: JsonSchema, const N: usize> JsonSchema for History<T, N> {
     }
 }
 
-impl<T: Serialize, const N: usize> Member for History<T, N> {
+impl<T: Serialize + DeserializeOwned, const N: usize> Member for History<T, N> {
     const PLACES: usize = 1;
     fn places(path: &mut String, places: &mut Vec<String>) {
         places.push(path.clone());
@@ -285,6 +299,17 @@ impl<T: Serialize, const N: usize> Member for History<T, N> {
     }
     fn value(&self) -> Value {
         typed(self.json())
+    }
+    fn from_json(json: &Json) -> Option<Self> {
+        let entries = json.as_array()?;
+        // A predecessor may have kept more.
+        let newest = entries
+            .iter()
+            .skip(entries.len().saturating_sub(N))
+            .map(json_into);
+        let newest: VecDeque<T> = newest.collect::<Option<_>>()?;
+        let added = newest.len() as u64;
+        Some(Self { newest, added })
     }
     fn diff(&self, old: &Self, place: usize, changes: &mut Changes<'_>) {
         let fresh = self

@@ -1,7 +1,6 @@
 //! The component's side: the imports behind [`Host`], and the one instance behind the exports.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::sync::Once;
 
 use crate::bindings::autobench::driver::{
@@ -20,17 +19,22 @@ use crate::{
 /// The imports of the world. A port's handle is good for the life of the driver, so each is opened once.
 #[derive(Default)]
 pub struct Imports {
-    ports: BTreeMap<String, serial::Port>,
+    ports: Vec<(String, serial::Port)>,
 }
 
 impl Imports {
     fn port(&mut self, name: &str) -> Result<&serial::Port, SerialError> {
-        // Asked twice, because the entry interface wants an owned name even where the port is there.
-        if !self.ports.contains_key(name) {
-            let port = serial::open(name)?;
-            self.ports.insert(name.to_owned(), port);
-        }
-        self.ports.get(name).ok_or(SerialError::NotGranted)
+        let index = match self.ports.iter().position(|(open, _)| open == name) {
+            Some(index) => index,
+            None => {
+                self.ports.push((name.to_owned(), serial::open(name)?));
+                self.ports.len() - 1
+            }
+        };
+        self.ports
+            .get(index)
+            .map(|(_, port)| port)
+            .ok_or(SerialError::NotGranted)
     }
 }
 

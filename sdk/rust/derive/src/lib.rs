@@ -40,6 +40,7 @@ fn expand_struct(input: &DeriveInput, data: &DataStruct, case: Case) -> Result<T
     let sizes: Vec<_> = members.iter().map(StructMember::places).collect();
     let places = members.iter().map(StructMember::list_places);
     let inserts = members.iter().map(StructMember::insert);
+    let reads = members.iter().map(StructMember::read_back);
     let diffs = members.iter().map(StructMember::diff);
     let steps = &sizes;
 
@@ -66,6 +67,13 @@ fn expand_struct(input: &DeriveInput, data: &DataStruct, case: Case) -> Result<T
                 ::autobench_sdk::Value::Json(::autobench_sdk::Member::json(self).to_string())
             }
 
+            fn from_json(json: &::autobench_sdk::private::Json) -> ::core::option::Option<Self> {
+                let object = json.as_object()?;
+                let mut this = <Self as ::core::default::Default>::default();
+                #( #reads )*
+                ::core::option::Option::Some(this)
+            }
+
             fn diff(&self, old: &Self, place: usize, changes: &mut ::autobench_sdk::Changes<'_>) {
                 let place = place + 1;
                 #( #diffs let place = place + #steps; )*
@@ -76,7 +84,7 @@ fn expand_struct(input: &DeriveInput, data: &DataStruct, case: Case) -> Result<T
 }
 
 fn expand_enum(input: &DeriveInput, data: &DataEnum, case: Case) -> Result<Tokens> {
-    let mut arms = Vec::new();
+    let (mut arms, mut back) = (Vec::new(), Vec::new());
     for variant in &data.variants {
         if !matches!(variant.fields, Fields::Unit) {
             return Err(Error::new_spanned(
@@ -89,6 +97,7 @@ fn expand_enum(input: &DeriveInput, data: &DataEnum, case: Case) -> Result<Token
             .unwrap_or_else(|| case.of_variant(&variant.ident.to_string()));
         let ident = &variant.ident;
         arms.push(quote! { Self::#ident => #text, });
+        back.push(quote! { #text => ::core::option::Option::Some(Self::#ident), });
     }
     let name = &input.ident;
     Ok(quote! {
@@ -108,6 +117,13 @@ fn expand_enum(input: &DeriveInput, data: &DataEnum, case: Case) -> Result<Token
             fn value(&self) -> ::autobench_sdk::Value {
                 let text: &str = match self { #( #arms )* };
                 ::autobench_sdk::Value::Text(text.to_owned())
+            }
+
+            fn from_json(json: &::autobench_sdk::private::Json) -> ::core::option::Option<Self> {
+                match json.as_str()? {
+                    #( #back )*
+                    _ => ::core::option::Option::None,
+                }
             }
 
             fn diff(&self, old: &Self, place: usize, changes: &mut ::autobench_sdk::Changes<'_>) {
@@ -196,6 +212,24 @@ impl<'a> StructMember<'a> {
             }
         } else {
             quote! { object.insert(#name.to_owned(), ::autobench_sdk::Member::json(&self.#ident)); }
+        }
+    }
+
+    fn read_back(&self) -> Tokens {
+        let (ident, name) = (&self.field.ident, &self.name);
+        let read = if self.json {
+            quote! { ::autobench_sdk::private::json_into(value)? }
+        } else {
+            quote! { ::autobench_sdk::Member::from_json(value)? }
+        };
+        // A member that may be absent was `None` when it is; another one is new in this version.
+        let missing = self
+            .absent
+            .then(|| quote! { else { this.#ident = ::core::option::Option::None; } });
+        quote! {
+            if let ::core::option::Option::Some(value) = object.get(#name) {
+                this.#ident = #read;
+            } #missing
         }
     }
 

@@ -17,6 +17,9 @@ use crate::{
 /// Time at which a bench begins: the monotonic clock is one second old, and it is the new year of 2026.
 const BEGIN_NS: u64 = 1_000_000_000;
 const BEGIN_MS: f64 = 1_767_225_600_000.0;
+/// As many as the wit files say.
+const MOST_TIMERS: usize = 64;
+const MOST_ALARMS: usize = 32;
 
 /// One line of a driver's log.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,6 +41,32 @@ pub enum Reply {
     Progress(String, String, Option<f64>),
     /// It is over.
     Completed(String, Outcome),
+}
+
+/// An event for clients.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Publication {
+    /// How grave.
+    pub level: Level,
+    /// Kind of the context.
+    pub kind: String,
+    /// For a person.
+    pub message: String,
+    /// The context.
+    pub context: Json,
+}
+
+/// A hold that ends without the driver.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    /// Its number.
+    pub id: u64,
+    /// Where the bytes go.
+    pub port: String,
+    /// What undoes the hold.
+    pub release: Vec<u8>,
+    /// Longest duration.
+    pub maximum_ms: u32,
 }
 
 /// Something that happened at a port and may have to happen again.
@@ -68,6 +97,10 @@ struct Effects {
     phases: Vec<String>,
     failures: Vec<String>,
     replies: Vec<Reply>,
+    publications: Vec<Publication>,
+    alarms: Vec<(String, Option<(Severity, String)>)>,
+    leases: Vec<Lease>,
+    released: Vec<u64>,
 }
 
 #[derive(Debug)]
@@ -83,7 +116,12 @@ pub(super) struct FakeHost {
     pub(super) failures: Vec<String>,
     pub(super) replies: Vec<Reply>,
     pub(super) commands: Vec<guest::Command>,
+    pub(super) events: Vec<Publication>,
+    pub(super) alarms: BTreeMap<String, (Severity, String)>,
+    pub(super) leases: Vec<Lease>,
+    pub(super) foreign: BTreeMap<String, String>,
     pub(super) muted: bool,
+    leases_ever: u64,
     series: Vec<(String, Vec<Sample>)>,
     interned: Vec<String>,
     effects: Effects,
@@ -111,7 +149,12 @@ impl FakeHost {
             failures: Vec::new(),
             replies: Vec::new(),
             commands: Vec::new(),
+            events: Vec::new(),
+            alarms: BTreeMap::new(),
+            leases: Vec::new(),
+            foreign: BTreeMap::new(),
             muted: false,
+            leases_ever: 0,
             series: manifest
                 .series
                 .iter()
@@ -286,10 +329,29 @@ impl FakeHost {
                 self.commands.retain(|command| command.id != *id);
             }
         }
+        for (key, raised) in effects.alarms {
+            match raised {
+                Some(alarm) => self.alarms.insert(key, alarm),
+                None => self.alarms.remove(&key),
+            };
+        }
+        self.leases.extend(effects.leases);
+        for id in effects.released {
+            self.end_lease(id);
+        }
+        self.events.extend(effects.publications);
         self.phases.extend(effects.phases);
         self.failures.extend(effects.failures);
         self.replies.extend(effects.replies);
         applied
+    }
+
+    /// Writes what undoes the hold, as the host does however a lease ends.
+    pub(super) fn end_lease(&mut self, id: u64) {
+        if let Some(index) = self.leases.iter().position(|lease| lease.id == id) {
+            let lease = self.leases.remove(index);
+            self.port(&lease.port).written.extend(lease.release);
+        }
     }
 
     fn in_flight(&self, id: &str) -> Result<(), CommandError> {
@@ -358,8 +420,8 @@ impl Host for FakeHost {
         self.interned.push(path.to_owned());
         Ok(number)
     }
-    fn read_slice(&mut self, _name: &str) -> Result<String, StateError> {
-        Err(StateError::NotGranted)
+    fn read_slice(&mut self, name: &str) -> Result<String, StateError> {
+        self.foreign.get(name).cloned().ok_or(StateError::NotGranted)
     }
     fn push(&mut self, series: u32, samples: &[Sample]) -> Result<(), TelemetryError> {
         let index = usize::try_from(series)
@@ -371,10 +433,25 @@ impl Host for FakeHost {
             .extend(samples.iter().map(|&sample| (index, sample)));
         Ok(())
     }
-    fn acquire_lease(&mut self, _port: &str, _release: &[u8], _maximum_ms: u32) -> Result<u64, LeaseError> {
-        Err(LeaseError::NotSupported)
+    fn acquire_lease(&mut self, port: &str, release: &[u8], maximum_ms: u32) -> Result<u64, LeaseError> {
+        match self.granted(port) {
+            Ok(_) => {}
+            Err(SerialError::NotAttached) => return Err(LeaseError::NotAttached),
+            Err(_) => return Err(LeaseError::NotGranted),
+        }
+        self.leases_ever += 1;
+        let id = self.leases_ever;
+        self.effects.leases.push(Lease {
+            id,
+            port: port.to_owned(),
+            release: release.to_vec(),
+            maximum_ms,
+        });
+        Ok(id)
     }
-    fn release_lease(&mut self, _id: u64) {}
+    fn release_lease(&mut self, id: u64) {
+        self.effects.released.push(id);
+    }
     fn log(&mut self, level: Level, message: &str, attributes: &[Attribute]) {
         self.logs.push(LogLine {
             level,
@@ -389,6 +466,9 @@ impl Host for FakeHost {
         wall_ms(self.now_ns)
     }
     fn set_timer(&mut self, id: u32, after_ms: u32) -> Result<(), TimerError> {
+        if !self.timers.contains_key(&id) && self.timers.len() >= MOST_TIMERS {
+            return Err(TimerError::Full);
+        }
         self.effects
             .timers
             .push((id, Some(self.now_ns + u64::from(after_ms) * 1_000_000)));
@@ -416,18 +496,33 @@ impl Host for FakeHost {
             .push(Reply::Completed(id.to_owned(), outcome.clone()));
         Ok(())
     }
-    fn raise_alarm(&mut self, _key: &str, _severity: Severity, _message: &str) -> bool {
-        true
+    fn raise_alarm(&mut self, key: &str, severity: Severity, message: &str) -> bool {
+        let standing = self.alarms.contains_key(key) || self.alarms.len() < MOST_ALARMS;
+        if standing {
+            self.effects
+                .alarms
+                .push((key.to_owned(), Some((severity, message.to_owned()))));
+        }
+        standing
     }
-    fn clear_alarm(&mut self, _key: &str) {}
-    fn publish(
-        &mut self,
-        _level: Level,
-        _kind: &str,
-        _message: &str,
-        _context: &str,
-    ) -> Result<(), EventError> {
-        Ok(())
+    fn clear_alarm(&mut self, key: &str) {
+        self.effects.alarms.push((key.to_owned(), None));
+    }
+    fn publish(&mut self, level: Level, kind: &str, message: &str, context: &str) -> Result<(), EventError> {
+        match serde_json::from_str(context) {
+            Ok(context @ Json::Object(_)) => {
+                let (kind, message) = (kind.to_owned(), message.to_owned());
+                self.effects.publications.push(Publication {
+                    level,
+                    kind,
+                    message,
+                    context,
+                });
+                Ok(())
+            }
+            Ok(_) => Err(EventError::InvalidContext("it is no JSON object".to_owned())),
+            Err(error) => Err(EventError::InvalidContext(error.to_string())),
+        }
     }
     fn phase(&mut self, name: &str) {
         self.effects.phases.push(name.to_owned());
