@@ -14,8 +14,11 @@ export function useTheme() {
     document.documentElement.dataset['theme'] = theme.value
   })
 
+  /** From the system's theme to the other one, then the system's own by choice, then back: the first press always shows. */
   function next(): void {
-    choice.value = choice.value === 'auto' ? 'dark' : choice.value === 'dark' ? 'light' : 'auto'
+    const system = systemIsDark.value ? 'dark' : 'light'
+    const other = systemIsDark.value ? 'light' : 'dark'
+    choice.value = choice.value === 'auto' ? other : choice.value === other ? system : 'auto'
   }
 
   return { choice, theme, next }
