@@ -41,7 +41,7 @@ pub enum Entry {
 }
 
 /// The entries since the checkpoint, oldest first.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Journal {
     entries: VecDeque<Entry>,
     since: Option<CallTime>,
@@ -124,5 +124,70 @@ impl Journal {
     pub fn clear(&mut self) {
         self.entries.clear();
         self.since = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PORT: PortIndex = PortIndex(0);
+    const NOW: CallTime = CallTime {
+        monotonic_ns: 5,
+        wall_ms: 5.0,
+    };
+
+    fn bytes(from: u64, to: u64) -> Taken {
+        Taken::Bytes(Chunk {
+            port: PORT,
+            from,
+            to,
+            received: NOW,
+        })
+    }
+
+    fn attached(offset: u64) -> Taken {
+        Taken::Event(Event::PortAttached {
+            port: PORT,
+            offset,
+            identity: Default::default(),
+        })
+    }
+
+    fn ranges(journal: &Journal) -> Vec<(u64, u64)> {
+        let ranges = journal.entries().filter_map(|entry| match entry {
+            Entry::Bytes { from, to, .. } => Some((*from, *to)),
+            _ => None,
+        });
+        ranges.collect()
+    }
+
+    #[test]
+    fn bytes_of_one_port_are_one_entry_unless_something_lies_between_or_was_refused() {
+        let mut journal = Journal::default();
+        journal.push(bytes(0, 5), 5, NOW, false);
+        journal.push(bytes(5, 9), 9, NOW, false);
+        journal.push(bytes(9, 12), 12, NOW, true);
+        journal.push(bytes(12, 14), 14, NOW, false);
+        journal.push(attached(14), 14, NOW, false);
+        journal.push(bytes(14, 20), 20, NOW, false);
+        assert_eq!(ranges(&journal), [(0, 9), (9, 12), (12, 14), (14, 20)]);
+    }
+
+    #[test]
+    fn a_checkpoint_leaves_bytes_that_are_not_dealt_with_and_the_borders_behind_them() {
+        let mut journal = Journal::default();
+        journal.push(bytes(0, 10), 10, NOW, false);
+        journal.push(Taken::Event(Event::Timer(TimerId(1))), 0, NOW, false);
+        journal.push(attached(10), 10, NOW, false);
+        journal.push(bytes(10, 20), 20, NOW, false);
+        let mut dealt_with = journal.clone();
+        journal.trim(|_| 7);
+        assert_eq!(ranges(&journal), [(7, 10), (10, 20)]);
+        assert_eq!(journal.entries().count(), 3, "the border stays, the timer goes");
+        assert_eq!(journal.since(), None);
+        dealt_with.trim(|_| 10);
+        assert_eq!(ranges(&dealt_with), [(10, 20)]);
+        assert_eq!(dealt_with.entries().count(), 1, "nothing lies before the border");
     }
 }

@@ -302,3 +302,213 @@ impl PortRing {
         self.drop_below(next)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+
+    use super::super::PortIndex;
+    use super::*;
+
+    const PORT: PortIndex = PortIndex(0);
+
+    fn at(ms: u64) -> CallTime {
+        CallTime {
+            monotonic_ns: ms * 1_000_000,
+            wall_ms: ms as f64,
+        }
+    }
+
+    fn lost() -> Event<'static> {
+        Event::PortLost {
+            port: PORT,
+            reason: "".into(),
+        }
+    }
+
+    fn attached(ring: &PortRing) -> Event<'static> {
+        Event::PortAttached {
+            port: PORT,
+            offset: ring.marks().head,
+            identity: Arc::default(),
+        }
+    }
+
+    #[test]
+    fn a_ring_holds_thirty_seconds_within_its_limits() {
+        assert_eq!(ring_capacity_bytes(960), 256 * 1024);
+        assert_eq!(ring_capacity_bytes(11_520), 345_600);
+        assert_eq!(ring_capacity_bytes(1_000_000), 16 * 1024 * 1024);
+    }
+
+    #[test]
+    fn bytes_below_consumed_go_silently_and_others_as_an_overrun() {
+        let mut ring = PortRing::new(10);
+        ring.push(&[1; 8], at(0));
+        ring.commit(8);
+        assert!(ring.consume(6));
+        assert_eq!(ring.push(&[2; 8], at(1)), None);
+        assert_eq!(ring.push(&[3; 4], at(2)), Some(6..10));
+        assert_eq!(ring.marks().overrun_bytes, 4);
+        assert_eq!(ring.take_next(), Some(Next::Overrun(8..10)));
+        ring.commit(10);
+        assert_eq!(ring.take_next(), Some(Next::Bytes(10..16, at(1))));
+        ring.commit(16);
+        assert_eq!(ring.take_next(), Some(Next::Bytes(16..20, at(2))));
+    }
+
+    #[test]
+    fn a_checkpoint_is_wanted_when_consumed_is_half_a_ring_behind_and_not_for_each_event() {
+        let mut ring = PortRing::new(100);
+        ring.push(&[0; 100], at(0));
+        ring.commit(49);
+        assert!(!ring.wants_checkpoint());
+        ring.commit(50);
+        assert!(ring.wants_checkpoint());
+        assert!(ring.consume(0));
+        assert!(!ring.wants_checkpoint());
+        ring.commit(63);
+        assert!(ring.wants_checkpoint());
+    }
+
+    #[test]
+    fn time_marks_are_bounded_and_only_grow_coarser() {
+        let mut ring = PortRing::new(1 << 20);
+        for ms in 0..20_000 {
+            ring.push(&[0; 3], at(ms * 2));
+        }
+        assert!(ring.time_marks.len() <= TIME_MARKS);
+        let mut from = 0;
+        while let Some((range, received)) = ring.piece(from, u64::MAX) {
+            let pushed_ms = range.start / 3 * 2;
+            assert_eq!(
+                received,
+                at(pushed_ms),
+                "the time of a piece is that of its first byte"
+            );
+            from = range.end;
+        }
+        assert_eq!(from, 60_000);
+    }
+
+    #[test]
+    fn when_too_many_borders_wait_a_gap_stands_for_the_oldest() {
+        let mut ring = PortRing::new(1000);
+        for _ in 0..40 {
+            ring.push(&[0; 2], at(0));
+            ring.border(attached(&ring));
+            ring.push(&[0; 2], at(0));
+            ring.border(lost());
+        }
+        assert_eq!(ring.notes.len(), NOTES);
+        let mut notes = 0;
+        while let Some(next) = ring.take_next() {
+            match next {
+                Next::Note(_) => notes += 1,
+                Next::Overrun(range) | Next::Bytes(range, _) => ring.commit(range.end),
+            }
+        }
+        assert_eq!((notes, ring.marks().committed), (NOTES, 160));
+        assert_eq!(
+            ring.marks().overrun_bytes,
+            34,
+            "the bytes up to the first border that is left"
+        );
+    }
+
+    #[derive(Debug, Clone)]
+    enum Action {
+        Push(usize),
+        Wait(u64),
+        Border(bool),
+        Note,
+        Deliver,
+        Consume(u64),
+    }
+
+    fn action() -> impl Strategy<Value = Action> {
+        prop_oneof![
+            4 => (0usize..90).prop_map(Action::Push),
+            1 => (0u64..3).prop_map(Action::Wait),
+            1 => any::<bool>().prop_map(Action::Border),
+            1 => Just(Action::Note),
+            4 => Just(Action::Deliver),
+            1 => any::<u64>().prop_map(Action::Consume),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn every_byte_is_delivered_in_order_or_reported_and_no_piece_spans_a_border(
+            capacity in 1usize..150,
+            actions in prop::collection::vec(action(), 0..200),
+        ) {
+            let mut ring = PortRing::new(capacity);
+            let mut line: Vec<u8> = Vec::new();
+            let mut borders = Vec::new();
+            let mut time_ms = 0;
+            let mut buffer = Vec::new();
+            let mut told = 0;
+            let mut delivered_notes = Vec::new();
+            for action in actions {
+                match action {
+                    Action::Push(length) => {
+                        let data: Vec<u8> = (0..length).map(|index| (line.len() + index) as u8).collect();
+                        let before = ring.marks();
+                        let dropped = ring.push(&data, at(time_ms));
+                        line.extend_from_slice(&data);
+                        let after = ring.marks();
+                        prop_assert_eq!(after.head, line.len() as u64);
+                        prop_assert_eq!(after.tail, before.tail.max(after.head.saturating_sub(capacity as u64)));
+                        let from = before.tail.max(before.consumed);
+                        let expected = (after.tail > from).then_some(from..after.tail);
+                        prop_assert_eq!(dropped, expected);
+                    }
+                    Action::Wait(ms) => time_ms += ms,
+                    Action::Border(is_attached) => {
+                        let event = if is_attached { attached(&ring) } else { lost() };
+                        ring.border(event);
+                        borders.push(ring.marks().head);
+                    }
+                    Action::Note => {
+                        ring.note(Event::TransmitDrained { port: PORT });
+                    }
+                    Action::Deliver => match ring.take_next() {
+                        None => prop_assert!(!ring.is_pending()),
+                        Some(Next::Note(event)) => delivered_notes.push((event, told)),
+                        Some(Next::Overrun(range)) => {
+                            prop_assert_eq!(range.start, told);
+                            prop_assert!(range.end <= ring.marks().tail);
+                            prop_assert!(!borders.iter().any(|border| (range.start + 1..range.end).contains(border)));
+                            told = range.end;
+                            ring.commit(told);
+                        }
+                        Some(Next::Bytes(range, _)) => {
+                            prop_assert_eq!(range.start, told);
+                            prop_assert!(!borders.iter().any(|border| (range.start + 1..range.end).contains(border)));
+                            prop_assert!(ring.read(range.clone(), &mut buffer));
+                            prop_assert_eq!(&buffer[..], &line[range.start as usize..range.end as usize]);
+                            told = range.end;
+                            ring.commit(told);
+                        }
+                    },
+                    Action::Consume(at) => {
+                        let marks = ring.marks();
+                        let to = marks.consumed + at % (marks.committed - marks.consumed + 3);
+                        prop_assert_eq!(ring.consume(to), to <= marks.committed);
+                    }
+                }
+                let marks = ring.marks();
+                prop_assert!(marks.consumed <= marks.committed && marks.committed <= marks.head);
+                prop_assert!(marks.head - marks.tail <= capacity as u64);
+            }
+            for (event, told) in delivered_notes {
+                if let Event::PortAttached { offset, .. } = event {
+                    prop_assert_eq!(offset, told, "a border is delivered in its place");
+                }
+            }
+        }
+    }
+}

@@ -44,12 +44,13 @@ impl Shadow {
         if operations.is_empty() {
             return Ok(());
         }
-        if let Some(Operation::Set { path, .. }) = operations.first()
-            && path.is_root()
-        {
-            self.base = None;
+        let replaces_all = matches!(operations.first(), Some(Operation::Set { path, .. }) if path.is_root());
+        if self.value.is_none() && !replaces_all {
+            self.value = Some(parse(self.base.take()));
         }
-        let value = self.value.get_or_insert_with(|| parse(self.base.take()));
+        // The text stays until the call has gone through: it is what an undo goes back to.
+        let unread = self.value.is_none();
+        let value = self.value.get_or_insert(Json::Null);
         let mut undo = Vec::with_capacity(operations.len());
         for operation in operations {
             match apply(value, operation) {
@@ -57,10 +58,14 @@ impl Shadow {
                 Ok(None) => {}
                 Err(error) => {
                     undo.into_iter().rev().for_each(|step| step.take_back(value));
+                    if unread {
+                        self.value = None;
+                    }
                     return Err(error);
                 }
             }
         }
+        self.base = None;
         Ok(())
     }
 
@@ -209,4 +214,102 @@ fn parse(text: Option<Arc<str>>) -> Json {
     // The text is the store's own, so it parses.
     text.and_then(|text| serde_json::from_str(&text).ok())
         .unwrap_or(Json::Null)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::state::Store;
+
+    fn set(path: &str, value: Json) -> Operation {
+        Operation::Set {
+            path: Arc::new(Pointer::parse(path).unwrap()),
+            value: Value::Json(value),
+        }
+    }
+
+    #[test]
+    fn a_start_that_publishes_the_whole_slice_never_parses_the_old_one() {
+        let mut shadow = Shadow::new(Some("no JSON at all".into()));
+        shadow
+            .apply(&[set("", json!({"a": 1})), set("/b", Json::Null)])
+            .unwrap();
+        assert_eq!(shadow.into_value(), json!({"a": 1, "b": null}));
+    }
+
+    #[test]
+    fn a_shadow_that_nobody_touches_is_the_old_slice() {
+        assert_eq!(
+            Shadow::new(Some("{\"a\":1}".into())).into_value(),
+            json!({"a": 1})
+        );
+    }
+
+    fn path() -> impl Strategy<Value = Arc<Pointer>> {
+        const PATHS: &[&str] = &[
+            "",
+            "/a",
+            "/b",
+            "/a/c",
+            "/list",
+            "/list/0",
+            "/list/2",
+            "/list/00",
+            "/b/x/y",
+            "/list/1/a",
+        ];
+        prop::sample::select(PATHS).prop_map(|text| Arc::new(Pointer::parse(text).unwrap()))
+    }
+
+    fn value() -> impl Strategy<Value = Value> {
+        let trees = [
+            json!({}),
+            json!([]),
+            json!([1, {"a": 2}, 3]),
+            json!({"c": {"x": {}}}),
+            json!("t"),
+        ];
+        prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::Boolean),
+            (-9i64..9).prop_map(Value::Integer),
+            (-9.0..9.0).prop_map(Value::Float),
+            "[a-z]{0,3}".prop_map(Value::Text),
+            prop::sample::select(trees.to_vec()).prop_map(Value::Json),
+        ]
+    }
+
+    fn operation() -> impl Strategy<Value = Operation> {
+        prop_oneof![
+            5 => (path(), value()).prop_map(|(path, value)| Operation::Set { path, value }),
+            2 => path().prop_map(|path| Operation::Remove { path }),
+            4 => (path(), value(), 0u32..4)
+                .prop_map(|(path, value, bound)| Operation::Append { path, value, bound }),
+        ]
+    }
+
+    fn calls() -> impl Strategy<Value = Vec<Vec<Operation>>> {
+        prop::collection::vec(prop::collection::vec(operation(), 0..5), 0..12)
+    }
+
+    const SLICE: &str = r#"{"a":{"c":1},"b":{"x":{"y":2}},"list":[1,{"a":0},3]}"#;
+
+    proptest! {
+        #[test]
+        fn operations_mean_what_they_mean_in_the_store(calls in calls()) {
+            let slice: Json = serde_json::from_str(SLICE).unwrap();
+            let mut store = Store::from_members([("slice".to_owned(), slice)].into_iter().collect()).unwrap();
+            let mut shadow = Shadow::new(Some(SLICE.into()));
+            for operations in calls {
+                let in_store = store.apply("slice", &operations);
+                let in_shadow = shadow.apply(&operations);
+                prop_assert_eq!(in_store.is_ok(), in_shadow.is_ok(), "{:?} {:?}", in_store, in_shadow);
+                let place = Pointer::parse("/slice").unwrap();
+                prop_assert_eq!(store.get(&place), Some(&shadow.clone().into_value()));
+            }
+        }
+    }
 }

@@ -168,3 +168,55 @@ impl SharedInbox {
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Taken;
+    use super::*;
+
+    #[test]
+    fn no_push_is_slept_through() {
+        const PUSHES: u64 = 20_000;
+        let inbox = SharedInbox::new([PortSetup {
+            name: "main".into(),
+            ring_capacity_bytes: 1 << 20,
+        }]);
+        let reader = inbox.clone();
+        let port = std::thread::spawn(move || {
+            for at in 0..PUSHES {
+                let received = CallTime {
+                    monotonic_ns: at,
+                    wall_ms: 0.0,
+                };
+                reader.push_bytes(PortIndex(0), &at.to_le_bytes(), received);
+            }
+        });
+        let mut buffer = Vec::new();
+        let mut bytes = Vec::new();
+        while bytes.len() < 8 * PUSHES as usize {
+            let taken = inbox.with(|inbox| {
+                let taken = inbox.take(0, &mut buffer)?;
+                inbox.pass(&taken);
+                Some(taken)
+            });
+            match taken {
+                Some(Taken::Bytes(_)) => bytes.extend_from_slice(&buffer),
+                Some(other) => panic!("{other:?}"),
+                // Without a time: a push that was slept through would hang here.
+                None => inbox.wait(None),
+            }
+        }
+        port.join().unwrap();
+        let numbers = bytes
+            .chunks_exact(8)
+            .map(|number| u64::from_le_bytes(number.try_into().unwrap()));
+        assert!(numbers.eq(0..PUSHES));
+    }
+
+    #[test]
+    fn a_wake_before_the_wait_is_not_lost() {
+        let inbox = SharedInbox::new([]);
+        inbox.wake();
+        inbox.wait(None);
+    }
+}

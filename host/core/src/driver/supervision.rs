@@ -105,3 +105,98 @@ impl Jitter {
         (z ^ (z >> 31)) % bound.max(1)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const S: u64 = 1_000_000_000;
+
+    #[test]
+    fn four_strikes_restart_with_doubling_waits_and_the_fifth_is_quarantine() {
+        let mut supervision = Supervision::new(7);
+        let mut now_ns = 50 * S;
+        for base_ns in [100, 200, 400, 800].map(|ms| ms * 1_000_000) {
+            let Verdict::Restart { at_ns } = supervision.strike(now_ns) else {
+                panic!("too early for quarantine");
+            };
+            let wait_ns = at_ns - now_ns;
+            assert!(
+                (base_ns..=base_ns * 5 / 4).contains(&wait_ns),
+                "{wait_ns} after {base_ns}"
+            );
+            now_ns = at_ns;
+            supervision.live(now_ns);
+        }
+        assert_eq!(supervision.strike(now_ns), Verdict::Quarantine);
+        assert_eq!(supervision.strikes(now_ns), 5);
+    }
+
+    #[test]
+    fn a_healthy_minute_resets_strikes_and_backoff() {
+        let mut supervision = Supervision::new(7);
+        for round in 0..20 {
+            let live_ns = round * 100 * S;
+            supervision.live(live_ns);
+            assert_eq!(supervision.strikes(live_ns + 60 * S), 0);
+            let Verdict::Restart { at_ns } = supervision.strike(live_ns + 60 * S) else {
+                panic!("it was healthy for a minute");
+            };
+            assert!(at_ns - (live_ns + 60 * S) <= 125_000_000);
+        }
+    }
+
+    #[test]
+    fn a_minute_of_being_down_is_not_healthy() {
+        let mut supervision = Supervision::new(7);
+        let verdicts: Vec<_> = (0..5).map(|round| supervision.strike(round * 90 * S)).collect();
+        assert_eq!(verdicts.last(), Some(&Verdict::Quarantine));
+    }
+
+    #[test]
+    fn release_leaves_nothing_behind() {
+        let mut supervision = Supervision::new(7);
+        (0..5).for_each(|at| {
+            supervision.strike(at);
+        });
+        supervision.release();
+        assert!(matches!(supervision.strike(10), Verdict::Restart { at_ns } if at_ns <= 10 + 125_000_000));
+    }
+
+    proptest! {
+        #[test]
+        fn waits_stay_between_a_tenth_of_a_second_and_thirty_seconds(
+            seed: u64,
+            gaps in prop::collection::vec(0u64..400, 1..200),
+            lives in prop::collection::vec(any::<bool>(), 200),
+        ) {
+            let mut supervision = Supervision::new(seed);
+            let mut now_ns = 0;
+            let mut strikes: Vec<u64> = Vec::new();
+            for (gap, lives) in gaps.into_iter().zip(lives) {
+                if lives {
+                    supervision.live(now_ns);
+                }
+                now_ns += gap * S;
+                if lives && gap >= 60 {
+                    strikes.clear();
+                }
+                strikes.retain(|strike| now_ns - strike < 600 * S);
+                strikes.push(now_ns);
+                match supervision.strike(now_ns) {
+                    Verdict::Restart { at_ns } => {
+                        prop_assert!((S / 10..=30 * S).contains(&(at_ns - now_ns)));
+                        prop_assert!(strikes.len() < 5);
+                    }
+                    Verdict::Quarantine => {
+                        prop_assert!(strikes.len() >= 5, "five strikes in ten minutes, and no fewer");
+                        supervision.release();
+                        strikes.clear();
+                    }
+                }
+            }
+        }
+    }
+}

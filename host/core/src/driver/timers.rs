@@ -64,3 +64,47 @@ impl Timers {
         self.running.clear();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn timers_run_out_once_and_in_order_of_their_times(
+            changes in prop::collection::vec((0u32..80, 0u64..50, any::<bool>()), 0..120),
+        ) {
+            let mut timers = Timers::default();
+            let mut model = BTreeMap::new();
+            for (id, at_ns, is_set) in changes {
+                let change = match is_set {
+                    true => TimerChange::Set { id: TimerId(id), at_ns },
+                    false => TimerChange::Cancel { id: TimerId(id) },
+                };
+                let fits = model.contains_key(&id) || !is_set || model.len() < TIMERS;
+                prop_assert_eq!(timers.fit(&[change]), fits);
+                if !fits {
+                    continue;
+                }
+                timers.apply(change);
+                match is_set {
+                    true => model.insert(id, at_ns),
+                    false => model.remove(&id),
+                };
+                prop_assert_eq!(timers.next_ns(), model.values().min().copied());
+            }
+            let mut expected: Vec<_> = model.into_iter().map(|(id, at_ns)| (at_ns, id)).collect();
+            expected.sort_unstable();
+            for now_ns in 0..50 {
+                while let Some(id) = timers.pop_due(now_ns) {
+                    prop_assert_eq!((now_ns, id.0), expected.remove(0));
+                }
+            }
+            prop_assert!(expected.is_empty());
+        }
+    }
+}
