@@ -13,7 +13,7 @@ use crate::run::Ended;
 use crate::toolchain::Toolchain;
 use crate::{debian, guests, mirror, properties, run};
 
-/// So many times `Verify::step` is called; the lines count along.
+/// The steps that every run has; the lines count along.
 const STEPS: usize = 14;
 /// A build from nothing takes a third of this on two cores. What takes longer is stuck, and is ended so that the rest can still run.
 const LIMIT: Duration = Duration::from_secs(25 * 60);
@@ -35,11 +35,16 @@ pub fn verify(arguments: &[String]) -> Result<ExitCode, Failure> {
         [only] if only == "--long" => true,
         _ => return Err(Failure::new("cargo verify takes no argument but --long")),
     };
+    let checkout = Checkout::find()?;
+    // Browser tests may all be stories of `tests/tests`; the script is run where there is one.
+    let manifest = std::fs::read_to_string(checkout.web().join("package.json")).unwrap_or_default();
+    let browser_script = manifest.contains("\"test:browser\"");
     let mut verify = Verify {
-        checkout: Checkout::find()?,
-        console: Console::new(Stream::Out, STEPS),
+        checkout,
+        console: Console::new(Stream::Out, STEPS + usize::from(browser_script)),
         tally: Tally::default(),
         chromium: None,
+        browser_script,
         long,
     };
     verify.set_up();
@@ -53,6 +58,7 @@ struct Verify {
     console: Console,
     tally: Tally,
     chromium: Option<PathBuf>,
+    browser_script: bool,
     long: bool,
 }
 
@@ -82,11 +88,6 @@ impl Verify {
         self.check("web types", |verify| verify.npm("typecheck"));
         self.check("web lint", |verify| verify.npm("lint"));
         self.web_tests("web tests", "test", Kind::Web);
-        // Browser tests may also be stories of `tests/tests`; the script is run where there is one.
-        let manifest = std::fs::read_to_string(self.checkout.web().join("package.json")).unwrap_or_default();
-        if manifest.contains("\"test:browser\"") {
-            self.web_tests("browser tests", "test:browser", Kind::Browser);
-        }
     }
 
     fn rust(&mut self) {
@@ -98,6 +99,10 @@ impl Verify {
             Ok(((), "daemon and tests".to_owned()))
         });
         self.rust_tests();
+        // Only now, because the script may start the daemon.
+        if self.browser_script {
+            self.web_tests("browser tests", "test:browser", Kind::Browser);
+        }
         self.check("clippy", |verify| {
             verify.cargo(&[
                 "clippy",
