@@ -128,8 +128,33 @@ fn slice() -> impl Strategy<Value = &'static str> {
     prop::sample::select(vec!["s", "s", "s", "t", "s/~", "new", "meta", "__proto__"])
 }
 
+/// Small changes at few places above and below one another: where a flush might merge what it must not.
+fn close_change() -> impl Strategy<Value = Step> {
+    let places = [
+        "/s", "/s/a", "/s/a", "/s/a/b", "/s/a/b", "/s/a/b/c", "/s/c", "/s/c/0",
+    ];
+    let values = [
+        json!(1),
+        json!(2),
+        json!([1]),
+        json!({"b": {"c": 1}}),
+        json!({"b": {"c": 2}}),
+        json!({"b": 1}),
+        json!({"c": 2}),
+        json!({"a": {"b": {"c": 3}}, "c": [1, 2]}),
+        json!({"a": {"b": 1}, "c": [3]}),
+    ];
+    let place = prop::sample::select(places.to_vec()).prop_map(|text| Pointer::parse(text).unwrap());
+    (place, prop::sample::select(values.to_vec()), 0..10).prop_map(|(at, value, kind)| match kind {
+        0 => Step::Remove(at),
+        1 => Step::Append(at, value, 3),
+        _ => Step::Set(at, value),
+    })
+}
+
 fn change() -> impl Strategy<Value = Step> {
     prop_oneof![
+        24 => close_change(),
         6 => (pointer(), any_tree()).prop_map(|(at, value)| Step::Set(at, value)),
         4 => (pointer(), any_tree()).prop_map(|(at, value)| Step::Merge(at, value)),
         4 => (pointer(), any_tree()).prop_map(|(at, value)| Step::Replace(at, value)),
@@ -143,7 +168,7 @@ fn change() -> impl Strategy<Value = Step> {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        20 => change(),
+        40 => change(),
         4 => (prop::collection::vec(change(), 0..5), prop::bool::weighted(0.3)).prop_map(|(steps, fails)| Step::Together(steps, fails)),
         1 => (slice(), 0_usize..200).prop_map(|(slice, limit)| Step::Limit(slice, limit)),
         5 => Just(Step::Flush),
