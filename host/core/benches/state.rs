@@ -2,7 +2,10 @@
 //!
 //! `cargo bench -p autobench-core`
 
-#![expect(clippy::unwrap_used, reason = "a bench that cannot go on has nothing to report")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a bench that cannot go on has nothing to report"
+)]
 
 use std::hint::black_box;
 use std::sync::Arc;
