@@ -25,7 +25,13 @@ pub fn demo(arguments: &[String]) -> Result<ExitCode, Failure> {
     console.step("npm packages", |_| Ok(((), mirror::packages(&checkout)?)))?;
     console.step("mirror", |_| Ok(((), mirror::page(&checkout)?)))?;
     console.step("daemon", |_| {
-        run::stream(checkout.cargo().args(["build", "--package", "autobench"]))?;
+        // The whole workspace chooses the features, as in `cargo verify`: with `--package` some dependencies would have fewer, and
+        // the two commands would each compile wasmtime anew after the other.
+        run::stream(
+            checkout
+                .cargo()
+                .args(["build", "--workspace", "--bin", "autobench"]),
+        )?;
         Ok(((), "built".to_owned()))
     })?;
     if build_only {
