@@ -20,7 +20,7 @@ use autobench_sdk::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use protocol::{Message, Reading, Reserved};
+use protocol::{Message, Reading, Reserved, Version};
 
 autobench_sdk::export_driver!(PowerMeter);
 
@@ -31,7 +31,7 @@ const TICK: u32 = 1;
 
 /// The meter answers within this time, or not at all.
 const REPLY_MS: u64 = 2000;
-const IDENTIFY_ATTEMPTS: u8 = 3;
+const QUESTIONS: u8 = 3;
 /// How long to leave a meter alone that does not answer.
 const WAIT_MS: u64 = 5000;
 /// No meter is called silent sooner than this, however short its interval.
@@ -136,6 +136,20 @@ pub struct LastSample {
     pub energy_wh: Option<f64>,
 }
 
+impl LastSample {
+    fn new(reading: &Reading, received_ms: f64) -> Self {
+        Self {
+            ts: iso_8601(received_ms),
+            watts: reading.watts,
+            volts: reading.volts,
+            amps: reading.amps,
+            frequency_hz: reading.frequency_hz,
+            power_factor: reading.power_factor,
+            energy_wh: reading.energy_wh,
+        }
+    }
+}
+
 /// Where the conversation with the meter stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -143,15 +157,11 @@ enum Stage {
     /// The line is away.
     Away,
     /// Asked who it is.
-    Identifying {
-        /// The how manieth time, from 1.
-        attempt: u8,
-    },
+    Identifying,
     /// Asked for rows.
-    Asking {
-        /// With the other form of the command.
-        fallback: bool,
-    },
+    Asking,
+    /// Asked for rows in the other form of the command.
+    AskingAgain,
     /// Rows are coming.
     Streaming,
     /// Rows came and stopped; asked for them again.
@@ -164,6 +174,8 @@ enum Stage {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Memory {
     stage: Stage,
+    /// How many times it was asked who it is, without an answer.
+    questions: u8,
     /// When the stage has lasted too long, on the monotonic clock.
     deadline_ns: u64,
     /// The interval that the meter was last asked for.
@@ -224,6 +236,7 @@ impl Driver for PowerMeter {
         let mut conversation = Conversation {
             memory: memory.unwrap_or(Memory {
                 stage: Stage::Away,
+                questions: 0,
                 deadline_ns: 0,
                 interval_s,
                 counted_to: port.offset,
@@ -238,6 +251,7 @@ impl Driver for PowerMeter {
 
     fn on_bytes(&mut self, cx: &mut Cx<'_>, bytes: Bytes) {
         self.conversation.count_bytes(cx, bytes.offset, bytes.data.len());
+        let mut newest = None;
         self.framer.feed(&bytes.data, |piece| {
             let message = match piece {
                 Piece::Packet(text) => protocol::read_packet(text),
@@ -246,9 +260,14 @@ impl Driver for PowerMeter {
                     protocol::read_endless(text)
                 }
             };
-            self.conversation
-                .take(cx, &message, bytes.received_ns, bytes.received_ms);
+            if let Some(reading) = self.conversation.take(cx, &message, &bytes) {
+                newest = Some(reading);
+            }
         });
+        // Of several rows in one call only the last is ever seen in the slice.
+        if let Some(reading) = newest {
+            cx.edit().last_sample = Some(LastSample::new(&reading, bytes.received_ms));
+        }
     }
 
     fn on_attached(&mut self, cx: &mut Cx<'_>, attached: Attached) {
@@ -334,7 +353,8 @@ impl Conversation {
 
     fn connect(&mut self, cx: &mut Cx<'_>) {
         change_phase(cx, Phase::Connecting, None);
-        self.identify(cx, 1);
+        self.memory.questions = 0;
+        self.identify(cx);
     }
 
     fn leave(&mut self, cx: &mut Cx<'_>, reason: &str) {
@@ -349,24 +369,24 @@ impl Conversation {
         warn!(cx, "the line is away: {reason}");
     }
 
-    fn identify(&mut self, cx: &mut Cx<'_>, attempt: u8) {
+    fn identify(&mut self, cx: &mut Cx<'_>) {
+        self.memory.questions += 1;
         let mut question = vec![protocol::ABORT];
         question.extend_from_slice(protocol::IDENTIFY);
         send(cx, &question);
-        self.enter(cx, Stage::Identifying { attempt }, REPLY_MS);
+        self.enter(cx, Stage::Identifying, REPLY_MS);
     }
 
-    fn ask(&mut self, cx: &mut Cx<'_>, fallback: bool) {
-        let reserved = if fallback {
-            Reserved::Zero
-        } else {
-            Reserved::Underscore
-        };
+    fn ask(&mut self, cx: &mut Cx<'_>, reserved: Reserved) {
         send(
             cx,
             protocol::log_externally(self.memory.interval_s, reserved).as_bytes(),
         );
-        self.enter(cx, Stage::Asking { fallback }, REPLY_MS + self.interval_ms());
+        let stage = match reserved {
+            Reserved::Underscore => Stage::Asking,
+            Reserved::Zero => Stage::AskingAgain,
+        };
+        self.enter(cx, stage, REPLY_MS + self.interval_ms());
     }
 
     fn change_interval(&mut self, cx: &mut Cx<'_>, interval_s: u32) {
@@ -376,60 +396,68 @@ impl Conversation {
         self.memory.interval_s = interval_s;
         match self.memory.stage {
             // The new interval goes out when the meter is asked for rows.
-            Stage::Away | Stage::Identifying { .. } | Stage::Waiting => {}
-            Stage::Asking { .. } | Stage::Streaming | Stage::Silent => self.ask(cx, false),
+            Stage::Away | Stage::Identifying | Stage::Waiting => {}
+            Stage::Asking | Stage::AskingAgain | Stage::Streaming | Stage::Silent => {
+                self.ask(cx, Reserved::Underscore);
+            }
         }
     }
 
-    fn take(&mut self, cx: &mut Cx<'_>, message: &Message, received_ns: u64, received_ms: f64) {
+    /// Deals with a message that was complete with these bytes, and gives the row if it is one.
+    fn take(&mut self, cx: &mut Cx<'_>, message: &Message, bytes: &Bytes) -> Option<Reading> {
         match message {
-            Message::Row(reading) => self.take_row(cx, reading, received_ns, received_ms),
+            Message::Row(reading) => {
+                self.take_row(cx, reading, bytes);
+                Some(*reading)
+            }
             Message::Recovered {
                 reading,
                 damaged_before,
             } => {
                 if *damaged_before {
-                    self.take_bad_row(cx, received_ms);
+                    self.take_bad_row(cx, bytes.received_ms);
                 }
-                self.take_row(cx, reading, received_ns, received_ms);
+                self.take_row(cx, reading, bytes);
+                Some(*reading)
             }
             Message::Version(version) => {
-                // An answer that comes after its time is still one.
-                if let Stage::Identifying { .. } | Stage::Waiting = self.memory.stage {
-                    let ((hardware, step), (firmware, patch)) = (version.hardware, version.firmware);
-                    info!(
-                        cx,
-                        "Watts Up? {}, hardware {hardware}.{step}, firmware {firmware}.{patch}",
-                        version.model
-                    );
-                    change_phase(cx, Phase::Connecting, None);
-                    self.ask(cx, false);
-                }
+                self.take_version(cx, version);
+                None
             }
-            Message::Bad => self.take_bad_row(cx, received_ms),
-            Message::Other | Message::Junk => {}
+            Message::Bad => {
+                self.take_bad_row(cx, bytes.received_ms);
+                None
+            }
+            Message::Other | Message::Junk => None,
         }
     }
 
-    fn take_row(&mut self, cx: &mut Cx<'_>, reading: &Reading, received_ns: u64, received_ms: f64) {
+    fn take_version(&mut self, cx: &mut Cx<'_>, version: &Version) {
+        // An answer that comes after its time is still one.
+        if let Stage::Identifying | Stage::Waiting = self.memory.stage {
+            let ((hardware, step), (firmware, patch)) = (version.hardware, version.firmware);
+            let model = version.model;
+            info!(
+                cx,
+                "Watts Up? {model}, hardware {hardware}.{step}, firmware {firmware}.{patch}"
+            );
+            change_phase(cx, Phase::Connecting, None);
+            self.ask(cx, Reserved::Underscore);
+        }
+    }
+
+    fn take_row(&mut self, cx: &mut Cx<'_>, reading: &Reading, bytes: &Bytes) {
         self.memory.noisy = false;
-        push(cx, reading, received_ms);
+        push(cx, reading, bytes.received_ms);
         let state = cx.edit();
         state.stats.total_samples += 1;
-        state.stats.last_sample_at = Some(whole_ms(received_ms));
-        state.last_sample = Some(LastSample {
-            ts: iso_8601(received_ms),
-            watts: reading.watts,
-            volts: reading.volts,
-            amps: reading.amps,
-            frequency_hz: reading.frequency_hz,
-            power_factor: reading.power_factor,
-            energy_wh: reading.energy_wh,
-        });
+        state.stats.last_sample_at = Some(whole_ms(bytes.received_ms));
         match self.memory.stage {
             // The timer stays as it is: when it comes it finds the deadline moved.
-            Stage::Streaming => self.memory.deadline_ns = received_ns + self.silence_ms() * 1_000_000,
-            Stage::Asking { .. } | Stage::Silent | Stage::Waiting => {
+            Stage::Streaming => {
+                self.memory.deadline_ns = bytes.received_ns + self.silence_ms() * 1_000_000;
+            }
+            Stage::Asking | Stage::AskingAgain | Stage::Silent | Stage::Waiting => {
                 if state.phase != Phase::Streaming {
                     info!(cx, "streaming, a row every {} s", self.memory.interval_s);
                 }
@@ -437,7 +465,7 @@ impl Conversation {
                 self.enter(cx, Stage::Streaming, self.silence_ms());
             }
             // What was on the line before the meter was stopped says nothing about whether it listens.
-            Stage::Identifying { .. } | Stage::Away => {}
+            Stage::Identifying | Stage::Away => {}
         }
     }
 
@@ -464,8 +492,8 @@ impl Conversation {
         }
         match self.memory.stage {
             Stage::Away => {}
-            Stage::Identifying { attempt } if attempt < IDENTIFY_ATTEMPTS => self.identify(cx, attempt + 1),
-            Stage::Identifying { .. } => {
+            Stage::Identifying if self.memory.questions < QUESTIONS => self.identify(cx),
+            Stage::Identifying => {
                 self.note_error(cx);
                 if cx.slice().phase != Phase::Error {
                     warn!(cx, "the meter does not answer; asking again every few seconds");
@@ -475,9 +503,12 @@ impl Conversation {
                 }
                 self.enter(cx, Stage::Waiting, WAIT_MS);
             }
-            Stage::Waiting => self.identify(cx, 1),
-            Stage::Asking { fallback: false } => self.ask(cx, true),
-            Stage::Asking { fallback: true } => {
+            Stage::Waiting => {
+                self.memory.questions = 0;
+                self.identify(cx);
+            }
+            Stage::Asking => self.ask(cx, Reserved::Zero),
+            Stage::AskingAgain => {
                 self.start_over(cx, "the meter answers, but sends no rows; identifying it again");
             }
             Stage::Streaming => {
@@ -499,7 +530,8 @@ impl Conversation {
         self.note_error(cx);
         warn!(cx, "{message}");
         change_phase(cx, Phase::Connecting, Some(message.to_owned()));
-        self.identify(cx, 1);
+        self.memory.questions = 0;
+        self.identify(cx);
     }
 
     fn enter(&mut self, cx: &mut Cx<'_>, stage: Stage, after_ms: u64) {

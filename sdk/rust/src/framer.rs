@@ -100,6 +100,8 @@ pub struct PacketFramer {
     start: u8,
     end: u8,
     ignored: &'static [u8],
+    /// Whether a byte is none of these three; a table, because each byte of the stream is looked up once.
+    plain: [bool; 256],
     limit_bytes: usize,
     /// What is held of the piece, without ignored bytes.
     buffer: Vec<u8>,
@@ -132,6 +134,7 @@ impl PacketFramer {
             start,
             end,
             ignored: &[],
+            plain: plain(&[start, end]),
             limit_bytes: limit_bytes.max(1),
             buffer: Vec::new(),
             held_bytes: 0,
@@ -143,6 +146,7 @@ impl PacketFramer {
     #[must_use]
     pub fn ignoring(mut self, bytes: &'static [u8]) -> Self {
         self.ignored = bytes;
+        self.plain = plain(&[&[self.start, self.end], bytes].concat());
         self
     }
 
@@ -185,7 +189,7 @@ impl PacketFramer {
 
     /// Takes plain bytes up to the next special one or the limit, and gives what is left of the chunk.
     fn take_run<'a>(&mut self, rest: &'a [u8], each: &mut impl FnMut(Piece<'_>)) -> &'a [u8] {
-        let is_special = |byte: &u8| *byte == self.start || *byte == self.end || self.ignored.contains(byte);
+        let is_special = |byte: &u8| self.plain.get(usize::from(*byte)) != Some(&true);
         let length = rest.iter().position(is_special).unwrap_or(rest.len());
         let (run, after) = rest.split_at(length.min(self.limit_bytes.saturating_sub(self.buffer.len())));
         self.buffer.extend_from_slice(run);
@@ -217,4 +221,8 @@ impl PacketFramer {
         }
         self.reset();
     }
+}
+
+fn plain(special: &[u8]) -> [bool; 256] {
+    std::array::from_fn(|byte| !special.iter().any(|&special| usize::from(special) == byte))
 }
