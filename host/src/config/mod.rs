@@ -4,19 +4,28 @@
 //! [`BenchConfig`] or none, so that a bad file can never replace a good one. The environment is taken once, at start: a later reload of the
 //! file sees the same variables and flags.
 
+mod auth;
+mod daemon;
+mod devices;
+mod layout;
 mod load;
+#[cfg(test)]
+mod mistakes;
 mod model;
 mod name;
+mod ports;
 mod problem;
 mod raw;
 mod tree;
+mod values;
 mod variables;
 
 pub use load::ConfigLoader;
 pub use model::{
     AuthConfig, BenchConfig, DaemonConfig, DaemonLimits, DeviceConfig, DriverLimits, Grants, LineOverrides,
-    LogConfig, PortConfig, PortSource, RedactPattern, Role, SimSpec, TokenConfig,
+    LogConfig, PortConfig, PortSource, RedactPattern, Role, SimDevice, SimSpec, TerminalConfig, TokenConfig,
 };
 pub use name::{DeviceId, HOST_MEMBERS, NameError, PluginName, PortName, SliceName};
 pub use problem::{Colour, ConfigErrors, Place, Problem, Source, Weight, render};
+pub use values::{DEFAULT_LISTEN, likely_address};
 pub use variables::{Environment, Overrides};

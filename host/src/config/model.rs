@@ -3,13 +3,14 @@
 //! Two values are equal exactly when a running bench need not notice the difference, so that an edit of the file touches only the drivers
 //! whose [`DeviceConfig`] is no longer equal.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use autobench_core::driver::{DataBits, FlowControl, LineSettings, LogLevel, Parity, StopBits};
+use autobench_core::logs::LogPolicy;
 use autobench_core::wire::{Layout, ServerConfig};
+use autobench_sim::wattsup::FaultPlan;
 
 use super::name::{DeviceId, PluginName, PortName, SliceName};
 use super::problem::Problem;
@@ -115,6 +116,19 @@ pub struct LogConfig {
     pub redact: Option<RedactPattern>,
     /// Whether pings of clients are logged.
     pub heartbeat: bool,
+    /// What is printed on the terminal.
+    pub terminal: TerminalConfig,
+}
+
+/// What of the log is printed on the terminal, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TerminalConfig {
+    /// Lowest level that is printed.
+    pub level: LogLevel,
+    /// For a person or for a program; none asks whether a person is looking.
+    pub is_pretty: Option<bool>,
+    /// Whether colours are unwanted even on a terminal.
+    pub no_color: bool,
 }
 
 /// A regular expression over log messages; its matches are secrets.
@@ -122,17 +136,14 @@ pub struct LogConfig {
 pub struct RedactPattern(regex::Regex);
 
 impl RedactPattern {
-    /// What stands in the place of a secret.
-    pub const MARK: &str = "[redacted]";
-
     /// Compiles a pattern.
     pub fn new(pattern: &str) -> Result<Self, regex::Error> {
         regex::Regex::new(pattern).map(Self)
     }
 
-    /// The text without its secrets.
-    pub fn redact<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        self.0.replace_all(text, regex::NoExpand(Self::MARK))
+    /// The compiled pattern.
+    pub fn regex(&self) -> &regex::Regex {
+        &self.0
     }
 }
 
@@ -143,6 +154,17 @@ impl PartialEq for RedactPattern {
 }
 
 impl Eq for RedactPattern {}
+
+impl LogConfig {
+    /// What acts on a record before it is numbered.
+    pub fn policy(&self) -> LogPolicy {
+        LogPolicy {
+            allowed_channels: self.allowed_channels.clone(),
+            min_level: self.min_level,
+            redact: self.redact.as_ref().map(|pattern| pattern.regex().clone()),
+        }
+    }
+}
 
 /// `[devices.<id>]`: one driver, bound to its ports.
 #[derive(Debug, Clone, PartialEq)]
@@ -226,14 +248,33 @@ pub enum PortSource {
 /// An emulator that the daemon starts itself.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SimSpec {
-    /// Which one, for example `wattsup`.
-    pub device: String,
+    /// Which one.
+    pub device: SimDevice,
     /// Seed of its noise; without one a new one each time, which is printed.
     pub seed: Option<u64>,
     /// How many times faster than the real thing its clock runs.
     pub speed: f64,
     /// Faults that it plays.
-    pub faults: Vec<String>,
+    pub faults: FaultPlan,
+}
+
+/// Devices that can be simulated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SimDevice {
+    /// A Watts Up? PRO power meter in front of a simulated PC.
+    WattsUp,
+}
+
+impl SimDevice {
+    /// All of them.
+    pub const ALL: [Self; 1] = [Self::WattsUp];
+
+    /// Its name in `plugins.toml` and on the command line.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::WattsUp => "wattsup",
+        }
+    }
 }
 
 /// Line settings as far as they are written; the rest comes from the driver's manifest.

@@ -107,7 +107,7 @@ pub struct RawSim {
     pub device: Option<Written<String>>,
     pub seed: Option<Written<i64>>,
     pub speed: Option<Written<f64>>,
-    pub faults: Vec<Written<String>>,
+    pub faults: Option<Written<String>>,
 }
 
 /// Reads the tree. Everything that is wrong is noted and left out.
@@ -290,7 +290,7 @@ fn read_sim(port: &str, node: Node, findings: &mut Findings) -> Option<Written<R
                 device,
                 seed: None,
                 speed: None,
-                faults: Vec::new(),
+                faults: None,
             }
         }
         Datum::Table(table) => {
@@ -299,7 +299,7 @@ fn read_sim(port: &str, node: Node, findings: &mut Findings) -> Option<Written<R
                 device: fields.text("device", "\"wattsup\""),
                 seed: fields.integer("seed", "7"),
                 speed: fields.number("speed", "10.0"),
-                faults: fields.texts("faults", "[\"nuls\"]"),
+                faults: fields.text("faults", "\"all:50:20\""),
             };
             fields.close();
             sim

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use autobench_core::driver::LogLevel;
 use autobench_core::wire::{LogsClientConfig, ServerConfig, WsClientConfig};
 
-use super::model::{LogConfig, RedactPattern};
+use super::model::{LogConfig, RedactPattern, TerminalConfig};
 use super::problem::{Place, Weight, nearest};
 use super::tree::Findings;
 
@@ -84,7 +84,7 @@ pub(super) fn read(environment: &Environment, findings: &mut Findings) -> (Serve
     let ws = WsClientConfig {
         heartbeat_interval_ms: variables.number("VITE_WS_HEARTBEAT_INTERVAL_MS", 10_000, 100, 3_600_000),
         heartbeat_timeout_ms: variables.number("VITE_WS_HEARTBEAT_TIMEOUT_MS", 5_000, 100, 3_600_000),
-        reconnect_enabled: variables.boolean("VITE_WS_RECONNECT_ENABLED", true),
+        reconnect_enabled: variables.boolean("VITE_WS_RECONNECT_ENABLED").unwrap_or(true),
         reconnect_min_ms: variables.number("VITE_WS_RECONNECT_MIN_MS", 1_000, 1, 3_600_000),
         reconnect_max_ms: variables.number("VITE_WS_RECONNECT_MAX_MS", 15_000, 1, 3_600_000),
         reconnect_factor: variables.number("VITE_WS_RECONNECT_FACTOR", 1.8, 1.0, 100.0),
@@ -100,7 +100,12 @@ pub(super) fn read(environment: &Environment, findings: &mut Findings) -> (Serve
             "set it to VITE_WS_RECONNECT_MIN_MS or more",
         );
     }
-    let heartbeat = variables.boolean("WS_HEARTBEAT_LOG", false);
+    let heartbeat = variables.boolean("WS_HEARTBEAT_LOG").unwrap_or(false);
+    let terminal = TerminalConfig {
+        level: variables.level("LOG_LEVEL", LogLevel::Info),
+        is_pretty: variables.boolean("PRETTY_LOGS"),
+        no_color: environment.get("NO_COLOR").is_some(),
+    };
     variables.warn_about_slips();
     let logs = LogsClientConfig {
         snapshot,
@@ -116,12 +121,13 @@ pub(super) fn read(environment: &Environment, findings: &mut Findings) -> (Serve
             min_level,
             redact,
             heartbeat,
+            terminal,
         },
     )
 }
 
 /// Variables that are read, here or by the terminal's log.
-const KNOWN: [&str; 19] = [
+const KNOWN: [&str; 22] = [
     "AUTOBENCH_DATA_DIR",
     "AUTOBENCH_LISTEN",
     "AUTOBENCH_PLUGINS_DIR",
@@ -133,6 +139,9 @@ const KNOWN: [&str; 19] = [
     "LOG_LEVEL_MIN",
     "LOG_REDACT_REGEX",
     "LOG_LEVEL",
+    "AUTOBENCH_CONFIG",
+    "AUTOBENCH_LONG",
+    "WS_DEBUG",
     "VITE_WS_HEARTBEAT_INTERVAL_MS",
     "VITE_WS_HEARTBEAT_TIMEOUT_MS",
     "VITE_WS_RECONNECT_ENABLED",
@@ -166,20 +175,18 @@ impl Variables<'_> {
         }
     }
 
-    fn boolean(&mut self, name: &'static str, default: bool) -> bool {
-        let Some(text) = self.environment.get(name) else {
-            return default;
-        };
+    fn boolean(&mut self, name: &'static str) -> Option<bool> {
+        let text = self.environment.get(name)?;
         match text.trim().to_ascii_lowercase().as_str() {
-            "true" | "1" | "yes" | "on" => true,
-            "false" | "0" | "no" | "off" => false,
+            "true" | "1" | "yes" | "on" => Some(true),
+            "false" | "0" | "no" | "off" => Some(false),
             _ => {
                 self.bad(
                     name,
                     format!("\"{text}\" is neither true nor false"),
                     "set it to true or false",
                 );
-                default
+                None
             }
         }
     }

@@ -1,0 +1,336 @@
+//! `[devices.<id>.ports.<name>]`: where a line is found, and how it is set.
+
+use std::path::PathBuf;
+
+use autobench_core::driver::{DataBits, FlowControl, Parity, StopBits};
+use autobench_sim::wattsup::{FaultPlan, FaultPlanError};
+
+use super::model::{LineOverrides, PortConfig, PortSource, SimDevice, SimSpec};
+use super::name::PortName;
+use super::problem::nearest;
+use super::raw::{RawDevice, RawPort, RawSim, Written};
+use super::tree::{At, Findings};
+use super::values::{MAX_EXACT_INTEGER, choice, name, numbered, optional_integer};
+
+/// One port of a device.
+pub fn port(
+    device: &RawDevice,
+    raw: &RawPort,
+    lines: &mut Lines,
+    findings: &mut Findings,
+) -> Option<(PortName, PortConfig)> {
+    let port_name = name(&raw.name, |text| PortName::new(text), findings);
+    let line = LineOverrides {
+        baud_rate: optional_integer(&raw.baud_rate, "baud-rate", 115_200, 50..=20_000_000, findings),
+        data_bits: numbered(
+            &raw.data_bits,
+            "data-bits",
+            &[
+                (5, DataBits::Five),
+                (6, DataBits::Six),
+                (7, DataBits::Seven),
+                (8, DataBits::Eight),
+            ],
+            findings,
+        ),
+        parity: choice(
+            &raw.parity,
+            "parity",
+            &[
+                ("none", Parity::None),
+                ("even", Parity::Even),
+                ("odd", Parity::Odd),
+            ],
+            findings,
+        ),
+        stop_bits: numbered(
+            &raw.stop_bits,
+            "stop-bits",
+            &[(1, StopBits::One), (2, StopBits::Two)],
+            findings,
+        ),
+        flow_control: choice(
+            &raw.flow_control,
+            "flow-control",
+            &[
+                ("none", FlowControl::None),
+                ("software", FlowControl::Software),
+                ("hardware", FlowControl::Hardware),
+            ],
+            findings,
+        ),
+    };
+    let source = port_source(device, raw, lines, findings);
+    Some((
+        port_name?,
+        PortConfig {
+            source: source?,
+            line,
+            dtr: raw.dtr,
+            rts: raw.rts,
+            hangup_on_close: raw.hangup_on_close,
+            exclusive: raw.exclusive.unwrap_or(true),
+        },
+    ))
+}
+
+fn port_source(
+    device: &RawDevice,
+    raw: &RawPort,
+    lines: &mut Lines,
+    findings: &mut Findings,
+) -> Option<PortSource> {
+    let given = [
+        raw.path.as_ref().map(|written| ("path", &written.at)),
+        raw.usb.as_ref().map(|written| ("usb", &written.at)),
+        raw.sim.as_ref().map(|written| ("sim", &written.at)),
+    ];
+    let given: Vec<(&str, &At)> = given.into_iter().flatten().collect();
+    match given.as_slice() {
+        [] => {
+            findings.missing(
+                "no-source",
+                &raw.name.at,
+                format!(
+                    "the port \"{}\" of \"{}\" has no line",
+                    raw.name.value, device.id.value
+                ),
+                "write one of path = \"/dev/serial/by-id/…\", usb = \"0403:6001\", sim = \"wattsup\"",
+            );
+            return None;
+        }
+        [_] => {}
+        [(first, _), .., (last, at)] => {
+            findings.error(
+                "two-sources",
+                at,
+                format!(
+                    "the port \"{}\" of \"{}\" has both {first} and {last}",
+                    raw.name.value, device.id.value
+                ),
+                "keep one of path, usb and sim",
+            );
+            return None;
+        }
+    }
+    if let Some(written) = &raw.path {
+        let path = PathBuf::from(&written.value);
+        if !path.is_absolute() {
+            let hint = format!("write path = \"/dev/{}\"", written.value.trim_start_matches("./"));
+            findings.error(
+                "bad-value",
+                &written.at,
+                format!("\"{}\" does not begin at the root", written.value),
+                hint,
+            );
+            return None;
+        }
+        let resolved = std::fs::canonicalize(&path).unwrap_or_else(|_| path.clone());
+        let line = Line::Path {
+            written: path.components().collect(),
+            resolved,
+        };
+        lines.take(line, &device.id.value, &raw.name, &written.at, findings);
+        return Some(PortSource::Path(path));
+    }
+    if let Some(written) = &raw.usb {
+        let Some((vendor, product, serial)) = usb_identity(&written.value) else {
+            findings.error(
+                "bad-value",
+                &written.at,
+                format!("\"{}\" is no USB identity", written.value),
+                "write vendor and product as four hexadecimal digits each, and the serial number where there are several: \"0403:6001\" or \"0403:6001:A9014J7K\"",
+            );
+            return None;
+        };
+        let line = Line::Usb {
+            vendor,
+            product,
+            serial: serial.clone(),
+        };
+        lines.take(line, &device.id.value, &raw.name, &written.at, findings);
+        return Some(PortSource::Usb {
+            vendor,
+            product,
+            serial,
+        });
+    }
+    raw.sim
+        .as_ref()
+        .and_then(|written| sim(written, findings))
+        .map(PortSource::Sim)
+}
+
+fn usb_identity(text: &str) -> Option<(u16, u16, Option<String>)> {
+    let mut parts = text.splitn(3, ':');
+    let mut id = || {
+        let digits = parts.next()?;
+        let is_id = digits.len() == 4 && digits.chars().all(|digit| digit.is_ascii_hexdigit());
+        if is_id {
+            u16::from_str_radix(digits, 16).ok()
+        } else {
+            None
+        }
+    };
+    let (vendor, product) = (id()?, id()?);
+    match parts.next() {
+        None => Some((vendor, product, None)),
+        Some("") => None,
+        Some(serial) => Some((vendor, product, Some(serial.to_owned()))),
+    }
+}
+
+fn sim(written: &Written<RawSim>, findings: &mut Findings) -> Option<SimSpec> {
+    let raw = &written.value;
+    let Some(device) = &raw.device else {
+        findings.missing(
+            "missing-key",
+            &written.at,
+            "this sim has no device",
+            "write sim = { device = \"wattsup\" }",
+        );
+        return None;
+    };
+    let Some(sim) = SimDevice::ALL
+        .into_iter()
+        .find(|sim| sim.as_str() == device.value)
+    else {
+        let names = SimDevice::ALL.map(SimDevice::as_str);
+        let hint = match nearest(&device.value, names) {
+            Some(meant) => format!("did you mean \"{meant}\"?"),
+            None => format!("there are: {}", names.join(", ")),
+        };
+        findings.error(
+            "bad-value",
+            &device.at,
+            format!("there is no emulator \"{}\"", device.value),
+            hint,
+        );
+        return None;
+    };
+    let seed = optional_integer(&raw.seed, "seed", 7, 0..=MAX_EXACT_INTEGER, findings);
+    let mut speed = 1.0;
+    if let Some(written) = &raw.speed {
+        speed = written.value;
+        if !(0.001..=10_000.0).contains(&speed) {
+            findings.error(
+                "bad-value",
+                &written.at,
+                format!("\"speed\" is {speed}, and has to be from 0.001 to 10000"),
+                "write speed = 1.0 for the pace of the real thing",
+            );
+        }
+    }
+    let faults = match raw
+        .faults
+        .as_ref()
+        .map(|written| (written, written.value.parse()))
+    {
+        None => FaultPlan::none(),
+        Some((_, Ok(plan))) => plan,
+        Some((written, Err(error))) => {
+            let message = format!("\"{}\" is no plan of faults", written.value);
+            findings.error(
+                "bad-value",
+                &written.at,
+                message,
+                FaultPlanError::to_string(&error),
+            );
+            FaultPlan::none()
+        }
+    };
+    Some(SimSpec {
+        device: sim,
+        seed,
+        speed,
+        faults,
+    })
+}
+
+/// Lines that are given away.
+#[derive(Default)]
+pub struct Lines {
+    taken: Vec<TakenLine>,
+}
+
+struct TakenLine {
+    line: Line,
+    device: String,
+    port: String,
+    at: At,
+}
+
+/// A line as far as two ports can have the same one.
+#[derive(PartialEq)]
+enum Line {
+    Path {
+        written: PathBuf,
+        resolved: PathBuf,
+    },
+    Usb {
+        vendor: u16,
+        product: u16,
+        serial: Option<String>,
+    },
+}
+
+impl Line {
+    fn meets(&self, other: &Self) -> bool {
+        match (self, other) {
+            (
+                Self::Path { written, resolved },
+                Self::Path {
+                    written: other_written,
+                    resolved: other_resolved,
+                },
+            ) => written == other_written || resolved == other_resolved,
+            (
+                Self::Usb {
+                    vendor,
+                    product,
+                    serial,
+                },
+                Self::Usb {
+                    vendor: other_vendor,
+                    product: other_product,
+                    serial: other_serial,
+                },
+            ) => {
+                // Without a serial number either could be the other's device.
+                (vendor, product) == (other_vendor, other_product)
+                    && (serial == other_serial || serial.is_none() || other_serial.is_none())
+            }
+            (Self::Path { .. }, Self::Usb { .. }) | (Self::Usb { .. }, Self::Path { .. }) => false,
+        }
+    }
+}
+
+impl Lines {
+    fn take(&mut self, line: Line, device: &str, port: &Written<String>, at: &At, findings: &mut Findings) {
+        if let Some(first) = self.taken.iter().find(|taken| taken.line.meets(&line)) {
+            let place = findings.place(&first.at);
+            let hint = match (&line, &first.line) {
+                (Line::Usb { serial: None, .. }, _) | (_, Line::Usb { serial: None, .. }) => {
+                    "tell them apart by serial number: usb = \"vendor:product:serial\""
+                }
+                _ => "give each port a line of its own, or remove one of the two devices",
+            };
+            findings.error(
+                "line-taken",
+                at,
+                format!(
+                    "the port \"{}\" of \"{device}\" is on the line of the port \"{}\" of \"{}\" ({place})",
+                    port.value, first.port, first.device
+                ),
+                hint,
+            );
+            return;
+        }
+        self.taken.push(TakenLine {
+            line,
+            device: device.to_owned(),
+            port: port.value.clone(),
+            at: at.clone(),
+        });
+    }
+}
