@@ -1,33 +1,32 @@
 //! The log: a bounded ring of numbered entries for clients, and lines on the terminal.
 //!
 //! Everything that is logged, by the daemon through `tracing` or by a driver through its call, comes through [`LogHandle::append`]. There it is
-//! cut to a bounded length and redacted, then printed if the terminal wants its level, then numbered and kept if allowlist and minimum level
-//! let it pass. What does not pass leaves no gap in the numbers.
+//! redacted and cut, printed if the terminal wants its level, and given to the ring, which numbers it if allowlist and minimum level let it
+//! pass. What does not pass leaves no gap in the numbers. The ring itself, its bounds and its policy are [`autobench_core::logs`].
 
 mod layer;
 mod record;
-mod ring;
 mod terminal;
 
 use std::io::Write;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use autobench_core::logs::channel_family;
-use autobench_core::wire::{LogRange, LogsEntry};
+use autobench_core::logs::{LogPolicy, LogRing, Range};
+use autobench_core::wire::{LogEntry, LogRange, LogsEntry};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::config::LogConfig;
-use ring::Ring;
 use terminal::Terminal;
 
 pub use layer::{LogLayer, install};
 pub use record::LogRecord;
-pub use terminal::{BadVariable, TerminalForm, TerminalStyle};
+pub use terminal::{TerminalForm, TerminalStyle};
 
-/// Longest message that is kept. A driver may log what a device sent; 500 such entries have to fit in a few megabytes.
-const MAX_MESSAGE_BYTES: usize = 8 << 10;
+/// Bytes that the ring keeps at most, as JSON; beyond it the oldest entries go, however few they are. 500 entries of usual length are a
+/// hundredth of it, 500 of the longest that are kept a half.
+const RING_BYTES: usize = 8 << 20;
 
 /// The log. Cheap to clone; every clone is the same log.
 #[derive(Debug, Clone)]
@@ -37,8 +36,10 @@ pub struct LogHandle {
 
 #[derive(Debug)]
 struct Inner {
-    config: LogConfig,
-    ring: Mutex<Ring>,
+    /// The ring's own policy, once more, so that the terminal needs no lock.
+    policy: LogPolicy,
+    wants_heartbeats: bool,
+    ring: Mutex<LogRing>,
     next_seq: watch::Sender<u64>,
     terminal: Option<Terminal>,
 }
@@ -46,11 +47,12 @@ struct Inner {
 impl LogHandle {
     /// A log that prints nothing.
     pub fn new(config: LogConfig) -> Self {
-        Self::build(config, None)
+        Self::build(&config, None)
     }
 
-    /// A log that also prints on standard error.
-    pub fn with_terminal(config: LogConfig, style: TerminalStyle) -> std::io::Result<Self> {
+    /// A log that also prints on standard error, as the configuration says.
+    pub fn with_terminal(config: LogConfig) -> std::io::Result<Self> {
+        let style = TerminalStyle::new(&config.terminal, TerminalStyle::is_terminal());
         Self::with_terminal_on(config, style, std::io::stderr())
     }
 
@@ -60,52 +62,65 @@ impl LogHandle {
         style: TerminalStyle,
         out: impl Write + Send + 'static,
     ) -> std::io::Result<Self> {
-        Ok(Self::build(config, Some(Terminal::start(style, out)?)))
+        Ok(Self::build(&config, Some(Terminal::start(style, out)?)))
     }
 
-    fn build(config: LogConfig, terminal: Option<Terminal>) -> Self {
-        let ring = Mutex::new(Ring::new(config.capacity));
+    fn build(config: &LogConfig, terminal: Option<Terminal>) -> Self {
+        let ring = Mutex::new(LogRing::new(config.policy(), config.capacity, RING_BYTES));
         let (next_seq, _) = watch::channel(1);
+        let inner = Inner {
+            policy: config.policy(),
+            wants_heartbeats: config.heartbeat,
+            ring,
+            next_seq,
+            terminal,
+        };
         Self {
-            inner: Arc::new(Inner {
-                config,
-                ring,
-                next_seq,
-                terminal,
-            }),
+            inner: Arc::new(inner),
         }
     }
 
     /// Logs a record now. Gives its number, or none when allowlist or minimum level keep it out of the ring.
     pub fn append(&self, record: LogRecord) -> Option<u64> {
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.append_at(record, u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX))
+        self.append_at(&record, u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX))
     }
 
     /// Logs a record with its time, in milliseconds since 1970.
-    pub fn append_at(&self, mut record: LogRecord, ts_ms: u64) -> Option<u64> {
-        record.message = self.inner.presentable(record.message);
+    pub fn append_at(&self, record: &LogRecord, ts_ms: u64) -> Option<u64> {
         if let Some(terminal) = &self.inner.terminal {
-            terminal.print(&record, ts_ms);
-        }
-        if !self.inner.admits(&record) {
-            return None;
+            terminal.print(record, ts_ms, &self.inner.policy);
         }
         let mut ring = self.inner.ring.lock();
-        let seq = ring.push(record, ts_ms);
+        let seq = ring.append(&autobench_core::logs::LogRecord {
+            ts_ms,
+            channel: &record.channel,
+            level: record.level,
+            message: &record.message,
+            tag: record.tag.as_deref(),
+            module: record.module.as_deref(),
+            emoji: record.emoji.as_deref(),
+            color: None,
+        })?;
         // Sent under the lock, so that the number seen by a reader never goes back.
         self.inner.next_seq.send_replace(seq + 1);
         Some(seq)
     }
 
-    /// The entries after number `seq`, and what of them the ring has overwritten.
+    /// The oldest entries after number `seq`, at most so many, as the JSON in which the ring keeps them, and what the ring has overwritten.
+    pub fn encoded_since(&self, seq: u64, max_entries: usize) -> Range {
+        self.inner.ring.lock().since(seq, max_entries)
+    }
+
+    /// All entries after number `seq`, and what of them the ring has overwritten. Reads every entry's JSON: for answers to one, not for all.
     pub fn since(&self, seq: u64) -> LogRange {
-        self.inner.ring.lock().since(seq)
+        decoded(self.encoded_since(seq, usize::MAX))
     }
 
     /// The newest `count` entries.
     pub fn history(&self, count: usize) -> LogRange {
-        self.inner.ring.lock().history(count)
+        let range = self.inner.ring.lock().history(count);
+        decoded(range)
     }
 
     /// `logs` of the state.
@@ -120,7 +135,7 @@ impl LogHandle {
 
     /// Whether pings of clients are to be logged.
     pub fn wants_heartbeats(&self) -> bool {
-        self.inner.config.heartbeat
+        self.inner.wants_heartbeats
     }
 
     /// Waits until the terminal has everything, at most a second. For the end of the daemon.
@@ -131,31 +146,19 @@ impl LogHandle {
     }
 }
 
-impl Inner {
-    /// The message as it may be seen: redacted as a whole first, so that no secret is cut in two and survives, then cut.
-    fn presentable(&self, message: String) -> String {
-        let mut message = match &self.config.redact {
-            Some(pattern) => pattern.redact(&message).into_owned(),
-            None => message,
-        };
-        if message.len() > MAX_MESSAGE_BYTES {
-            let mut end = MAX_MESSAGE_BYTES;
-            while !message.is_char_boundary(end) {
-                end -= 1;
-            }
-            let rest = message.len() - end;
-            message.truncate(end);
-            message.push_str(&format!("… ({rest} bytes more)"));
-        }
-        message
-    }
-
-    fn admits(&self, record: &LogRecord) -> bool {
-        let allowed = &self.config.allowed_channels;
-        record.level >= self.config.min_level
-            && (allowed.is_empty()
-                || allowed
-                    .iter()
-                    .any(|channel| channel == channel_family(&record.channel) || channel == &record.channel))
+fn decoded(range: Range) -> LogRange {
+    // The ring's JSON is that of `LogEntry`, by a test of its own.
+    let entries = range
+        .entries
+        .iter()
+        .filter_map(|entry| serde_json::from_slice::<LogEntry>(entry).ok());
+    LogRange {
+        from_seq: range.from_seq,
+        to_seq: range.to_seq,
+        missed: range.missed,
+        entries: entries.collect(),
     }
 }
+
+#[cfg(test)]
+mod tests;

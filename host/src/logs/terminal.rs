@@ -10,10 +10,10 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use autobench_core::driver::LogLevel;
-use autobench_core::logs::{Color, channel_style};
+use autobench_core::logs::{Color, LogPolicy, channel_style};
 
 use super::LogRecord;
-use crate::config::Environment;
+use crate::config::TerminalConfig;
 
 /// Lines that may wait for the terminal: a second of a busy bench.
 const QUEUE_LINES: usize = 1024;
@@ -41,47 +41,19 @@ pub enum TerminalForm {
     Plain,
 }
 
-/// A variable with a value that the terminal's log cannot use.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{variable}: {message}")]
-pub struct BadVariable {
-    /// Its name.
-    pub variable: &'static str,
-    /// What is wrong and what to set instead.
-    pub message: String,
-}
-
 impl TerminalStyle {
-    /// What `LOG_LEVEL`, `PRETTY_LOGS` and `NO_COLOR` ask for, on a standard error that is a terminal or not.
-    pub fn of_environment(environment: &Environment, is_terminal: bool) -> Result<Self, BadVariable> {
-        let level = match environment.get("LOG_LEVEL") {
-            None => LogLevel::Info,
-            Some(text) => text.trim().parse().map_err(|_| BadVariable {
-                variable: "LOG_LEVEL",
-                message: format!("\"{text}\" is no level — set it to debug, info, warn, error or fatal"),
-            })?,
-        };
-        let is_pretty = match environment
-            .get("PRETTY_LOGS")
-            .map(|text| text.trim().to_ascii_lowercase())
-            .as_deref()
-        {
-            None => is_terminal,
-            Some("true" | "1" | "yes" | "on") => true,
-            Some("false" | "0" | "no" | "off") => false,
-            Some(text) => {
-                return Err(BadVariable {
-                    variable: "PRETTY_LOGS",
-                    message: format!("\"{text}\" is neither true nor false — set it to true or false"),
-                });
-            }
-        };
-        let form = match (is_pretty, is_terminal && environment.get("NO_COLOR").is_none()) {
+    /// What is configured, on a standard error that is a terminal or not.
+    pub fn new(config: &TerminalConfig, is_terminal: bool) -> Self {
+        let is_pretty = config.is_pretty.unwrap_or(is_terminal);
+        let form = match (is_pretty, is_terminal && !config.no_color) {
             (false, _) => TerminalForm::Plain,
             (true, false) => TerminalForm::Pretty,
             (true, true) => TerminalForm::Coloured,
         };
-        Ok(Self { level, form })
+        Self {
+            level: config.level,
+            form,
+        }
     }
 
     /// Whether this process's standard error is a terminal.
@@ -89,8 +61,8 @@ impl TerminalStyle {
         std::io::stderr().is_terminal()
     }
 
-    /// One record as one line, without the line's end.
-    pub fn line(self, record: &LogRecord, ts_ms: u64) -> String {
+    /// One record as one line, without the line's end and without secrets.
+    pub fn line(self, record: &LogRecord, ts_ms: u64, policy: &LogPolicy) -> String {
         let style = channel_style(&record.channel);
         let emoji = record.emoji.as_deref().unwrap_or(style.emoji);
         let time = clock(ts_ms);
@@ -100,7 +72,7 @@ impl TerminalStyle {
             .map(|tag| format!(" {tag}"))
             .unwrap_or_default();
         let level = record.level.as_str();
-        let message = single_line(&record.message);
+        let message = single_line(&policy.presentable(&record.message));
         match self.form {
             TerminalForm::Plain => format!("{time} {level:<5} {}{tag}: {message}", record.channel),
             TerminalForm::Pretty => format!("{time} {emoji} {level:<5} {}{tag}: {message}", record.channel),
@@ -148,11 +120,14 @@ impl Terminal {
     }
 
     /// Queues a record if its level is wanted.
-    pub fn print(&self, record: &LogRecord, ts_ms: u64) {
+    pub fn print(&self, record: &LogRecord, ts_ms: u64, policy: &LogPolicy) {
         if record.level < self.style.level {
             return;
         }
-        match self.lines.try_send(Job::Line(self.style.line(record, ts_ms))) {
+        match self
+            .lines
+            .try_send(Job::Line(self.style.line(record, ts_ms, policy)))
+        {
             Ok(()) => {}
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
                 self.left_out.fetch_add(1, Ordering::Relaxed);
