@@ -1,0 +1,301 @@
+//! The arguments, as clap reads them.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use autobench_sim::wattsup::FaultPlan;
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::Overrides;
+
+/// autobench: one daemon beside a hardware bench.
+#[derive(Debug, Parser, PartialEq)]
+#[command(name = "autobench", version, about, long_about = LONG_ABOUT, after_help = AFTER_HELP)]
+#[command(propagate_version = true, arg_required_else_help = true)]
+pub struct Arguments {
+    /// Answer with JSON, one object per line
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const LONG_ABOUT: &str = "autobench owns a hardware bench: its serial ports, its state and its logs. Device drivers are WebAssembly \
+components that can be replaced while a benchmark runs; browsers show a live mirror.";
+
+const AFTER_HELP: &str = "\
+Exit codes:
+  0  done
+  1  failed; what went wrong is on standard error
+  2  the command was wrong; nothing was done
+
+Environment:
+  NO_COLOR          no colours
+  LOG_LEVEL         lowest level printed: debug, info (default), warn, error, fatal
+  PRETTY_LOGS       true or false; without it, pretty on a terminal
+  AUTOBENCH_CONFIG  the bench's file, where --config is not given
+The other variables are in docs/configuration.md.";
+
+/// What can be asked.
+#[derive(Debug, Subcommand, PartialEq)]
+pub enum Command {
+    /// Run the daemon on a bench until it is asked to stop
+    Serve(BenchArguments),
+    /// Run the daemon on a simulated bench and open its page
+    Demo(DemoArguments),
+    /// Say whether a configuration is good, and what to write where it is not
+    CheckConfig {
+        /// The bench's file
+        #[arg(value_name = "FILE", default_value = "plugins.toml", env = "AUTOBENCH_CONFIG")]
+        file: PathBuf,
+    },
+    /// Print what the daemon's socket sends
+    Watch(WatchArguments),
+    /// Be a device on a pseudo-terminal
+    Sim(SimArguments),
+    /// Compile the plugin on standard input; the daemon calls this
+    #[command(hide = true)]
+    Compile {
+        /// Where the compiled code goes
+        #[arg(long, value_name = "FILE")]
+        output: PathBuf,
+    },
+}
+
+/// Which bench, and what is different this time.
+#[derive(Debug, Args, PartialEq)]
+pub struct BenchArguments {
+    /// The bench's file
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "plugins.toml",
+        env = "AUTOBENCH_CONFIG"
+    )]
+    pub config: PathBuf,
+    /// Where to serve, for example 127.0.0.1:9898; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS", value_parser = listen_address)]
+    pub listen: Option<SocketAddr>,
+    /// Folder with the plugins' .wasm files
+    #[arg(long, value_name = "FOLDER")]
+    pub plugins_dir: Option<PathBuf>,
+    /// Folder for what outlives a run
+    #[arg(long, value_name = "FOLDER")]
+    pub data_dir: Option<PathBuf>,
+    /// Folder with the built mirror
+    #[arg(long, value_name = "FOLDER")]
+    pub web_dir: Option<PathBuf>,
+}
+
+impl BenchArguments {
+    /// What the flags override in the file.
+    pub fn overrides(&self) -> Overrides {
+        Overrides {
+            listen: self.listen,
+            plugins_dir: self.plugins_dir.clone(),
+            data_dir: self.data_dir.clone(),
+            web_dir: self.web_dir.clone(),
+        }
+    }
+}
+
+/// `autobench demo`.
+#[derive(Debug, Args, PartialEq)]
+pub struct DemoArguments {
+    /// Which bench.
+    #[command(flatten)]
+    pub bench: BenchArguments,
+    /// Do not open the page in a browser
+    #[arg(long)]
+    pub no_open: bool,
+    /// End after this many seconds
+    #[arg(long = "for", value_name = "SECONDS", value_parser = seconds)]
+    pub for_seconds: Option<f64>,
+}
+
+/// `autobench watch`.
+#[derive(Debug, Args, PartialEq)]
+pub struct WatchArguments {
+    /// The daemon's address
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9898")]
+    pub url: String,
+    /// End when the connection ends, instead of connecting again
+    #[arg(long)]
+    pub once: bool,
+    /// End after this many messages
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
+    pub count: Option<u64>,
+}
+
+/// `autobench sim`.
+#[derive(Debug, Args, PartialEq)]
+pub struct SimArguments {
+    /// Which device.
+    #[command(subcommand)]
+    pub device: SimCommand,
+}
+
+/// Devices that can be simulated.
+#[derive(Debug, Subcommand, PartialEq)]
+pub enum SimCommand {
+    /// A Watts Up? PRO power meter in front of a simulated PC
+    Wattsup(WattsupArguments),
+}
+
+/// `autobench sim wattsup`.
+#[derive(Debug, Args, PartialEq)]
+pub struct WattsupArguments {
+    /// The link to the pseudo-terminal, for the port's `path`
+    #[arg(long, value_name = "PATH")]
+    pub link: PathBuf,
+    /// Seed of noise and faults; without one a new one, which is printed
+    #[arg(long, value_name = "NUMBER")]
+    pub seed: Option<u64>,
+    /// How many times faster than the real thing time passes
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = speed)]
+    pub speed: f64,
+    /// Faults to play in turn: `none`, `all`, or names with commas between; `all:50:20` gives each 50 rows and strikes 20 % of them
+    #[arg(long, value_name = "FAULTS", default_value = "none", value_parser = FaultPlan::from_str)]
+    pub fault: FaultPlan,
+    /// File that gets one line per row: its number, whether its bytes were altered, how a driver should read it
+    #[arg(long, value_name = "FILE")]
+    pub journal: Option<PathBuf>,
+    /// Obey lines on standard input: pause, resume, unplug, replug, stats, fault FAULTS, quit; each is answered with a line of JSON
+    #[arg(long)]
+    pub control: bool,
+}
+
+fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        format!(
+            "write address and port, for example {}",
+            crate::config::likely_address(text)
+        )
+    })
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if seconds > 0.0 && seconds <= 1e9 => Ok(seconds),
+        _ => Err("write a number of seconds above 0".into()),
+    }
+}
+
+fn speed(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(speed) if (0.001..=10_000.0).contains(&speed) => Ok(speed),
+        _ => Err("write a factor from 0.001 to 10000".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Arguments, clap::Error> {
+        Arguments::try_parse_from(line.split_whitespace())
+    }
+
+    #[test]
+    fn the_arguments_hold_together() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn serve_takes_a_file_an_address_and_folders() {
+        let arguments =
+            parse("autobench serve --config b.toml --listen 127.0.0.1:0 --web-dir w --data-dir d --plugins-dir p --json").unwrap();
+        assert!(arguments.json);
+        let Command::Serve(bench) = arguments.command else {
+            panic!("{arguments:?}")
+        };
+        assert_eq!(bench.config, PathBuf::from("b.toml"));
+        let overrides = bench.overrides();
+        assert_eq!(overrides.listen, Some("127.0.0.1:0".parse().unwrap()));
+        assert_eq!(overrides.web_dir, Some("w".into()));
+        assert_eq!(overrides.data_dir, Some("d".into()));
+        assert_eq!(overrides.plugins_dir, Some("p".into()));
+    }
+
+    #[test]
+    fn json_stands_before_or_behind_the_command() {
+        for line in [
+            "autobench --json check-config",
+            "autobench check-config --json",
+            "autobench check-config x.toml --json",
+        ] {
+            assert!(parse(line).unwrap().json, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_demo_can_end_by_itself_and_leave_the_browser_alone() {
+        let Command::Demo(demo) = parse("autobench demo --no-open --for 1.5 --listen [::1]:0")
+            .unwrap()
+            .command
+        else {
+            panic!("no demo");
+        };
+        assert_eq!((demo.no_open, demo.for_seconds), (true, Some(1.5)));
+        let Command::Demo(demo) = parse("autobench demo").unwrap().command else {
+            panic!("no demo")
+        };
+        assert_eq!(
+            (demo.no_open, demo.for_seconds, demo.bench.listen),
+            (false, None, None)
+        );
+    }
+
+    #[test]
+    fn a_simulated_meter_takes_seed_speed_faults_and_journal() {
+        let line = "autobench sim wattsup --link /tmp/m --seed 7 --speed 20 --fault nuls,split:50:20 --journal j --control";
+        let Command::Sim(sim) = parse(line).unwrap().command else {
+            panic!("no sim")
+        };
+        let SimCommand::Wattsup(meter) = sim.device;
+        assert_eq!((meter.seed, meter.speed, meter.control), (Some(7), 20.0, true));
+        assert_eq!(meter.fault.to_string(), "nuls,split:50:20");
+        assert_eq!(meter.journal, Some("j".into()));
+    }
+
+    #[test]
+    fn wrong_usage_ends_with_two_and_says_what_to_write() {
+        for (line, hint) in [
+            (
+                "autobench serve --listen localhost:99",
+                "for example 127.0.0.1:99",
+            ),
+            ("autobench demo --for 0", "number of seconds above 0"),
+            ("autobench demo --for NaN", "number of seconds above 0"),
+            ("autobench sim wattsup --link x --speed 0", "factor from 0.001"),
+            ("autobench sim wattsup --link x --fault nul", "nuls"),
+            ("autobench sim wattsup", "--link"),
+            ("autobench watch --count 0", "1.."),
+            ("autobench serv", "serve"),
+            ("autobench", "Usage"),
+        ] {
+            let error = parse(line).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{line}");
+            assert!(error.to_string().contains(hint), "{line}: {error}");
+        }
+        assert_eq!(parse("autobench --version").unwrap_err().exit_code(), 0);
+    }
+
+    #[test]
+    fn the_help_names_the_exit_codes_and_hides_the_compiler() {
+        let help = Arguments::command().render_long_help().to_string();
+        assert!(
+            help.contains("Exit codes:") && help.contains("NO_COLOR"),
+            "{help}"
+        );
+        assert!(!help.contains("compile"), "{help}");
+        assert!(matches!(
+            parse("autobench compile --output x").unwrap().command,
+            Command::Compile { .. }
+        ));
+    }
+}

@@ -1,0 +1,114 @@
+//! The command line: what can be asked of `autobench`, and what it answers.
+//!
+//! Answers go to standard output, everything else to standard error. With `--json` every answer is one JSON object per line with a member
+//! `event`. Exit codes: 0 done, 1 failed, 2 the command itself was wrong.
+
+mod announce;
+mod arguments;
+mod check;
+mod explain;
+mod serve;
+mod sim;
+mod watch;
+
+use std::io::IsTerminal;
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::app::AppOptions;
+use crate::config::{Colour, ConfigErrors, Environment, Problem, Source};
+
+pub use announce::Announcer;
+pub use arguments::{
+    Arguments, BenchArguments, Command, DemoArguments, SimArguments, SimCommand, WatchArguments,
+    WattsupArguments,
+};
+pub use explain::listen_error;
+
+/// What the command line starts and does not know itself.
+#[derive(Debug, Clone, Copy)]
+pub struct Programs {
+    /// Runs the daemon until it is asked to stop.
+    pub serve: fn(AppOptions) -> anyhow::Result<()>,
+    /// Compiles the plugin on standard input into a file, as the daemon's child; its exit codes are between the two.
+    pub compile: fn(&Path) -> ExitCode,
+}
+
+/// Why a command did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The configuration is not good.
+    #[error("{0}")]
+    Config(#[from] ConfigErrors),
+    /// Something else, for a person.
+    #[error("{0:#}")]
+    Other(#[from] anyhow::Error),
+}
+
+/// Reads the process's arguments and environment, and does what they ask.
+pub fn main(programs: Programs) -> ExitCode {
+    // Wrong usage ends here, with clap's own message and code 2.
+    let arguments = Arguments::parse();
+    let json = arguments.json;
+    match run(arguments, Environment::of_process(), programs) {
+        Ok(code) => code,
+        Err(failure) => {
+            tell(&failure, json);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments, environment: Environment, programs: Programs) -> Result<ExitCode, Failure> {
+    let json = arguments.json;
+    match arguments.command {
+        Command::Serve(bench) => serve::serve(&bench, environment, json, programs.serve)?,
+        Command::Demo(demo) => serve::demo(&demo, environment, json, programs.serve)?,
+        Command::CheckConfig { file } => check::check(&file, environment, json)?,
+        Command::Watch(watch) => watch::watch(&watch, json)?,
+        Command::Sim(sim) => sim::sim(&sim, json)?,
+        Command::Compile { output } => return Ok((programs.compile)(&output)),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn tell(failure: &Failure, json: bool) {
+    match failure {
+        Failure::Config(errors) if json => {
+            let problems: Vec<_> = errors.problems.iter().map(Problem::to_json).collect();
+            Announcer::new(json)
+                .say(&serde_json::json!({ "event": "config", "ok": false, "problems": problems }));
+        }
+        Failure::Config(errors) => {
+            eprint!("{}", drawn(&errors.problems, &errors.sources));
+            let count = errors.error_count();
+            let things = if count == 1 { "one error" } else { "errors" };
+            let number = if count == 1 {
+                String::new()
+            } else {
+                format!("{count} ")
+            };
+            eprintln!("autobench: the configuration is not used: {number}{things}");
+        }
+        Failure::Other(error) if json => {
+            Announcer::new(json)
+                .say(&serde_json::json!({ "event": "error", "message": format!("{error:#}") }));
+            eprintln!("autobench: {error:#}");
+        }
+        Failure::Other(error) => eprintln!("autobench: {error:#}"),
+    }
+}
+
+/// Problems for standard error: drawn into their text on a terminal, one line each otherwise.
+fn drawn(problems: &[Problem], sources: &[Source]) -> String {
+    if !std::io::stderr().is_terminal() {
+        return problems.iter().map(|problem| format!("{problem}\n")).collect();
+    }
+    let colour = match std::env::var_os("NO_COLOR") {
+        Some(value) if !value.is_empty() => Colour::None,
+        _ => Colour::Ansi,
+    };
+    crate::config::render(problems, sources, colour, 100)
+}

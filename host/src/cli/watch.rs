@@ -1,0 +1,367 @@
+//! `autobench watch`: a client of the daemon's socket that prints what comes.
+
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use bytes::Bytes;
+use fastwebsockets::{FragmentCollector, OpCode, Role, WebSocket};
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::header::{
+    CONNECTION, HOST, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+};
+use hyper::upgrade::Upgraded;
+use hyper::{Request, StatusCode, Uri};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::net::TcpStream;
+
+use super::{Failure, WatchArguments};
+
+/// First and longest wait before connecting again. A daemon that restarts is back within a second.
+const RECONNECT: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(2));
+
+/// How long the daemon may take to answer the upgrade.
+const HANDSHAKE_WAIT: Duration = Duration::from_secs(10);
+
+/// Largest message: a snapshot of a bench with a thousand slices has a hundredth of this.
+const MAX_MESSAGE_BYTES: usize = 256 << 20;
+
+pub(super) fn watch(arguments: &WatchArguments, json: bool) -> Result<(), Failure> {
+    let target = Target::parse(&arguments.url)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start")?;
+    runtime.block_on(run(&target, arguments, json))
+}
+
+async fn run(target: &Target, arguments: &WatchArguments, json: bool) -> Result<(), Failure> {
+    let mut left = arguments.count.unwrap_or(u64::MAX);
+    let mut wait = RECONNECT.0;
+    loop {
+        match connect(target).await {
+            Ok(socket) => {
+                let since = Instant::now();
+                match print_messages(socket, &mut left, json).await {
+                    Ended::Enough => return Ok(()),
+                    Ended::Closed(reason) => {
+                        eprintln!("autobench: the connection has ended: {reason}");
+                        if arguments.once {
+                            return Ok(());
+                        }
+                    }
+                }
+                if since.elapsed() > RECONNECT.1 {
+                    wait = RECONNECT.0;
+                }
+            }
+            Err(error) if arguments.once => return Err(error.into()),
+            Err(error) => eprintln!("autobench: {error:#}; trying again"),
+        }
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(RECONNECT.1);
+    }
+}
+
+/// Where to connect to.
+#[derive(Debug, PartialEq, Eq)]
+struct Target {
+    authority: String,
+    address: String,
+    path: String,
+}
+
+impl Target {
+    /// An address as people write it: with or without scheme, port and path.
+    fn parse(url: &str) -> anyhow::Result<Self> {
+        let has_scheme = url.contains("://");
+        let url = if has_scheme {
+            url.to_owned()
+        } else {
+            format!("http://{url}")
+        };
+        let uri: Uri = url
+            .parse()
+            .with_context(|| format!("\"{url}\" is no address — write for example http://127.0.0.1:9898"))?;
+        match uri.scheme_str() {
+            Some("http" | "ws") => {}
+            Some("https" | "wss") => {
+                bail!("watch speaks no TLS — name the daemon itself, for example http://127.0.0.1:9898")
+            }
+            _ => bail!("\"{url}\" is no address of a daemon — write for example http://127.0.0.1:9898"),
+        }
+        let Some(authority) = uri.authority() else {
+            bail!("\"{url}\" names no host — write for example http://127.0.0.1:9898");
+        };
+        let address = match authority.port() {
+            Some(_) => authority.as_str().to_owned(),
+            // A scheme says which port it is without one; a bare name means the daemon's own.
+            None if has_scheme => format!("{authority}:80"),
+            None => format!("{authority}:9898"),
+        };
+        let path = match uri.path_and_query().map_or("/", |path| path.as_str()) {
+            "/" => "/ws".to_owned(),
+            path => path.to_owned(),
+        };
+        Ok(Self {
+            authority: authority.as_str().to_owned(),
+            address,
+            path,
+        })
+    }
+}
+
+type Socket = FragmentCollector<TokioIo<Upgraded>>;
+
+async fn connect(target: &Target) -> anyhow::Result<Socket> {
+    let stream = TcpStream::connect(&target.address).await.with_context(|| {
+        format!(
+            "no daemon answers on {} — start one with `autobench serve`",
+            target.address
+        )
+    })?;
+    match tokio::time::timeout(HANDSHAKE_WAIT, upgrade(target, stream)).await {
+        Ok(socket) => socket,
+        Err(_) => bail!("{} took the connection and does not answer", target.address),
+    }
+}
+
+async fn upgrade(target: &Target, stream: TcpStream) -> anyhow::Result<Socket> {
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    // Ends with the connection; an error on it reaches the reader below as the end of the stream.
+    tokio::spawn(connection.with_upgrades());
+    let request = Request::get(target.path.as_str())
+        .header(HOST, &target.authority)
+        .header(UPGRADE, "websocket")
+        .header(CONNECTION, "upgrade")
+        .header(SEC_WEBSOCKET_KEY, fastwebsockets::handshake::generate_key())
+        .header(SEC_WEBSOCKET_VERSION, "13")
+        .header(SEC_WEBSOCKET_PROTOCOL, autobench_core::wire::PROTOCOL)
+        .body(Empty::<Bytes>::new())?;
+    let response = sender.send_request(request).await?;
+    let status = response.status();
+    if status != StatusCode::SWITCHING_PROTOCOLS {
+        let body = Limited::new(response.into_body(), 64 << 10).collect().await;
+        let text = body
+            .map(|body| String::from_utf8_lossy(&body.to_bytes()).into_owned())
+            .unwrap_or_default();
+        bail!("{} answers {status}: {}", target.authority, problem_text(&text));
+    }
+    let upgraded = hyper::upgrade::on(response).await?;
+    let mut socket = WebSocket::after_handshake(TokioIo::new(upgraded), Role::Client);
+    socket.set_max_message_size(MAX_MESSAGE_BYTES);
+    Ok(FragmentCollector::new(socket))
+}
+
+/// What a problem document says, or the text itself.
+fn problem_text(body: &str) -> String {
+    let problem: Option<Value> = serde_json::from_str(body).ok();
+    let member = |name: &str| {
+        problem
+            .as_ref()
+            .and_then(|problem| problem.get(name))
+            .and_then(Value::as_str)
+    };
+    match member("detail").or_else(|| member("title")) {
+        Some(text) => text.to_owned(),
+        None => body.trim().chars().take(200).collect(),
+    }
+}
+
+enum Ended {
+    /// As many messages as were asked for.
+    Enough,
+    Closed(String),
+}
+
+async fn print_messages(mut socket: Socket, left: &mut u64, json: bool) -> Ended {
+    loop {
+        let frame = match socket.read_frame().await {
+            Ok(frame) => frame,
+            Err(error) => return Ended::Closed(error.to_string()),
+        };
+        match frame.opcode {
+            OpCode::Text => {
+                let Ok(text) = std::str::from_utf8(&frame.payload) else {
+                    continue;
+                };
+                let line = if json {
+                    text.replace(['\n', '\r'], " ")
+                } else {
+                    describe(text)
+                };
+                let mut out = std::io::stdout().lock();
+                // Nobody reads any more, for example behind `head`.
+                if writeln!(out, "{line}").and_then(|()| out.flush()).is_err() {
+                    return Ended::Enough;
+                }
+                *left -= 1;
+                if *left == 0 {
+                    return Ended::Enough;
+                }
+            }
+            OpCode::Close => return Ended::Closed(close_reason(&frame.payload)),
+            OpCode::Binary | OpCode::Continuation | OpCode::Ping | OpCode::Pong => {}
+        }
+    }
+}
+
+fn close_reason(payload: &[u8]) -> String {
+    match payload {
+        [high, low, reason @ ..] => {
+            let code = u16::from_be_bytes([*high, *low]);
+            let reason = String::from_utf8_lossy(reason);
+            if reason.is_empty() {
+                format!("closed with {code}")
+            } else {
+                format!("closed with {code}, {reason}")
+            }
+        }
+        _ => "closed".to_owned(),
+    }
+}
+
+/// One message in one line for a person.
+fn describe(text: &str) -> String {
+    let Ok(message) = serde_json::from_str::<Value>(text) else {
+        return text.to_owned();
+    };
+    let number = |name: &str| message.get(name).and_then(Value::as_u64).unwrap_or_default();
+    let word = |name: &str| message.get(name).and_then(Value::as_str).unwrap_or_default();
+    let kind = word("type");
+    match kind {
+        "welcome" => format!(
+            "welcome         autobench {}, boot {}, client {}",
+            word("serverVersion"),
+            word("bootId"),
+            word("clientId")
+        ),
+        "state.snapshot" => format!(
+            "state.snapshot  version {}, {} bytes",
+            number("stateVersion"),
+            text.len()
+        ),
+        "state.patch" => format!(
+            "state.patch     {} -> {}  {}",
+            number("fromVersion"),
+            number("toVersion"),
+            describe_patch(&message)
+        ),
+        "logs.history" | "logs.append" => {
+            let mut lines = vec![format!("{kind:<15} {}..{}", number("fromSeq"), number("toSeq"))];
+            let entries = message.get("entries").and_then(Value::as_array);
+            lines.extend(entries.into_iter().flatten().map(describe_entry));
+            lines.join("\n")
+        }
+        "telemetry" => {
+            let samples = message
+                .get("samples")
+                .and_then(Value::as_array)
+                .map_or(0, Vec::len);
+            let value = message.get("value").unwrap_or(&Value::Null);
+            format!(
+                "telemetry       {} {value} {} ({samples} samples)",
+                word("endpoint"),
+                word("unit")
+            )
+        }
+        _ => text.to_owned(),
+    }
+}
+
+fn describe_patch(message: &Value) -> String {
+    let operations = message.get("patch").and_then(Value::as_array);
+    let operations = operations.into_iter().flatten().filter_map(|operation| {
+        let path = operation.get("path")?.as_str()?;
+        if path == "/version" {
+            return None;
+        }
+        let value = match (operation.get("op")?.as_str()?, operation.get("value")) {
+            ("remove", _) | (_, None) => "removed".to_owned(),
+            (_, Some(value @ (Value::Object(_) | Value::Array(_)))) => {
+                format!("{} bytes", value.to_string().len())
+            }
+            (_, Some(value)) => value.to_string(),
+        };
+        Some(format!("{path} {value}"))
+    });
+    operations.collect::<Vec<_>>().join(", ")
+}
+
+fn describe_entry(entry: &Value) -> String {
+    let word = |name: &str| entry.get(name).and_then(Value::as_str).unwrap_or_default();
+    let tag = match word("tag") {
+        "" => String::new(),
+        tag => format!(" {tag}"),
+    };
+    // A log line can hold what a device sent; it must not command this terminal.
+    let message: String = word("message")
+        .chars()
+        .map(|one| if one.is_control() { ' ' } else { one })
+        .collect();
+    format!(
+        "  {} {:<5} {}{tag}: {message}",
+        word("emoji"),
+        word("level"),
+        word("channel")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_taken_as_people_write_it() {
+        for (url, address, path) in [
+            ("http://127.0.0.1:9898", "127.0.0.1:9898", "/ws"),
+            (
+                "ws://bench.local:80/ws?resume=a.1.2",
+                "bench.local:80",
+                "/ws?resume=a.1.2",
+            ),
+            ("localhost:9898", "localhost:9898", "/ws"),
+            ("http://[::1]:9898/", "[::1]:9898", "/ws"),
+            ("http://bench.local", "bench.local:80", "/ws"),
+            ("bench.local", "bench.local:9898", "/ws"),
+        ] {
+            let target = Target::parse(url).unwrap();
+            assert_eq!(
+                (target.address.as_str(), target.path.as_str()),
+                (address, path),
+                "{url}"
+            );
+        }
+        for bad in ["https://x", "wss://x/ws", "ftp://x", "http://", "a b"] {
+            assert!(Target::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_patch_is_described_by_its_paths_without_the_version() {
+        let text = r#"{"type":"state.patch","fromVersion":1,"toVersion":2,"patch":[
+            {"op":"replace","path":"/powerMeter/lastSample/watts","value":96.5},
+            {"op":"remove","path":"/powerMeter/message"},
+            {"op":"replace","path":"/version","value":2}]}"#;
+        assert_eq!(
+            describe(text),
+            "state.patch     1 -> 2  /powerMeter/lastSample/watts 96.5, /powerMeter/message removed"
+        );
+    }
+
+    #[test]
+    fn a_log_line_cannot_command_the_terminal() {
+        let entry = serde_json::json!({"channel": "device", "level": "info", "emoji": "", "message": "a\u{1b}[2Jb\nc", "tag": "meter"});
+        assert_eq!(describe_entry(&entry), "   info  device meter: a [2Jb c");
+    }
+
+    #[test]
+    fn a_refused_upgrade_is_told_in_the_words_of_the_daemon() {
+        assert_eq!(
+            problem_text(r#"{"title":"Forbidden","detail":"this Host is not allowed"}"#),
+            "this Host is not allowed"
+        );
+        assert_eq!(problem_text("plain"), "plain");
+    }
+}
