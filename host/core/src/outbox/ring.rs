@@ -136,6 +136,11 @@ impl RingView {
         self.segments.is_empty()
     }
 
+    /// The segments, oldest first.
+    pub fn segments(&self) -> &[Segment] {
+        &self.segments
+    }
+
     /// Number of the segment behind the last of this view.
     pub fn end(&self) -> u64 {
         self.first + self.segments.len() as u64

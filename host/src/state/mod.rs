@@ -1,0 +1,342 @@
+//! The one writer of the state, and the stream of patches that clients follow.
+//!
+//! ```text
+//! drivers, app --(store lock)--> Store --take_flush--> (stream lock) ring of segments --changes()--> hub
+//!                                  ^                        |
+//!                                  +------- snapshot -------+   both locks: a snapshot and its place in the stream are one point
+//! ```
+//!
+//! There are two locks with one order: *stream*, then *store*. Whoever only changes the state takes the store's alone, for as long as the
+//! change takes; encoding and publishing a flush happens under the stream's. A snapshot takes both, closes the pending flush and publishes it
+//! first, so what follows in the stream begins at the snapshot's version: there is no gap and nothing twice.
+//!
+//! The flusher task decides *when*: a change after a pause goes out at once, and only those that follow within the broadcast interval wait.
+//! It also runs the host-owned counters (see [`StateHandle::register_counters`]). This module knows nothing of sockets and clients, except
+//! how many are watching.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use autobench_core::frame;
+use autobench_core::outbox::{Cursor, RING_BYTES, Ring, RingView, Segment};
+use autobench_core::state::{Flush, Operation, StateError, Store};
+use autobench_core::wire::encode;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+/// How the stream of patches behaves.
+#[derive(Debug, Clone)]
+pub struct StateConfig {
+    /// Names this run of the daemon, in every snapshot.
+    pub boot_id: String,
+    /// Distance between two flushes while changes keep coming; zero sends each change by itself.
+    pub broadcast_interval: Duration,
+    /// Memory for segments; see [`RING_BYTES`].
+    pub ring_bytes: usize,
+    /// Distance between two runs of the counters.
+    pub counters_interval: Duration,
+}
+
+impl StateConfig {
+    /// The documented defaults.
+    pub fn new(boot_id: impl Into<String>) -> Self {
+        Self {
+            boot_id: boot_id.into(),
+            broadcast_interval: Duration::from_millis(10),
+            ring_bytes: RING_BYTES,
+            counters_interval: Duration::from_secs(1),
+        }
+    }
+}
+
+/// The state. Cheap to clone; every clone is the same state.
+#[derive(Clone)]
+pub struct StateHandle {
+    shared: Arc<Shared>,
+}
+
+/// The document at one version, and the place in the stream that follows it.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// The version.
+    pub version: u64,
+    /// The document as JSON.
+    pub data: Bytes,
+    /// The same in a `state.snapshot`, as a WebSocket frame; one for everybody who asks at this version.
+    pub frame: Bytes,
+    /// Where the patches go on.
+    pub cursor: Cursor,
+}
+
+/// Somebody looks at the state: the counters run while at least one of these lives.
+#[derive(Debug)]
+pub struct Watching {
+    shared: Arc<Shared>,
+}
+
+type Counters = Box<dyn FnMut(&mut Store) + Send>;
+
+struct Shared {
+    config: StateConfig,
+    /// Taken before `store`, never after it.
+    stream: Mutex<Stream>,
+    store: Mutex<Store>,
+    /// Set by the first change after a flush, so that only that one wakes the flusher.
+    is_dirty: AtomicBool,
+    dirty: Notify,
+    flushed: watch::Sender<u64>,
+    /// Taken before both others; held while the counters run.
+    counters: Mutex<Vec<Counters>>,
+    watchers: AtomicUsize,
+    watched: Notify,
+    stop: watch::Sender<bool>,
+    flusher: Mutex<Option<JoinHandle<()>>>,
+}
+
+struct Stream {
+    ring: Ring,
+    /// The newest snapshot frame. One more copy of the document, dropped by the next flush.
+    frame: Option<(u64, Bytes)>,
+}
+
+impl StateHandle {
+    /// Takes the store over and starts the flusher. Needs a tokio runtime.
+    pub fn start(store: Store, config: StateConfig) -> Self {
+        let handle = Self {
+            shared: Arc::new(Shared {
+                stream: Mutex::new(Stream {
+                    ring: Ring::new(config.ring_bytes, store.version()),
+                    frame: None,
+                }),
+                config,
+                store: Mutex::new(store),
+                is_dirty: AtomicBool::new(false),
+                dirty: Notify::new(),
+                flushed: watch::channel(0).0,
+                counters: Mutex::new(Vec::new()),
+                watchers: AtomicUsize::new(0),
+                watched: Notify::new(),
+                stop: watch::channel(false).0,
+                flusher: Mutex::new(None),
+            }),
+        };
+        let task = tokio::spawn(run_flusher(Arc::clone(&handle.shared)));
+        *handle.shared.flusher.lock() = Some(task);
+        handle
+    }
+
+    /// Names this run of the daemon.
+    pub fn boot_id(&self) -> &str {
+        &self.shared.config.boot_id
+    }
+
+    /// The present version.
+    pub fn version(&self) -> u64 {
+        self.shared.store.lock().version()
+    }
+
+    /// A driver's operations on its slice: all or none. Gives the new version, or none when nothing has changed.
+    pub fn apply_slice(&self, slice: &str, operations: &[Operation]) -> Result<Option<u64>, StateError> {
+        self.update(|store| store.apply(slice, operations))
+    }
+
+    /// Makes a slice equal to a value, with operations only for what differs; creates it if it is missing.
+    pub fn replace_slice(&self, slice: &str, value: serde_json::Value) -> Result<Option<u64>, StateError> {
+        self.update(|store| store.replace_slice(slice, value))
+    }
+
+    /// Takes a slice away. One that is not there is no change.
+    pub fn remove_member(&self, name: &str) -> Result<Option<u64>, StateError> {
+        self.update(|store| store.remove_slice(name))
+    }
+
+    /// Any change. The closure holds the store's lock: it must not wait, log, or call this handle again. Parse before, not inside.
+    pub fn update<R>(&self, change: impl FnOnce(&mut Store) -> R) -> R {
+        let shared = &self.shared;
+        if shared.config.broadcast_interval.is_zero() {
+            // Each change is a flush of its own: no other change may come between.
+            let mut stream = shared.stream.lock();
+            let mut store = shared.store.lock();
+            let result = change(&mut store);
+            let flush = store.take_flush();
+            drop(store);
+            shared.publish(&mut stream, flush);
+            return result;
+        }
+        let mut store = shared.store.lock();
+        let result = change(&mut store);
+        let (has_pending, is_full) = (store.has_pending(), store.pending_is_full());
+        drop(store);
+        if is_full {
+            shared.flush();
+        } else if has_pending && !shared.is_dirty.swap(true, Ordering::AcqRel) {
+            shared.dirty.notify_one();
+        }
+        result
+    }
+
+    /// One member as JSON.
+    pub fn slice_bytes(&self, slice: &str) -> Option<Bytes> {
+        self.shared.store.lock().member_bytes(slice)
+    }
+
+    /// The document now, and where the stream goes on from it.
+    pub fn snapshot(&self) -> Snapshot {
+        let shared = &self.shared;
+        let mut stream = shared.stream.lock();
+        let snapshot = shared.store.lock().snapshot();
+        shared.publish(&mut stream, snapshot.closed);
+        let frame = match &stream.frame {
+            Some((version, frame)) if *version == snapshot.version => frame.clone(),
+            _ => self.frame(snapshot.version, &snapshot.data),
+        };
+        stream.frame = Some((snapshot.version, frame.clone()));
+        Snapshot {
+            version: snapshot.version,
+            data: snapshot.data,
+            frame,
+            cursor: stream.ring.cursor(),
+        }
+    }
+
+    /// The segments from a number on.
+    pub fn view(&self, from: u64, limit_bytes: usize) -> RingView {
+        self.shared.stream.lock().ring.view(from, limit_bytes)
+    }
+
+    /// The number that the next segment gets, and a way to wait until it changes. Several segments may be one change.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.shared.flushed.subscribe()
+    }
+
+    /// Registers host-owned counters (log metadata, clients, health, last seen). All of them run together, at most once per interval and
+    /// only while somebody watches; what is equal to what is there is no change and makes no frame. The closure holds the store's lock: it
+    /// must not wait, log, or call this handle.
+    pub fn register_counters(&self, counters: impl FnMut(&mut Store) + Send + 'static) {
+        self.shared.counters.lock().push(Box::new(counters));
+    }
+
+    /// Says that somebody looks at the state from now on.
+    pub fn watch(&self) -> Watching {
+        if self.shared.watchers.fetch_add(1, Ordering::AcqRel) == 0 {
+            self.shared.watched.notify_one();
+        }
+        Watching {
+            shared: Arc::clone(&self.shared),
+        }
+    }
+
+    /// Publishes what is pending and stops the flusher. Changes are still taken, but nobody hears of them.
+    pub async fn close(&self) {
+        self.shared.stop.send_replace(true);
+        let task = self.shared.flusher.lock().take();
+        if let Some(task) = task
+            && let Err(error) = task.await
+        {
+            tracing::error!(%error, "the state's flusher ended badly");
+        }
+    }
+
+    fn frame(&self, version: u64, data: &[u8]) -> Bytes {
+        let boot_id = self.boot_id();
+        let built = frame::build_text(data.len() + boot_id.len() + 96, |out| {
+            encode::state_snapshot(out, boot_id, version, data);
+            Ok::<(), std::convert::Infallible>(())
+        });
+        match built {
+            Ok(frame) => frame,
+            Err(never) => match never {},
+        }
+    }
+}
+
+impl std::fmt::Debug for StateHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StateHandle")
+            .field("config", &self.shared.config)
+            .finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").finish_non_exhaustive()
+    }
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        self.shared.watchers.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Shared {
+    fn flush(&self) {
+        // Before the flush is taken: a change that comes between is then in this flush or wakes the flusher again.
+        self.is_dirty.store(false, Ordering::Release);
+        let mut stream = self.stream.lock();
+        let flush = self.store.lock().take_flush();
+        self.publish(&mut stream, flush);
+    }
+
+    fn publish(&self, stream: &mut Stream, flush: Option<Flush>) {
+        let Some(flush) = flush else {
+            return;
+        };
+        stream.frame = None;
+        stream.ring.push(Segment {
+            bytes: frame::text(&flush.frame),
+            first: flush.from_version + 1,
+            last: flush.to_version,
+        });
+        // Under the lock, so that the number never goes back.
+        self.flushed.send_replace(stream.ring.end());
+    }
+
+    fn run_counters(&self) {
+        let mut counters = self.counters.lock();
+        let mut store = self.store.lock();
+        for counter in counters.iter_mut() {
+            counter(&mut store);
+        }
+        let has_pending = store.has_pending();
+        drop(store);
+        if has_pending && !self.is_dirty.swap(true, Ordering::AcqRel) {
+            self.dirty.notify_one();
+        }
+    }
+}
+
+async fn run_flusher(shared: Arc<Shared>) {
+    let mut stop = shared.stop.subscribe();
+    let mut next_flush = Instant::now();
+    let mut next_counters = Instant::now();
+    let mut is_waiting = false;
+    loop {
+        let is_watched = shared.watchers.load(Ordering::Acquire) > 0;
+        tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => break,
+            () = shared.dirty.notified(), if !is_waiting => is_waiting = true,
+            () = tokio::time::sleep_until(next_flush), if is_waiting => {}
+            () = tokio::time::sleep_until(next_counters), if is_watched => {
+                shared.run_counters();
+                next_counters = Instant::now() + shared.config.counters_interval;
+            }
+            () = shared.watched.notified(), if !is_watched => {}
+        }
+        // An idle flush goes out at once; only one that follows another is spaced.
+        if is_waiting && Instant::now() >= next_flush {
+            is_waiting = false;
+            shared.flush();
+            next_flush = Instant::now() + shared.config.broadcast_interval;
+        }
+    }
+    shared.flush();
+}
+
+#[cfg(test)]
+mod tests;
