@@ -1,0 +1,430 @@
+//! What one client is owed, and how it is written.
+//!
+//! ```text
+//!            hub's pass finds it caught up              pass: would block, or took a part
+//!   shared ------------------------------> shared   shared ---------------------------> own writer
+//!   own writer: everything is out -> shared         anything personal to send -> own writer
+//! ```
+//!
+//! While a client keeps up the hub's one loop writes to it. From the moment that its socket would block, or that something personal waits,
+//! it has its own writer (its own task) until it has caught up. Both hold the lock of [`Out`] while they write, so frames never interleave,
+//! and a segment that was sent in part is finished before anything else.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use autobench_core::frame::{self, CloseCode};
+use autobench_core::outbox::{Batch, Channel, Cursor, Next, Positions, View};
+use autobench_core::wire::{ErrorCode, ErrorMessage, ServerMessage};
+use bytes::{Buf, Bytes};
+use parking_lot::Mutex;
+use smallvec::SmallVec;
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+
+use super::channels::Channels;
+use super::personal::{Full, Item, Personal};
+
+/// How much of a channel a client that catches up is given in one write.
+const CATCH_UP_BYTES: usize = 256 << 10;
+
+#[derive(Debug)]
+pub(super) struct Client {
+    pub(super) number: u64,
+    pub(super) peer: SocketAddr,
+    pub(super) stream: TcpStream,
+    out: Mutex<Out>,
+    /// Its own task has something to do: write, close, or end.
+    pub(super) wake: Notify,
+}
+
+#[derive(Debug)]
+struct Out {
+    /// The channels that the client is to get, in order; positions may lag behind, until what comes first is out.
+    wanted: SmallVec<[Channel; 2]>,
+    positions: Positions,
+    personal: Personal,
+    /// What is left of a frame or segment that was begun.
+    rest: Bytes,
+    has_own_writer: bool,
+    /// Since when the socket takes nothing, while something waits for it.
+    stalled_since: Option<Instant>,
+    heard_at: Instant,
+    pinged_at: Instant,
+    phase: Phase,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Open,
+    /// A close frame waits, since then; nothing follows it.
+    Closing(CloseCode, Instant),
+    /// It is given up: nothing more is written.
+    Aborted(CloseCode),
+}
+
+/// How far a client's own writer got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pumped {
+    /// Everything is out; the hub's loop writes from now on.
+    CaughtUp,
+    /// The socket takes nothing now.
+    Blocked,
+    /// The close frame is out, with this code.
+    Closed(CloseCode),
+    /// It was given up.
+    Aborted(CloseCode),
+}
+
+/// When a client is asked whether it is there, and when it is given up.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    pub(super) heartbeat_interval: Duration,
+    pub(super) heartbeat_timeout: Duration,
+    pub(super) stall_timeout: Duration,
+    pub(super) close_timeout: Duration,
+}
+
+impl Client {
+    /// A client that is owed what everybody gets first.
+    pub(super) fn new(
+        number: u64,
+        peer: SocketAddr,
+        stream: TcpStream,
+        welcome: &ServerMessage,
+        history_entries: u64,
+    ) -> Self {
+        let mut personal = Personal::default();
+        // An empty queue has room for three.
+        let _ = personal.message(welcome);
+        let _ = personal.push(Item::Snapshot);
+        let _ = personal.push(Item::History(history_entries));
+        let now = Instant::now();
+        Self {
+            number,
+            peer,
+            stream,
+            out: Mutex::new(Out {
+                wanted: SmallVec::from_buf([Channel::State, Channel::Logs]),
+                positions: Positions::new(),
+                personal,
+                rest: Bytes::new(),
+                has_own_writer: true,
+                stalled_since: None,
+                heard_at: now,
+                pinged_at: now,
+                phase: Phase::Open,
+            }),
+            wake: Notify::new(),
+        }
+    }
+
+    /// Its name on the wire.
+    pub(super) fn id(&self) -> String {
+        format!("c-{}", self.number)
+    }
+
+    /// Writes what the hub's loop has for everybody. `last` is the batch of the client before: clients at the same place get the same.
+    pub(super) fn write_shared<'v>(&self, view: &'v View, last: &mut Option<Batch<'v>>) {
+        let mut out = self.out.lock();
+        if out.has_own_writer {
+            // Its own writer looks at the rings again before it lets go of the lock for good.
+            return;
+        }
+        if !last.as_ref().is_some_and(|batch| batch.fits(&out.positions)) {
+            match view.next(&out.positions) {
+                Next::UpToDate => return,
+                Next::Write(batch) => *last = Some(batch),
+                Next::Snapshot | Next::Missed(..) => return self.hand_over(&mut out),
+            }
+        }
+        let Some(batch) = last else {
+            return;
+        };
+        match self.try_write(batch) {
+            Ok(written) if written == batch.total_bytes() => out.positions.clone_from(batch.complete()),
+            Ok(written) => {
+                out.took(batch, written);
+                self.hand_over(&mut out);
+            }
+            // A real error comes again in its own writer, who knows what to do.
+            Err(_) => {
+                out.stalled_since.get_or_insert_with(Instant::now);
+                self.hand_over(&mut out);
+            }
+        }
+    }
+
+    /// Writes until everything is out or the socket would block. Its own task calls it.
+    pub(super) fn pump(&self, channels: &Channels) -> io::Result<Pumped> {
+        let mut out = self.out.lock();
+        loop {
+            if let Phase::Aborted(code) = out.phase {
+                return Ok(Pumped::Aborted(code));
+            }
+            if !out.rest.is_empty() {
+                match self.stream.try_write(&out.rest) {
+                    Ok(written) => {
+                        out.rest.advance(written);
+                        out.stalled_since = None;
+                        if out.rest.is_empty() {
+                            out.rest = Bytes::new();
+                        }
+                        continue;
+                    }
+                    Err(error) => return out.blocked(error),
+                }
+            }
+            if let Some(item) = out.personal.pop() {
+                out.rest = out.make(item, channels);
+                continue;
+            }
+            if let Phase::Closing(code, _) = out.phase {
+                return Ok(Pumped::Closed(code));
+            }
+            let view = channels.view_for(&out.positions, CATCH_UP_BYTES);
+            match view.next(&out.positions) {
+                Next::UpToDate => {
+                    out.has_own_writer = false;
+                    out.stalled_since = None;
+                    return Ok(Pumped::CaughtUp);
+                }
+                Next::Write(batch) => match self.try_write(&batch) {
+                    Ok(written) => out.took(&batch, written),
+                    Err(error) => return out.blocked(error),
+                },
+                Next::Snapshot => {
+                    tracing::debug!(client = self.number, "fell behind the state; it gets a snapshot");
+                    out.lost(Channel::State, "patches were dropped; a snapshot follows");
+                    out.recover(Item::Snapshot);
+                }
+                Next::Missed(channel, missed) => {
+                    tracing::debug!(client = self.number, ?channel, ?missed, "fell behind");
+                    out.missed(channel, missed, channels);
+                }
+            }
+        }
+    }
+
+    /// Adds something for this client alone. The caller sees to it that the client's task pumps.
+    pub(super) fn push(&self, item: Item) -> Result<(), Full> {
+        let mut out = self.out.lock();
+        if out.phase != Phase::Open {
+            return Ok(());
+        }
+        out.has_own_writer = true;
+        out.personal.push(item)
+    }
+
+    /// Adds a message for this client alone.
+    pub(super) fn say(&self, message: &ServerMessage) -> Result<(), Full> {
+        self.push(Item::Frame(frame::text(&message.to_json())))
+    }
+
+    /// Begins a channel. State and logs begin behind their snapshot and history, series behind their backlog; alarms and events now.
+    pub(super) fn want(&self, channel: Channel, channels: &Channels) -> Result<(), Full> {
+        let mut out = self.out.lock();
+        if out.phase != Phase::Open || out.wants(channel) {
+            return Ok(());
+        }
+        out.wanted.push(channel);
+        out.has_own_writer = true;
+        match channel {
+            Channel::State => out.personal.push(Item::Snapshot),
+            // Nothing was missed: the client did not want it. From here on it gets everything.
+            Channel::Logs => out.personal.push(Item::History(0)),
+            Channel::Series(id) => out.personal.push(Item::Backlog(id, 0)),
+            Channel::Alarms | Channel::Events => {
+                let cursor = channels.cursor(channel);
+                out.positions.set(channel, cursor);
+                Ok(())
+            }
+        }
+    }
+
+    /// Ends a channel.
+    pub(super) fn unwant(&self, channel: Channel) {
+        let mut out = self.out.lock();
+        out.wanted.retain(|wanted| *wanted != channel);
+        out.positions.remove(channel);
+    }
+
+    pub(super) fn wants(&self, channel: Channel) -> bool {
+        self.out.lock().wants(channel)
+    }
+
+    /// The client said something, or answered a ping.
+    pub(super) fn heard(&self) {
+        self.out.lock().heard_at = Instant::now();
+    }
+
+    /// Queues a close frame behind the frame that is under way; everything else that waited is dropped.
+    pub(super) fn close(&self, code: CloseCode, reason: &str) {
+        let mut out = self.out.lock();
+        if out.phase != Phase::Open {
+            return;
+        }
+        out.phase = Phase::Closing(code, Instant::now());
+        out.positions = Positions::new();
+        out.personal.clear();
+        // An emptied queue has room for one.
+        let _ = out.personal.push(Item::Frame(frame::close(code, reason)));
+        out.has_own_writer = true;
+        self.wake.notify_one();
+    }
+
+    /// Asks after a silent client, and gives up one that is gone or takes nothing.
+    pub(super) fn tend(&self, now: Instant, patience: Patience) {
+        let mut out = self.out.lock();
+        match out.phase {
+            Phase::Open => {}
+            Phase::Closing(code, since) if now.saturating_duration_since(since) >= patience.close_timeout => {
+                out.phase = Phase::Aborted(code);
+                return self.hand_over(&mut out);
+            }
+            Phase::Closing(..) | Phase::Aborted(_) => return,
+        }
+        let silence = now.saturating_duration_since(out.heard_at);
+        if out
+            .stalled_since
+            .is_some_and(|since| now.saturating_duration_since(since) >= patience.stall_timeout)
+        {
+            out.phase = Phase::Aborted(CloseCode::Stalled);
+            self.hand_over(&mut out);
+        } else if silence >= patience.heartbeat_timeout {
+            drop(out);
+            self.close(CloseCode::Silent, "nothing was heard of this client for too long");
+        } else if now.saturating_duration_since(out.heard_at.max(out.pinged_at))
+            >= patience.heartbeat_interval
+        {
+            out.pinged_at = now;
+            // With a full queue the client has other worries than a ping.
+            let _ = out.personal.push(Item::Frame(frame::ping(b"")));
+            self.hand_over(&mut out);
+        }
+    }
+
+    fn hand_over(&self, out: &mut Out) {
+        out.has_own_writer = true;
+        self.wake.notify_one();
+    }
+
+    fn try_write(&self, batch: &Batch<'_>) -> io::Result<usize> {
+        match batch.slices() {
+            [one] => self.stream.try_write(one),
+            many => self.stream.try_write_vectored(many),
+        }
+    }
+}
+
+impl Out {
+    fn wants(&self, channel: Channel) -> bool {
+        self.wanted.contains(&channel)
+    }
+
+    fn took(&mut self, batch: &Batch<'_>, written_bytes: usize) {
+        let progress = batch.after(written_bytes);
+        self.positions = progress.positions;
+        self.rest = progress.rest.unwrap_or_default();
+        self.stalled_since = None;
+    }
+
+    fn blocked(&mut self, error: io::Error) -> io::Result<Pumped> {
+        if error.kind() != io::ErrorKind::WouldBlock {
+            return Err(error);
+        }
+        self.stalled_since.get_or_insert_with(Instant::now);
+        Ok(Pumped::Blocked)
+    }
+
+    /// Makes the bytes of an item whose turn has come, and sets the place where its channel goes on behind it.
+    fn make(&mut self, item: Item, channels: &Channels) -> Bytes {
+        match item {
+            Item::Frame(bytes) => bytes,
+            Item::Pong(payload) => frame::pong(&payload),
+            Item::Snapshot => {
+                let snapshot = channels.state.snapshot();
+                self.follow(Channel::State, snapshot.cursor);
+                snapshot.frame
+            }
+            Item::History(count) => {
+                let (bytes, cursor) = channels.history(count);
+                self.follow(Channel::Logs, cursor);
+                bytes
+            }
+            Item::Replay(seq) => {
+                let (bytes, cursor) = channels.replay(seq, ServerMessage::LogsHistory);
+                self.follow(Channel::Logs, cursor);
+                bytes
+            }
+            Item::MissedLogs(seq) => {
+                let (bytes, cursor) = channels.replay(seq, ServerMessage::LogsAppend);
+                self.follow(Channel::Logs, cursor);
+                bytes
+            }
+            Item::Backlog(id, covered) => {
+                if !self.wants(Channel::Series(id)) {
+                    return Bytes::new();
+                }
+                let Some(backlog) = channels.backlog(id, covered) else {
+                    return Bytes::new();
+                };
+                self.follow(Channel::Series(id), backlog.cursor);
+                backlog.frame.unwrap_or_default()
+            }
+        }
+    }
+
+    /// A channel that was switched off meanwhile stays off.
+    fn follow(&mut self, channel: Channel, cursor: Cursor) {
+        if self.wants(channel) {
+            self.positions.set(channel, cursor);
+        }
+    }
+
+    fn missed(
+        &mut self,
+        channel: Channel,
+        missed: Option<std::ops::RangeInclusive<u64>>,
+        channels: &Channels,
+    ) {
+        let covered = self.positions.get(channel).map_or(0, |cursor| cursor.covered);
+        match channel {
+            Channel::State => self.recover(Item::Snapshot),
+            Channel::Logs => self.recover(Item::MissedLogs(covered)),
+            Channel::Series(id) => self.recover(Item::Backlog(id, covered)),
+            Channel::Alarms | Channel::Events => {
+                let count = missed.map_or(0, |range| range.end() - range.start() + 1);
+                self.lost(channel, &format!("{count} messages were dropped"));
+                let cursor = channels.cursor(channel);
+                // On from the oldest that is there would be kinder, but those too would be gone before a client this slow takes them.
+                self.positions.set(channel, cursor);
+            }
+        }
+    }
+
+    fn lost(&mut self, channel: Channel, what: &str) {
+        let message = ServerMessage::Error(ErrorMessage {
+            code: ErrorCode::Missed,
+            message: format!("this client fell behind on {}: {what}", name(channel)),
+            id: None,
+        });
+        self.recover(Item::Frame(frame::text(&message.to_json())));
+    }
+
+    /// Only called with an empty queue, which has room.
+    fn recover(&mut self, item: Item) {
+        let _ = self.personal.push(item);
+    }
+}
+
+fn name(channel: Channel) -> &'static str {
+    match channel {
+        Channel::State => "state",
+        Channel::Logs => "logs",
+        Channel::Alarms => "alarms",
+        Channel::Events => "events",
+        Channel::Series(_) => "telemetry",
+    }
+}

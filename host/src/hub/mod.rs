@@ -1,0 +1,386 @@
+//! The fan-out: what happens on the bench, on as many screens as are open.
+//!
+//! ```text
+//! state --changes--+                      +--> client (socket taken without waiting)
+//! logs  --changes--+--> one loop (pass) --+--> client
+//! samples, events -+                      +--> client that would block: its own task writes until it has caught up
+//! ```
+//!
+//! Every channel is a ring of segments that are encoded once (`autobench_core::outbox`); a client is a few positions in those rings. One loop,
+//! [`run`], writes to every client that keeps up, and never waits for any. Each client has one task ([`session`]) that reads, and that
+//! writes while its client does not keep up. Files: [`channels`] the rings and how a client joins them, [`series`] telemetry, [`client`] what
+//! a client is owed, [`personal`] what goes to one client only, [`session`] its messages, [`rate`] how many of those it may send.
+//!
+//! Bounds: segments 8 MiB per channel, 1 MiB per series; a client that fell off gets a snapshot (state) or is told what it missed (others).
+//! 128 personal items per client; a client that fills them is closed with 1008. Clients: one more is refused before the upgrade. A socket
+//! that takes nothing for 10 s is dropped. Nothing here can slow a port or a driver: pushing samples, events and state is a short lock.
+//!
+//! It does not know HTTP: a client begins as a socket whose handshake is done.
+
+mod channels;
+mod client;
+mod personal;
+mod rate;
+mod series;
+mod session;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use autobench_core::driver::Sample;
+use autobench_core::frame::CloseCode;
+use autobench_core::outbox::{Channel, RING_BYTES};
+use autobench_core::state::Pointer;
+use autobench_core::wire::{Alarm, Event, Limits, PROTOCOL, ServerMessage, Welcome, iso8601};
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::net::TcpStream;
+use tokio::sync::{Notify, watch};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::Instant;
+
+use crate::logs::LogHandle;
+use crate::state::{StateHandle, Watching};
+use channels::{Channels, Seen};
+use client::{Client, Patience};
+use session::Session;
+
+pub use series::EndpointInfo;
+
+/// How the fan-out behaves.
+#[derive(Debug, Clone)]
+pub struct HubConfig {
+    /// What one client may ask for; every client is told.
+    pub limits: Limits,
+    /// Distance between two flushes of logs, samples and events while they keep coming.
+    pub broadcast_interval: Duration,
+    /// Log entries that a client gets first.
+    pub history_entries: u64,
+    /// Memory for the segments of a channel.
+    pub ring_bytes: usize,
+    /// How long a socket may take nothing.
+    pub stall_timeout: Duration,
+    /// How long a client may take to say goodbye.
+    pub close_timeout: Duration,
+    /// Version of the daemon, for `welcome`.
+    pub server_version: String,
+}
+
+impl Default for HubConfig {
+    fn default() -> Self {
+        Self {
+            limits: Limits::default(),
+            broadcast_interval: Duration::from_millis(10),
+            history_entries: 200,
+            ring_bytes: RING_BYTES,
+            stall_timeout: Duration::from_secs(10),
+            close_timeout: Duration::from_secs(2),
+            server_version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+}
+
+/// The fan-out. Cheap to clone; every clone is the same hub.
+#[derive(Debug, Clone)]
+pub struct Hub {
+    shared: Arc<Shared>,
+}
+
+/// A place for one client, taken before its handshake is answered. Dropping it frees the place.
+#[derive(Debug)]
+pub struct Seat {
+    shared: Arc<Shared>,
+    _watching: Watching,
+}
+
+#[derive(Debug)]
+struct Shared {
+    config: HubConfig,
+    channels: Channels,
+    /// Copied when it changes, so that a pass over it holds no lock.
+    clients: Mutex<Arc<Vec<Arc<Client>>>>,
+    seats: AtomicUsize,
+    next_number: AtomicU64,
+    /// Samples or messages wait to be put into segments; only the first of them wakes the loop.
+    has_news: AtomicBool,
+    news: Notify,
+    stop: watch::Sender<bool>,
+    run: Mutex<Option<JoinHandle<()>>>,
+    sessions: Mutex<JoinSet<()>>,
+}
+
+impl Hub {
+    /// Starts the loop. Needs a tokio runtime.
+    pub fn start(config: HubConfig, state: StateHandle, logs: LogHandle) -> Self {
+        let shared = Arc::new(Shared {
+            channels: Channels::new(state.clone(), logs, config.ring_bytes),
+            config,
+            clients: Mutex::default(),
+            seats: AtomicUsize::new(0),
+            next_number: AtomicU64::new(1),
+            has_news: AtomicBool::new(false),
+            news: Notify::new(),
+            stop: watch::channel(false).0,
+            run: Mutex::new(None),
+            sessions: Mutex::new(JoinSet::new()),
+        });
+        count(&shared, &state);
+        let task = tokio::spawn(run(Arc::clone(&shared)));
+        *shared.run.lock() = Some(task);
+        Self { shared }
+    }
+
+    /// Makes a telemetry series known, or gives a known one a new name or unit.
+    pub fn register_endpoint(&self, info: EndpointInfo) {
+        self.shared.channels.register(info);
+    }
+
+    /// Every telemetry series that is known, by number.
+    pub fn endpoints(&self) -> Vec<EndpointInfo> {
+        self.shared.channels.endpoints()
+    }
+
+    /// The last ten minutes of a series; none if it is not known.
+    pub fn history(&self, endpoint_id: u32) -> Option<(EndpointInfo, Vec<Sample>)> {
+        let series = self.shared.channels.series(endpoint_id)?;
+        Some((series.info(), series.history()))
+    }
+
+    /// Takes samples of a series in, oldest first. Never waits for a client. Samples of an unknown series are dropped.
+    pub fn push_samples(&self, endpoint_id: u32, samples: &[Sample]) {
+        if let Some(series) = self.shared.channels.series(endpoint_id) {
+            series.push(samples);
+            self.shared.wake();
+        }
+    }
+
+    /// Sends an event to whoever subscribed to events.
+    pub fn publish_event(&self, event: Event) {
+        self.shared
+            .channels
+            .publish_message(Channel::Events, &ServerMessage::Event(event));
+        self.shared.wake();
+    }
+
+    /// Sends an alarm to whoever subscribed to alarms.
+    pub fn publish_alarm(&self, alarm: Alarm) {
+        self.shared
+            .channels
+            .publish_message(Channel::Alarms, &ServerMessage::Alarm(alarm));
+        self.shared.wake();
+    }
+
+    /// How many clients are connected.
+    pub fn clients(&self) -> usize {
+        self.shared.clients.lock().len()
+    }
+
+    /// What clients may ask for.
+    pub fn limits(&self) -> &Limits {
+        &self.shared.config.limits
+    }
+
+    /// A place for one more client, or none if the house is full or closing.
+    pub fn take_seat(&self) -> Option<Seat> {
+        let shared = &self.shared;
+        if *shared.stop.borrow() {
+            return None;
+        }
+        let limit = shared.config.limits.clients as usize;
+        shared
+            .seats
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |taken| {
+                (taken < limit).then_some(taken + 1)
+            })
+            .ok()?;
+        Some(Seat {
+            shared: Arc::clone(shared),
+            _watching: shared.channels.state.watch(),
+        })
+    }
+
+    /// Serves a socket whose handshake is done. `early` is what the client sent behind the handshake. Returns at once; the client's task
+    /// belongs to the hub.
+    pub fn adopt(&self, stream: TcpStream, peer: SocketAddr, early: Bytes, seat: Seat) {
+        let shared = &self.shared;
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%peer, %error, "the socket cannot send small messages at once");
+        }
+        // The system takes what a stalled client does not; this much is enough for a fast one.
+        let _ = socket2::SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT_BYTES);
+        let number = shared.next_number.fetch_add(1, Ordering::Relaxed);
+        let welcome = shared.welcome(number);
+        let client = Arc::new(Client::new(
+            number,
+            peer,
+            stream,
+            &welcome,
+            shared.config.history_entries,
+        ));
+        let session = Session::new(Arc::clone(&client), Arc::clone(shared), seat);
+        let mut sessions = shared.sessions.lock();
+        // Under this lock, which `close` takes after it has said stop: a client is either told to go there or not begun here.
+        if *shared.stop.borrow() {
+            return;
+        }
+        Arc::make_mut(&mut shared.clients.lock()).push(client);
+        while sessions.try_join_next().is_some() {}
+        sessions.spawn(session.run(early));
+    }
+
+    /// Says goodbye to every client (1001), waits at most `grace` for them, and stops the loop.
+    pub async fn close(&self, grace: Duration) {
+        let shared = &self.shared;
+        shared.stop.send_replace(true);
+        let mut sessions = std::mem::take(&mut *shared.sessions.lock());
+        for client in shared.clients.lock().iter() {
+            client.close(CloseCode::GoingAway, "the daemon is stopping");
+        }
+        let all_gone = async { while sessions.join_next().await.is_some() {} };
+        if tokio::time::timeout(grace, all_gone).await.is_err() {
+            tracing::warn!(clients = sessions.len(), "did not go within {grace:?}; dropped");
+            sessions.shutdown().await;
+        }
+        let task = shared.run.lock().take();
+        if let Some(task) = task
+            && let Err(error) = task.await
+        {
+            tracing::error!(%error, "the hub's loop ended badly");
+        }
+    }
+}
+
+/// What the system may hold of a client's bytes before they are sent: more only hides that a client does not read.
+const UNSENT_BYTES: u32 = 256 << 10;
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.shared.seats.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Shared {
+    fn wake(&self) {
+        if !self.has_news.swap(true, Ordering::AcqRel) {
+            self.news.notify_one();
+        }
+    }
+
+    fn forget(&self, client: &Arc<Client>) {
+        Arc::make_mut(&mut self.clients.lock()).retain(|known| known.number != client.number);
+    }
+
+    fn welcome(&self, number: u64) -> ServerMessage {
+        ServerMessage::Welcome(Welcome {
+            protocol: PROTOCOL.to_owned(),
+            server_time: iso8601(now_ms()),
+            server_version: self.config.server_version.clone(),
+            boot_id: self.channels.state.boot_id().to_owned(),
+            client_id: format!("c-{number}"),
+            limits: self.config.limits,
+            features: ["telemetry", "events", "alarms", "replay"]
+                .map(str::to_owned)
+                .to_vec(),
+            resumed: false,
+        })
+    }
+
+    /// Writes what is new to everybody who keeps up.
+    fn pass(&self, seen: &mut Seen) {
+        let view = self.channels.news(seen);
+        if view.is_empty() {
+            return;
+        }
+        let clients = Arc::clone(&self.clients.lock());
+        let mut last = None;
+        for client in clients.iter() {
+            client.write_shared(&view, &mut last);
+        }
+    }
+
+    fn tend(&self) {
+        let limits = &self.config.limits;
+        let patience = Patience {
+            heartbeat_interval: Duration::from_millis(limits.heartbeat_interval_ms.into()),
+            heartbeat_timeout: Duration::from_millis(limits.heartbeat_timeout_ms.into()),
+            stall_timeout: self.config.stall_timeout,
+            close_timeout: self.config.close_timeout,
+        };
+        let now = std::time::Instant::now();
+        let clients = Arc::clone(&self.clients.lock());
+        for client in clients.iter() {
+            client.tend(now, patience);
+        }
+        while self.sessions.lock().try_join_next().is_some() {}
+    }
+
+    /// Often enough for the shortest of the time-outs, and never more than once per second for the usual ones.
+    fn tend_interval(&self) -> Duration {
+        let heartbeat = Duration::from_millis(self.config.limits.heartbeat_interval_ms.into());
+        let shortest = heartbeat
+            .min(self.config.stall_timeout)
+            .min(self.config.close_timeout);
+        (shortest / 4).clamp(Duration::from_millis(5), Duration::from_secs(1))
+    }
+}
+
+/// The one loop. It ends when the hub is closed and every client has been told.
+async fn run(shared: Arc<Shared>) {
+    let mut stop = shared.stop.subscribe();
+    let mut state = shared.channels.state.changes();
+    let mut logs = shared.channels.logs.changes();
+    let mut tend = tokio::time::interval(shared.tend_interval());
+    tend.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut seen = Seen::default();
+    let mut next_publish = Instant::now();
+    let mut is_waiting = false;
+    loop {
+        tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => break,
+            _ = state.changed() => {}
+            Ok(()) = logs.changed(), if !is_waiting => is_waiting = true,
+            () = shared.news.notified(), if !is_waiting => is_waiting = true,
+            () = tokio::time::sleep_until(next_publish), if is_waiting => {}
+            _ = tend.tick() => shared.tend(),
+        }
+        if is_waiting && Instant::now() >= next_publish {
+            is_waiting = false;
+            // Before publishing: what comes in between wakes the loop again.
+            shared.has_news.store(false, Ordering::Release);
+            shared.channels.publish();
+            next_publish = Instant::now() + shared.config.broadcast_interval;
+        }
+        shared.pass(&mut seen);
+    }
+}
+
+/// `meta.clients` and `logs` follow what they count.
+fn count(shared: &Arc<Shared>, state: &StateHandle) {
+    let places = (Pointer::parse("/meta/clients"), Pointer::parse("/logs"));
+    let (Ok(clients_at), Ok(logs_at)) = places else {
+        return;
+    };
+    let weak = Arc::downgrade(shared);
+    state.register_counters(move |store| {
+        let Some(shared) = weak.upgrade() else {
+            return;
+        };
+        let clients = shared.clients.lock().len();
+        // A document without these members, as in a test, has nothing to count.
+        if store.get(&clients_at).is_some() {
+            let _ = store.set(&clients_at, clients.into());
+        }
+        if store.get(&logs_at).is_some()
+            && let Ok(logs) = serde_json::to_value(shared.channels.logs.metadata())
+        {
+            let _ = store.replace(&logs_at, logs);
+        }
+    });
+}
+
+fn now_ms() -> u64 {
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX)
+}

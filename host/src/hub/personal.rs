@@ -1,0 +1,106 @@
+//! What goes to one client only.
+
+use std::collections::VecDeque;
+
+use autobench_core::frame;
+use autobench_core::wire::ServerMessage;
+use bytes::Bytes;
+
+/// Most items that wait for one client. A client gets here only by asking for more than it reads; it is closed with 1008 then.
+const CAPACITY: usize = 128;
+
+/// One thing that a client is sent apart from the channels, in the order in which it was asked for. What is large is named here and made
+/// when its turn comes, so that a client that does not read holds no memory, and gets the newest when it does.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Item {
+    /// A small frame: welcome, ack, error, ping.
+    Frame(Bytes),
+    /// The answer to a ping of the WebSocket protocol. Only the newest ping needs one.
+    Pong(Vec<u8>),
+    /// The whole state, and the place in the stream of patches that follows it.
+    Snapshot,
+    /// The newest log entries, so many at most.
+    History(u64),
+    /// The log entries after this number.
+    Replay(u64),
+    /// The log entries after this number, which the client has not got because it fell behind.
+    MissedLogs(u64),
+    /// Samples of a series after this number.
+    Backlog(u32, u64),
+}
+
+/// The queue of one client.
+#[derive(Debug, Default)]
+pub(super) struct Personal(VecDeque<Item>);
+
+/// The queue is full.
+#[derive(Debug)]
+pub(super) struct Full;
+
+impl Personal {
+    pub(super) fn push(&mut self, item: Item) -> Result<(), Full> {
+        // One snapshot answers everybody who asked before it is made.
+        if item == Item::Snapshot && self.0.contains(&item) {
+            return Ok(());
+        }
+        if let (Item::Pong(new), Some(Item::Pong(waiting))) = (&item, self.0.back_mut()) {
+            waiting.clone_from(new);
+            return Ok(());
+        }
+        if self.0.len() >= CAPACITY {
+            return Err(Full);
+        }
+        self.0.push_back(item);
+        Ok(())
+    }
+
+    pub(super) fn message(&mut self, message: &ServerMessage) -> Result<(), Full> {
+        self.push(Item::Frame(frame::text(&message.to_json())))
+    }
+
+    pub(super) fn pop(&mut self) -> Option<Item> {
+        let item = self.0.pop_front();
+        if self.0.is_empty() {
+            // An idle client keeps no buffer.
+            self.0 = VecDeque::new();
+        }
+        item
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.0 = VecDeque::new();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn snapshots_that_wait_are_one() {
+        let mut queue = Personal::default();
+        for _ in 0..1000 {
+            queue.push(Item::Snapshot).unwrap();
+        }
+        assert_eq!(queue.pop(), Some(Item::Snapshot));
+        assert_eq!(queue.pop(), None);
+    }
+
+    #[test]
+    fn only_the_newest_ping_is_answered() {
+        let mut queue = Personal::default();
+        queue.push(Item::Pong(vec![1])).unwrap();
+        queue.push(Item::Pong(vec![2])).unwrap();
+        assert_eq!(queue.pop(), Some(Item::Pong(vec![2])));
+        assert_eq!(queue.pop(), None);
+    }
+
+    #[test]
+    fn a_client_that_asks_and_does_not_read_fills_its_queue_and_no_more() {
+        let mut queue = Personal::default();
+        for seq in 0..CAPACITY as u64 {
+            queue.push(Item::Replay(seq)).unwrap();
+        }
+        assert!(queue.push(Item::Replay(0)).is_err());
+    }
+}

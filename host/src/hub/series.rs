@@ -1,0 +1,307 @@
+//! One telemetry series: its last ten minutes, and the segments for whoever listens.
+
+use std::collections::VecDeque;
+
+use autobench_core::driver::Sample;
+use autobench_core::frame;
+use autobench_core::outbox::{Cursor, Ring, RingView, Segment};
+use autobench_core::wire::{SeriesKind, encode};
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+/// What a series is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndpointInfo {
+    /// Its number on the wire, stable per data folder.
+    pub id: u32,
+    /// Device and series with a dot between.
+    pub name: String,
+    /// Unit of its values.
+    pub unit: String,
+    /// Measurement or total.
+    pub kind: SeriesKind,
+}
+
+/// How far back a new subscription sees.
+const HISTORY_MS: f64 = 600_000.0;
+/// Memory for that: the oldest samples go first, even if they are younger than ten minutes.
+const HISTORY_SAMPLES: usize = (1 << 20) / size_of::<Sample>();
+/// Encoded segments of a series. A client that falls off them is given what it lacks from the history, which reaches further back.
+const SEGMENTS_BYTES: usize = 1 << 20;
+/// Samples in one message. A driver that pushes more between two flushes has the rest in the next message of the same flush.
+const MESSAGE_SAMPLES: usize = 4096;
+
+/// Samples are numbered from 1 in the order in which they came; the number says which ones a client lacks.
+#[derive(Debug)]
+pub(super) struct Series(Mutex<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    info: EndpointInfo,
+    samples: VecDeque<Sample>,
+    /// Samples that have been pushed since the start; the number of the newest.
+    newest: u64,
+    /// Up to here the samples are in segments, or nobody was there to want them.
+    published: u64,
+    segments: Ring,
+    subscribers: usize,
+}
+
+/// Samples for one client, and where it goes on.
+#[derive(Debug)]
+pub(super) struct Backlog {
+    /// A `telemetry` frame; none if there is no sample.
+    pub(super) frame: Option<Bytes>,
+    pub(super) cursor: Cursor,
+}
+
+impl Series {
+    pub(super) fn new(info: EndpointInfo) -> Self {
+        Self(Mutex::new(Inner {
+            info,
+            samples: VecDeque::new(),
+            newest: 0,
+            published: 0,
+            segments: Ring::new(SEGMENTS_BYTES, 0),
+            subscribers: 0,
+        }))
+    }
+
+    /// What the series is.
+    pub(super) fn info(&self) -> EndpointInfo {
+        self.0.lock().info.clone()
+    }
+
+    /// The series has a new name or unit. Samples, and whoever listens, stay.
+    pub(super) fn rename(&self, info: EndpointInfo) {
+        let mut inner = self.0.lock();
+        inner.publish();
+        inner.info = info;
+    }
+
+    /// Takes samples in. Values that are no numbers have no place in JSON and are left out.
+    pub(super) fn push(&self, samples: &[Sample]) {
+        let mut inner = self.0.lock();
+        for sample in samples {
+            if !sample.value.is_finite() || !sample.timestamp_ms.is_finite() {
+                continue;
+            }
+            inner.samples.push_back(*sample);
+            inner.newest += 1;
+            // What nobody has encoded yet must not be forgotten below.
+            if inner.newest - inner.published >= MESSAGE_SAMPLES as u64 {
+                inner.publish();
+            }
+        }
+        inner.forget_old();
+    }
+
+    /// Puts what is new into segments, if somebody listens.
+    pub(super) fn publish(&self) {
+        self.0.lock().publish();
+    }
+
+    /// The segments from a number on.
+    pub(super) fn view(&self, from: u64, limit_bytes: usize) -> RingView {
+        self.0.lock().segments.view(from, limit_bytes)
+    }
+
+    /// A client begins to listen. Until its [`leave`](Self::leave) segments are made.
+    pub(super) fn join(&self) {
+        self.0.lock().subscribers += 1;
+    }
+
+    /// A client listens no more.
+    pub(super) fn leave(&self) {
+        let mut inner = self.0.lock();
+        inner.subscribers = inner.subscribers.saturating_sub(1);
+    }
+
+    /// Everything after sample number `covered` that is still there, in one message; the client goes on in the segments behind it, without
+    /// gap or repetition.
+    pub(super) fn backlog(&self, covered: u64) -> Backlog {
+        let mut inner = self.0.lock();
+        inner.publish();
+        let oldest = inner.newest - inner.samples.len() as u64;
+        let missed = if covered == 0 {
+            0
+        } else {
+            oldest.saturating_sub(covered)
+        };
+        let samples = inner.after(covered);
+        Backlog {
+            frame: inner.frame(&samples, missed),
+            cursor: Cursor {
+                segment: inner.segments.end(),
+                covered: inner.published,
+            },
+        }
+    }
+
+    /// The history, oldest first.
+    pub(super) fn history(&self) -> Vec<Sample> {
+        self.0.lock().after(0)
+    }
+}
+
+impl Inner {
+    fn publish(&mut self) {
+        if self.subscribers == 0 {
+            self.published = self.newest;
+        }
+        let waiting = self.after(self.published);
+        for samples in waiting.chunks(MESSAGE_SAMPLES) {
+            let first = self.published + 1;
+            self.published += samples.len() as u64;
+            if let Some(bytes) = self.frame(samples, 0) {
+                let last = self.published;
+                self.segments.push(Segment { bytes, first, last });
+            }
+        }
+    }
+
+    fn frame(&self, samples: &[Sample], missed: u64) -> Option<Bytes> {
+        let EndpointInfo { id, name, unit, .. } = &self.info;
+        frame::build_text(128 + samples.len() * 24, |out| {
+            if !encode::telemetry(out, *id, name, unit, samples) {
+                return Err(());
+            }
+            if missed > 0 && out.pop().is_some() {
+                out.extend_from_slice(format!(",\"missed\":{missed}}}").as_bytes());
+            }
+            Ok(())
+        })
+        .ok()
+    }
+
+    fn after(&self, covered: u64) -> Vec<Sample> {
+        let oldest = self.newest - self.samples.len() as u64;
+        let skip = usize::try_from(covered.saturating_sub(oldest)).unwrap_or(usize::MAX);
+        self.samples.iter().skip(skip).copied().collect()
+    }
+
+    fn forget_old(&mut self) {
+        let Some(newest) = self.samples.back() else {
+            return;
+        };
+        let from_ms = newest.timestamp_ms - HISTORY_MS;
+        while self.samples.len() > HISTORY_SAMPLES
+            || self
+                .samples
+                .front()
+                .is_some_and(|oldest| oldest.timestamp_ms < from_ms)
+        {
+            self.samples.pop_front();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use autobench_core::wire::ServerMessage;
+
+    fn series() -> Series {
+        Series::new(EndpointInfo {
+            id: 7,
+            name: "meter.watts".to_owned(),
+            unit: "W".to_owned(),
+            kind: SeriesKind::Measurement,
+        })
+    }
+
+    fn samples(numbers: std::ops::RangeInclusive<u64>) -> Vec<Sample> {
+        numbers
+            .map(|n| Sample {
+                timestamp_ms: n as f64,
+                value: n as f64,
+            })
+            .collect()
+    }
+
+    /// The values in frames that follow one another, and what they say was missed.
+    fn read(frames: &[Bytes]) -> (Vec<u64>, u64) {
+        let mut values = Vec::new();
+        let mut missed = 0;
+        for frame in frames {
+            let start = frame.iter().position(|&b| b == b'{').unwrap();
+            let ServerMessage::Telemetry(message) = serde_json::from_slice(&frame[start..]).unwrap() else {
+                panic!("no telemetry");
+            };
+            values.extend(message.samples.iter().map(|(_, value)| *value as u64));
+            missed += message.missed.unwrap_or_default();
+        }
+        (values, missed)
+    }
+
+    fn live(series: &Series, cursor: Cursor) -> Vec<Bytes> {
+        let view = series.view(cursor.segment, usize::MAX);
+        view.segments().iter().map(|s| s.bytes.clone()).collect()
+    }
+
+    #[test]
+    fn a_subscription_gets_the_history_and_then_what_follows_without_gap_or_repetition() {
+        let series = series();
+        series.push(&samples(1..=3));
+        series.join();
+        series.push(&samples(4..=5));
+        let backlog = series.backlog(0);
+        series.push(&samples(6..=7));
+        series.publish();
+        let mut frames = vec![backlog.frame.unwrap()];
+        frames.extend(live(&series, backlog.cursor));
+        assert_eq!(read(&frames), ((1..=7).collect(), 0));
+    }
+
+    #[test]
+    fn nothing_is_encoded_while_nobody_listens() {
+        let series = series();
+        series.push(&samples(1..=10_000));
+        series.publish();
+        assert!(series.view(0, usize::MAX).is_empty());
+    }
+
+    #[test]
+    fn a_burst_between_two_flushes_is_not_forgotten_before_it_is_sent() {
+        let series = series();
+        series.join();
+        let cursor = series.backlog(0).cursor;
+        let many = HISTORY_SAMPLES as u64 / 2;
+        series.push(&samples(1..=many));
+        series.publish();
+        assert_eq!(read(&live(&series, cursor)).0, (1..=many).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn the_history_is_bounded_in_time_and_in_memory() {
+        let series = series();
+        series.push(&samples(1..=HISTORY_SAMPLES as u64 * 2));
+        assert_eq!(series.history().len(), HISTORY_SAMPLES);
+        series.push(&[Sample {
+            timestamp_ms: 1e9,
+            value: 1.0,
+        }]);
+        assert_eq!(series.history().len(), 1);
+    }
+
+    #[test]
+    fn whoever_fell_far_behind_is_told_how_many_samples_are_lost() {
+        let series = series();
+        series.join();
+        series.push(&samples(1..=HISTORY_SAMPLES as u64 + 50));
+        let (values, missed) = read(&[series.backlog(20).frame.unwrap()]);
+        assert_eq!((values[0], missed), (51, 30));
+        assert_eq!(read(&[series.backlog(60).frame.unwrap()]).0[0], 61);
+    }
+
+    #[test]
+    fn what_is_no_number_is_left_out() {
+        let series = series();
+        series.join();
+        series.push(&[Sample {
+            timestamp_ms: 1.0,
+            value: f64::NAN,
+        }]);
+        assert!(series.backlog(0).frame.is_none());
+    }
+}
