@@ -1,0 +1,298 @@
+//! HTTP: what is asked for, by whom it may be asked, and where a socket begins.
+//!
+//! ```text
+//! accept -> (house full? 503) -> hyper -> Host, Origin, body type -> routes -> answer + headers -> request log
+//!                                                                     |
+//!                                                                  /ws: handshake -> bare socket -> hub
+//! ```
+//!
+//! Each connection is one task of the accepting task, which ends when they have ended: nothing is detached. A connection that does not send
+//! its request's head in time is cut, and there is room for only so many, so that neither slow nor many connections keep anybody else out of
+//! memory. Sockets do not count here once they are the hub's, which has a limit of its own.
+
+mod names;
+mod page;
+mod problem;
+mod routes;
+mod socket;
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{self, HeaderMap};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::{JoinHandle, JoinSet};
+use tower::ServiceExt;
+
+use crate::hub::Hub;
+use crate::logs::LogHandle;
+use crate::state::StateHandle;
+use names::Names;
+use page::Files;
+use problem::Problem;
+use socket::Handshake;
+
+/// How the daemon serves HTTP.
+#[derive(Debug, Clone)]
+pub struct HttpConfig {
+    /// Where. Port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Names beside the listen address and localhost that a `Host` header may carry: `name` or `name:port`.
+    pub allowed_hosts: Vec<String>,
+    /// The built mirror.
+    pub web_dir: Option<PathBuf>,
+    /// How long a client may take for a request's head, and a connection may idle.
+    pub header_timeout: Duration,
+    /// Connections at once that speak HTTP. One more is answered 503 and closed.
+    pub connections: usize,
+    /// Share of the requests that went well that is logged, from 0 to 1. The others always are.
+    pub request_sample: f64,
+    /// How long answers under way, and clients, may take at the end.
+    pub grace: Duration,
+}
+
+impl HttpConfig {
+    /// The documented defaults.
+    pub fn new(listen: SocketAddr) -> Self {
+        Self {
+            listen,
+            allowed_hosts: Vec::new(),
+            web_dir: None,
+            header_timeout: Duration::from_secs(10),
+            connections: 256,
+            request_sample: 1.0,
+            grace: Duration::from_secs(3),
+        }
+    }
+}
+
+/// The serving daemon.
+#[derive(Debug)]
+pub struct Server {
+    local_addr: SocketAddr,
+    grace: Duration,
+    hub: Hub,
+    stop: watch::Sender<bool>,
+    accepting: JoinHandle<()>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    state: StateHandle,
+    logs: LogHandle,
+    hub: Hub,
+    files: Files,
+    names: Names,
+    request_sample: f64,
+    requests: AtomicU64,
+}
+
+impl Server {
+    /// Binds and serves. Needs a tokio runtime.
+    pub async fn start(
+        config: HttpConfig,
+        state: StateHandle,
+        logs: LogHandle,
+        hub: Hub,
+    ) -> io::Result<Self> {
+        let listener = TcpListener::bind(config.listen).await?;
+        let local_addr = listener.local_addr()?;
+        let shared = Arc::new(Shared {
+            state,
+            logs,
+            hub: hub.clone(),
+            files: Files::new(config.web_dir.clone()),
+            names: Names::new(local_addr, &config.allowed_hosts),
+            request_sample: config.request_sample,
+            requests: AtomicU64::new(0),
+        });
+        let grace = config.grace;
+        let stop = watch::channel(false).0;
+        let accepting = tokio::spawn(accept(listener, config, shared, stop.subscribe()));
+        Ok(Self {
+            local_addr,
+            grace,
+            hub,
+            stop,
+            accepting,
+        })
+    }
+
+    /// Where it serves; the port is a real one.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// Stops accepting, lets answers under way end, says goodbye to every client (1001), all within the grace period.
+    pub async fn close(self) {
+        self.stop.send_replace(true);
+        self.hub.close(self.grace).await;
+        if let Err(error) = self.accepting.await {
+            tracing::error!(%error, "the server ended badly");
+        }
+    }
+}
+
+/// Accepts until it is told to stop, then sees its connections out.
+async fn accept(
+    listener: TcpListener,
+    config: HttpConfig,
+    shared: Arc<Shared>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let router = routes::router(Arc::clone(&shared));
+    let room = Arc::new(Semaphore::new(config.connections));
+    let mut connections = JoinSet::new();
+    loop {
+        let (stream, peer) = tokio::select! {
+            () = told_to_stop(&mut stop) => break,
+            Some(_) = connections.join_next() => continue,
+            accepted = listener.accept() => match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    // Out of descriptors, or the peer was gone at once. The first goes on until somebody closes one: no reason to spin.
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                    continue;
+                }
+            },
+        };
+        let Ok(permit) = Arc::clone(&room).try_acquire_owned() else {
+            turn_away(&stream);
+            continue;
+        };
+        let (router, shared, header_timeout) = (router.clone(), Arc::clone(&shared), config.header_timeout);
+        let stop = stop.clone();
+        connections.spawn(async move {
+            let handshake = serve(stream, peer, router, &shared, header_timeout, stop).await;
+            drop(permit);
+            handshake.finish(&shared.hub, peer).await;
+        });
+    }
+    drop(listener);
+    let all_gone = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(config.grace, all_gone).await.is_err() {
+        tracing::warn!(
+            connections = connections.len(),
+            "did not end within {:?}; dropped",
+            config.grace
+        );
+        connections.shutdown().await;
+    }
+}
+
+/// One connection, from its first request to its last, or to its upgrade.
+async fn serve(
+    stream: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+    shared: &Arc<Shared>,
+    header_timeout: Duration,
+    mut stop: watch::Receiver<bool>,
+) -> Handshake {
+    let handshake = Handshake::default();
+    let service =
+        service_fn(|request| answer(Arc::clone(shared), router.clone(), handshake.clone(), request));
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(header_timeout)
+        .max_buf_size(64 << 10)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    let mut connection = pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = told_to_stop(&mut stop) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%peer, %error, "a connection ended badly");
+    }
+    handshake
+}
+
+/// Also when whoever could say so is gone.
+async fn told_to_stop(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+/// One request: checked, answered, protected, logged.
+async fn answer(
+    shared: Arc<Shared>,
+    router: Router,
+    handshake: Handshake,
+    mut request: Request<Incoming>,
+) -> Result<Response, std::convert::Infallible> {
+    let begin = Instant::now();
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let mut response = match check(&shared.names, &request) {
+        Ok(()) => {
+            request.extensions_mut().insert(handshake);
+            router.oneshot(request.map(Body::new)).await?
+        }
+        Err(problem) => problem.into_response(),
+    };
+    page::protect(&mut response);
+    shared.log(&method, &path, &response, begin.elapsed());
+    Ok(response)
+}
+
+fn check(names: &Names, request: &Request<Incoming>) -> Result<(), Problem> {
+    let is_upgrade =
+        request.headers().contains_key(header::UPGRADE) || request.uri().path().starts_with("/ws");
+    names.check(request.method(), request.uri(), request.headers(), is_upgrade)?;
+    if !request.body().is_end_stream() && !is_json(request.headers()) {
+        return Err(Problem::UnsupportedMediaType);
+    }
+    Ok(())
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let kind = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|kind| kind.to_str().ok())
+        .unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default();
+    kind.trim().eq_ignore_ascii_case("application/json")
+}
+
+/// The house is full. The answer is best effort: it fits into any socket's buffer, and nobody waits for it to be read.
+fn turn_away(stream: &TcpStream) {
+    const ANSWER: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Type: application/problem+json\r\n\
+        Content-Length: 133\r\n\r\n{\"type\":\"about:blank\",\"title\":\"Service Unavailable\",\"status\":503,\
+        \"code\":\"too-many-connections\",\"detail\":\"too many connections at once\"}";
+    let _ = stream.try_write(ANSWER);
+}
+
+impl Shared {
+    fn log(&self, method: &Method, path: &str, response: &Response, took: Duration) {
+        let status = response.status();
+        let path = path.get(..200).unwrap_or(path);
+        let ms = took.as_secs_f64() * 1e3;
+        if status.is_client_error() || status.is_server_error() {
+            tracing::warn!("{method} {path} {} in {ms:.1} ms", status.as_u16());
+            return;
+        }
+        // Every n-th, spread evenly, without a random number.
+        let count = self.requests.fetch_add(1, Ordering::Relaxed) as f64;
+        if ((count + 1.0) * self.request_sample).floor() > (count * self.request_sample).floor() {
+            tracing::info!("{method} {path} {} in {ms:.1} ms", status.as_u16());
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! The upgrade of `/ws` and `/ws/flow`: from HTTP to a bare socket for the hub.
+//!
+//! fastwebsockets answers the handshake. From then on its frames are not used: the stream is taken out of everything that was wrapped
+//! around it, with the bytes that hyper had read ahead, and given to the hub.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use autobench_core::wire::PROTOCOL;
+use axum::body::Body;
+use axum::extract::{Extension, State};
+use axum::response::{IntoResponse, Response};
+use fastwebsockets::upgrade::{UpgradeFut, is_upgrade_request, upgrade};
+use hyper::header::{HeaderValue, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION};
+use hyper::{HeaderMap, Request};
+use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
+use tokio::net::TcpStream;
+
+use super::Shared;
+use super::problem::Problem;
+use crate::hub::{Hub, Seat};
+
+/// What the connection's task needs to know of a handshake that one of its requests was: it goes on when HTTP is over.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Handshake(Arc<Mutex<Option<Accepted>>>);
+
+#[derive(Debug)]
+struct Accepted {
+    upgraded: UpgradeFut,
+    seat: Seat,
+}
+
+pub(super) async fn handle(
+    State(shared): State<Arc<Shared>>,
+    Extension(handshake): Extension<Handshake>,
+    mut request: Request<Body>,
+) -> Response {
+    match accept(&shared.hub, &handshake, &mut request) {
+        Ok(response) => response,
+        Err(problem) => problem.into_response(),
+    }
+}
+
+fn accept(hub: &Hub, handshake: &Handshake, request: &mut Request<Body>) -> Result<Response, Problem> {
+    let headers = request.headers();
+    let is_version_13 = headers
+        .get(SEC_WEBSOCKET_VERSION)
+        .is_some_and(|version| version == "13");
+    if !is_upgrade_request(request) || !is_version_13 {
+        return Err(Problem::UpgradeRequired);
+    }
+    if !headers.get(SEC_WEBSOCKET_KEY).is_some_and(is_key) {
+        return Err(Problem::BadUpgrade(
+            "Sec-WebSocket-Key has to be 16 bytes in base64",
+        ));
+    }
+    let speaks_ours = asks_for(headers, PROTOCOL);
+    let seat = hub
+        .take_seat()
+        .ok_or(Problem::TooManyClients(hub.limits().clients))?;
+    let (response, upgraded) =
+        upgrade(request).map_err(|_| Problem::BadUpgrade("a header of the handshake is missing"))?;
+    *handshake.0.lock() = Some(Accepted { upgraded, seat });
+    let mut response = response.map(Body::new);
+    if speaks_ours {
+        response
+            .headers_mut()
+            .insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(PROTOCOL));
+    }
+    Ok(response)
+}
+
+impl Handshake {
+    /// If one of the connection's requests was a handshake: gives its socket to the hub.
+    pub(super) async fn finish(self, hub: &Hub, peer: SocketAddr) {
+        let Some(Accepted { upgraded, seat }) = self.0.lock().take() else {
+            return;
+        };
+        let upgraded = match upgraded.await {
+            Ok(websocket) => websocket.into_inner().into_inner(),
+            Err(error) => return tracing::debug!(%peer, %error, "went away during the handshake"),
+        };
+        match upgraded.downcast::<TokioIo<TcpStream>>() {
+            Ok(parts) => hub.adopt(parts.io.into_inner(), peer, parts.read_buf, seat),
+            Err(_) => tracing::error!(%peer, "the upgraded connection is no TCP stream"),
+        }
+    }
+}
+
+/// Sixteen bytes in base64: 22 characters and two for padding.
+fn is_key(key: &HeaderValue) -> bool {
+    let is_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
+    match key.as_bytes().strip_suffix(b"==") {
+        Some(digits) => digits.len() == 22 && digits.iter().all(is_base64),
+        None => false,
+    }
+}
+
+fn asks_for(headers: &HeaderMap, protocol: &str) -> bool {
+    headers
+        .get_all(SEC_WEBSOCKET_PROTOCOL)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|offer| offer.trim() == protocol)
+}
