@@ -108,7 +108,7 @@ impl PortRing {
             consumed: 0,
             committed: 0,
             checked: 0,
-            time_marks: VecDeque::new(),
+            time_marks: VecDeque::with_capacity(TIME_MARKS),
             notes: VecDeque::new(),
             overrun_bytes: 0,
         }

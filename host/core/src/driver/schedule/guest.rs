@@ -18,6 +18,8 @@ const WATCHDOG: TimerId = TimerId(1);
 const COMPLETE: TimerId = TimerId(20);
 const MS: u64 = 1_000_000;
 const HISTORY: usize = 8;
+/// What the slice's limit refuses.
+pub const TOO_LARGE: &str = "too large";
 
 /// What the driver remembers. Its slice is a picture of the part that records and events change.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -241,7 +243,11 @@ impl Memory {
             .operations
             .push(set_json(&format!("/ports/{index}/hash"), json!(hex(digest))));
         if digest.is_multiple_of(53) {
-            effects.operations.push(set_json("/not/there", json!(1)));
+            // Refused for its place, which everybody can see, or for its size, which only the store knows.
+            effects.operations.push(match records.is_multiple_of(2) {
+                true => set_json("/not/there", json!(1)),
+                false => set_json("/gapBytes", json!(TOO_LARGE)),
+            });
         }
         let entry = (index, digest >> 12, (received_ms * 1000.0) as u64);
         effects.operations.push(Operation::Append {
@@ -300,6 +306,8 @@ pub struct Plan {
     pub refuse_per_mille: u64,
     /// Memory of the guest that was made last.
     pub newest: Rc<RefCell<Memory>>,
+    /// Whether the last start published a slice.
+    pub newest_published: bool,
     pub counts: Counts,
 }
 
@@ -460,6 +468,7 @@ impl Guest for TestGuest {
             }
             *self.memory.borrow_mut() = memory;
         }
+        self.plan.borrow_mut().newest_published = publish;
         self.memory.borrow_mut().start(input, publish, time, effects);
         if trap == Some(true) {
             self.plan.borrow_mut().counts.start_traps += 1;

@@ -74,6 +74,10 @@ struct World {
     plan: Rc<RefCell<Plan>>,
     reference: Reference,
     slice: Json,
+    /// The slice before it was last replaced.
+    slice_before: Json,
+    /// A start has published what earlier refusals had kept out, and no checkpoint has seen that.
+    published_unseen: bool,
     /// An update was refused, and the driver has not published its slice again since.
     slice_is_behind: bool,
     refuse_next_slice: bool,
@@ -106,6 +110,7 @@ impl Schedule {
             poison_timer: None,
             refuse_per_mille: [0, 50, 200][rng.below(3) as usize],
             newest: Rc::default(),
+            newest_published: false,
             counts: Counts::default(),
         }));
         let inbox = SharedInbox::new((0..PORTS).map(|port| PortSetup {
@@ -350,6 +355,8 @@ impl World {
             plan,
             reference: Reference::default(),
             slice: Json::Null,
+            slice_before: Json::Null,
+            published_unseen: false,
             slice_is_behind: false,
             refuse_next_slice: false,
             timers: BTreeSet::new(),
@@ -523,13 +530,14 @@ impl Sink for World {
             Cause::Stop(_) => assert_eq!(effects.port_actions.len(), 1, "last words are written"),
         }
         self.apply_outside(effects);
-        let refused = effects.operations.iter().any(
-            |operation| matches!(operation, Operation::Set { path, .. } if path.as_str() == "/not/there"),
-        );
+        let refused = effects.operations.iter().any(|operation| {
+            matches!(operation, Operation::Set { path, value }
+                if path.as_str() == "/not/there" || *value == Value::Json(guest::TOO_LARGE.into()))
+        });
         if refused {
             self.slice_is_behind = true;
             self.plan.borrow_mut().counts.refused_updates += 1;
-            return Err(SliceRefused("there is no place \"/not\"".to_owned()));
+            return Err(SliceRefused("no such place, or too large".to_owned()));
         }
         self.apply_to_slice(&effects.operations);
         Ok(())
@@ -538,6 +546,7 @@ impl Sink for World {
     fn logs(&mut self, _lines: &mut Vec<LogLine>, _suppressed: u64, _origin: LogOrigin) {}
 
     fn slice(&mut self) -> Option<Arc<str>> {
+        self.published_unseen = false;
         (!self.slice.is_null()).then(|| self.slice.to_string().into())
     }
 
@@ -545,7 +554,7 @@ impl Sink for World {
         if self.refuse_next_slice {
             return Err(SliceRefused("too large".to_owned()));
         }
-        self.slice = value;
+        self.slice_before = std::mem::replace(&mut self.slice, value);
         Ok(())
     }
 
@@ -594,7 +603,10 @@ impl Sink for World {
     }
 
     fn life(&mut self, change: LifeChange<'_>) {
-        let newest = Rc::clone(&self.plan.borrow().newest);
+        let (newest, published) = {
+            let plan = self.plan.borrow();
+            (Rc::clone(&plan.newest), plan.newest_published)
+        };
         let counts = &mut self.plan.borrow_mut().counts;
         match change {
             LifeChange::CheckpointDropped { .. } | LifeChange::Stopped(_) => {}
@@ -610,6 +622,11 @@ impl Sink for World {
             } => {
                 if reason == StartReason::Restart {
                     counts.bytes_replayed_in_restarts += replayed_bytes;
+                }
+                if published {
+                    self.published_unseen = true;
+                } else if lost_bytes == 0 && !self.published_unseen {
+                    assert_eq!(self.slice, self.slice_before, "a start that publishes nothing");
                 }
                 if lost_bytes > 0 {
                     // The ring had dropped a part of the past, so the driver is another one now.
