@@ -17,14 +17,13 @@ mod timers;
 mod schedule;
 
 pub use cell::{Cell, Setup, Status, Step, SwapRefusal, SwapReport};
-pub use inbox::{Busy, Cancelled, Chunk, Inbox, PortSetup, Settled, Taken, TooManyTimers};
-pub use ring::{Marks, Next, PortRing, ring_capacity_bytes};
+pub use inbox::{Busy, COMMANDS, Cancelled, Chunk, Inbox, PortSetup, Settled, Taken, TooManyTimers};
+pub use ring::{CHUNK_BYTES, Marks, Next, PortRing, ring_capacity_bytes};
 pub use shadow::{Shadow, ShadowError};
 pub use shared::SharedInbox;
 pub use sink::{Breakdown, Cause, Commit, LifeChange, LogOrigin, Sink, Skipped, SliceRefused};
 pub use supervision::{Supervision, Verdict};
-pub use timers::Timers;
-
+pub use timers::{TIMERS, Timers};
 
 pub use effects::{
     AlarmChange, CommandReply, Effects, LeaseChange, LogLevel, LogLine, Outcome, PortAction, Publication,
