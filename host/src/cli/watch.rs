@@ -33,17 +33,22 @@ pub(super) fn watch(arguments: &WatchArguments, json: bool) -> Result<(), Failur
         .enable_all()
         .build()
         .context("cannot start")?;
-    runtime.block_on(run(&target, arguments, json))
+    runtime.block_on(run(&target, arguments, json, &mut std::io::stdout()))
 }
 
-async fn run(target: &Target, arguments: &WatchArguments, json: bool) -> Result<(), Failure> {
+async fn run(
+    target: &Target,
+    arguments: &WatchArguments,
+    json: bool,
+    out: &mut impl Write,
+) -> Result<(), Failure> {
     let mut left = arguments.count.unwrap_or(u64::MAX);
     let mut wait = RECONNECT.0;
     loop {
         match connect(target).await {
             Ok(socket) => {
                 let since = Instant::now();
-                match print_messages(socket, &mut left, json).await {
+                match print_messages(socket, &mut left, json, out).await {
                     Ended::Enough => return Ok(()),
                     Ended::Closed(reason) => {
                         eprintln!("autobench: the connection has ended: {reason}");
@@ -175,7 +180,7 @@ enum Ended {
     Closed(String),
 }
 
-async fn print_messages(mut socket: Socket, left: &mut u64, json: bool) -> Ended {
+async fn print_messages(mut socket: Socket, left: &mut u64, json: bool, out: &mut impl Write) -> Ended {
     loop {
         let frame = match socket.read_frame().await {
             Ok(frame) => frame,
@@ -191,7 +196,6 @@ async fn print_messages(mut socket: Socket, left: &mut u64, json: bool) -> Ended
                 } else {
                     describe(text)
                 };
-                let mut out = std::io::stdout().lock();
                 // Nobody reads any more, for example behind `head`.
                 if writeln!(out, "{line}").and_then(|()| out.flush()).is_err() {
                     return Ended::Enough;
@@ -363,5 +367,93 @@ mod tests {
             "this Host is not allowed"
         );
         assert_eq!(problem_text("plain"), "plain");
+    }
+
+    use fastwebsockets::{Frame, Payload};
+    use http_body_util::Full;
+    use hyper::body::Incoming;
+    use hyper::service::service_fn;
+    use hyper::{Request, Response};
+
+    type Answer = Response<Full<Bytes>>;
+
+    async fn answer(mut request: Request<Incoming>) -> Result<Answer, std::convert::Infallible> {
+        if request.uri().path() != "/ws" {
+            let body = r#"{"title":"Forbidden","detail":"this Origin is not allowed"}"#;
+            return Ok(Response::builder().status(403).body(Full::from(body)).unwrap());
+        }
+        assert_eq!(
+            request.headers().get(SEC_WEBSOCKET_PROTOCOL).unwrap(),
+            autobench_core::wire::PROTOCOL
+        );
+        let (response, upgrade) = fastwebsockets::upgrade::upgrade(&mut request).unwrap();
+        tokio::spawn(async move {
+            let mut socket = upgrade.await.unwrap();
+            for text in [r#"{"type":"pong","ts":1}"#, "{\"type\":\n\"ack\"}"] {
+                socket
+                    .write_frame(Frame::text(Payload::Borrowed(text.as_bytes())))
+                    .await
+                    .unwrap();
+            }
+            socket
+                .write_frame(Frame::close(1001, b"going away"))
+                .await
+                .unwrap();
+        });
+        Ok(response.map(|_| Full::default()))
+    }
+
+    /// A daemon that says two things and goes; any number of times.
+    async fn start_daemon() -> String {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let connection = hyper::server::conn::http1::Builder::new()
+                    .serve_connection(TokioIo::new(stream), service_fn(answer));
+                tokio::spawn(connection.with_upgrades());
+            }
+        });
+        address.to_string()
+    }
+
+    async fn watched(url: &str, once: bool, count: Option<u64>) -> (Result<(), Failure>, String) {
+        let target = Target::parse(url).unwrap();
+        let arguments = WatchArguments {
+            url: url.to_owned(),
+            once,
+            count,
+        };
+        let mut out = Vec::new();
+        let result = run(&target, &arguments, true, &mut out).await;
+        (result, String::from_utf8(out).unwrap())
+    }
+
+    #[tokio::test]
+    async fn every_message_is_one_line_until_the_connection_ends() {
+        let address = start_daemon().await;
+        let (result, out) = watched(&address, true, None).await;
+        assert!(result.is_ok());
+        assert_eq!(out, "{\"type\":\"pong\",\"ts\":1}\n{\"type\": \"ack\"}\n");
+    }
+
+    #[tokio::test]
+    async fn a_lost_connection_is_made_again() {
+        let address = start_daemon().await;
+        let (result, out) = watched(&address, false, Some(5)).await;
+        assert!(result.is_ok());
+        assert_eq!(out.lines().count(), 5);
+    }
+
+    #[tokio::test]
+    async fn a_refusal_ends_in_the_words_of_the_daemon() {
+        let address = start_daemon().await;
+        let (result, out) = watched(&format!("http://{address}/other"), true, None).await;
+        let told = result.unwrap_err().to_string();
+        assert_eq!(
+            told,
+            format!("{address} answers 403 Forbidden: this Origin is not allowed")
+        );
+        assert_eq!(out, "");
     }
 }

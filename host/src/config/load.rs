@@ -1,5 +1,6 @@
 //! From files, environment and flags to a [`BenchConfig`]: what is written becomes what is meant, or a list of everything that is wrong.
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -90,8 +91,11 @@ impl ConfigLoader {
         let (client, logs) = variables::read(&self.environment, findings);
         let auth = auth(&raw.tokens, findings);
         refuse_tokens(&raw.tokens, findings);
-        self.check_permissions(&drop_ins, &daemon, findings);
         let devices = devices(&raw.devices, &daemon, findings);
+        let plugins = devices
+            .values()
+            .map(|device| daemon.plugins_dir.join(format!("{}.wasm", device.plugin)));
+        self.check_permissions(drop_ins.into_iter().chain(plugins).collect(), &daemon, findings);
         let layout = raw.layout.as_ref().map(|raw| layout(raw, &devices, findings));
         let path = absolute(&self.path);
         Some(BenchConfig {
@@ -121,7 +125,7 @@ impl ConfigLoader {
     }
 
     /// Whoever may write these files and folders decides what runs on the bench.
-    fn check_permissions(&self, drop_ins: &[PathBuf], daemon: &DaemonConfig, findings: &mut Findings) {
+    fn check_permissions(&self, files: BTreeSet<PathBuf>, daemon: &DaemonConfig, findings: &mut Findings) {
         let weight = if daemon.listen.ip().is_loopback() {
             Weight::Warning
         } else {
@@ -134,7 +138,7 @@ impl ConfigLoader {
             &drop_in_folder,
             &daemon.plugins_dir,
         ];
-        for path in paths.into_iter().chain(drop_ins.iter().map(PathBuf::as_path)) {
+        for path in paths.into_iter().chain(files.iter().map(PathBuf::as_path)) {
             let Ok(metadata) = std::fs::metadata(path) else {
                 continue;
             };

@@ -421,6 +421,20 @@ fn what_others_may_write_is_a_warning_on_loopback_and_an_error_beyond() {
             .all(|problem| problem.weight == Weight::Error)
     );
 
+    std::fs::set_permissions(
+        bench.path("plugins/power-meter.wasm"),
+        std::fs::Permissions::from_mode(0o666),
+    )
+    .unwrap();
+    assert!(
+        bench
+            .told()
+            .iter()
+            .any(|line| line.starts_with("plugins/power-meter.wasm: others")),
+        "{:?}",
+        bench.told()
+    );
+
     // In a sticky folder, as /tmp is one, others cannot replace a file.
     std::fs::set_permissions(bench.path("plugins"), std::fs::Permissions::from_mode(0o1777)).unwrap();
     assert!(!bench.told().iter().any(|line| line.starts_with("plugins: ")));
@@ -865,4 +879,55 @@ fn a_line_setting_that_is_not_written_comes_from_the_manifest() {
             ..manifest
         }
     );
+}
+
+// --- what is written about it ---
+
+const MANUAL: &str = include_str!("../../../docs/configuration.md");
+
+#[test]
+fn the_manual_names_every_key() {
+    let unknown = "qqqqqq = 1\n";
+    let told = Bench::new(&format!(
+        "{unknown}[daemon]\n{unknown}[daemon.limits]\n{unknown}[auth]\n{unknown}[auth.tokens.a]\n{unknown}[layout]\n{unknown}\
+         [[layout.panes]]\n{unknown}[devices.a]\n{unknown}[devices.a.ports.b]\n{unknown}[devices.a.limits]\n{unknown}\
+         [devices.a.grants]\n{unknown}[devices.a.ports.c.sim]\n{unknown}"
+    ))
+    .told();
+    let known: Vec<&str> = told
+        .iter()
+        .filter_map(|line| line.split_once(" — known here: "))
+        .flat_map(|(_, keys)| keys.split(", "))
+        .collect();
+    assert!(known.len() > 50, "{told:#?}");
+    for key in known {
+        let is_named = MANUAL.contains(&format!("`{key}`"))
+            || MANUAL.contains(&format!(".{key}"))
+            || MANUAL.contains(&format!("[{key}"));
+        assert!(is_named, "docs/configuration.md does not name {key}");
+    }
+}
+
+#[test]
+fn the_manual_names_every_variable() {
+    for variable in variables::KNOWN {
+        assert!(
+            MANUAL.contains(&format!("`{variable}`")),
+            "docs/configuration.md does not name {variable}"
+        );
+    }
+}
+
+#[test]
+fn the_demo_bench_is_good_once_its_plugin_is_built() {
+    let bench = Bench::new(include_str!("../../../plugins.toml"))
+        .file("target/autobench/plugins/power-meter.wasm", "");
+    let config = bench.load().unwrap_or_else(|errors| panic!("{errors}"));
+    let meter = &config.devices["meter"];
+    assert_eq!(
+        (meter.plugin.as_str(), meter.slice.as_str()),
+        ("power-meter", "powerMeter")
+    );
+    assert!(matches!(&meter.ports["main"].source, PortSource::Sim(sim) if sim.device == SimDevice::WattsUp));
+    assert_eq!(config.daemon.listen, DEFAULT_LISTEN);
 }

@@ -127,7 +127,7 @@ pub(super) fn read(environment: &Environment, findings: &mut Findings) -> (Serve
 }
 
 /// Variables that are read, here or by the terminal's log.
-const KNOWN: [&str; 22] = [
+pub(super) const KNOWN: [&str; 22] = [
     "AUTOBENCH_DATA_DIR",
     "AUTOBENCH_LISTEN",
     "AUTOBENCH_PLUGINS_DIR",
@@ -139,9 +139,9 @@ const KNOWN: [&str; 22] = [
     "LOG_LEVEL_MIN",
     "LOG_REDACT_REGEX",
     "LOG_LEVEL",
+    "NO_COLOR",
+    "PRETTY_LOGS",
     "AUTOBENCH_CONFIG",
-    "AUTOBENCH_LONG",
-    "WS_DEBUG",
     "VITE_WS_HEARTBEAT_INTERVAL_MS",
     "VITE_WS_HEARTBEAT_TIMEOUT_MS",
     "VITE_WS_RECONNECT_ENABLED",
