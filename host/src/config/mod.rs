@@ -1,6 +1,6 @@
 //! The configuration: `plugins.toml`, then `plugins.d/*.toml`, then the environment, then flags.
 //!
-//! As written ([`raw`]) and as meant ([`model`]) are two types. Reading gathers every problem before it gives up, and gives either a whole
+//! As written (`raw`) and as meant (`model`) are two types. Reading gathers every problem before it gives up, and gives either a whole
 //! [`BenchConfig`] or none, so that a bad file can never replace a good one. The environment is taken once, at start: a later reload of the
 //! file sees the same variables and flags.
 
