@@ -52,6 +52,19 @@ impl Pointer {
         })
     }
 
+    /// The pointer to a place of the host's own, from tokens that are already known to be good: names that a newtype has checked.
+    pub fn of<'a>(tokens: impl IntoIterator<Item = &'a str>) -> Self {
+        let tokens: Box<[Box<str>]> = tokens.into_iter().map(Box::from).collect();
+        let text = tokens.iter().fold(String::new(), |text, token| {
+            text + "/" + &token.replace('~', "~0").replace('/', "~1")
+        });
+        Self {
+            text: text.into(),
+            token_hashes: tokens.iter().map(|token| token_hash(token)).collect(),
+            tokens,
+        }
+    }
+
     /// The pointer as text, escapes included.
     pub fn as_str(&self) -> &str {
         &self.text
@@ -136,6 +149,14 @@ mod tests {
             pointer.tokens().iter().map(|t| &**t).collect::<Vec<_>>(),
             ["a/b", "m~n", ""]
         );
+    }
+
+    #[test]
+    fn a_pointer_of_tokens_is_the_one_that_its_text_gives() {
+        for tokens in [vec!["devices", "meter"], vec!["a/b", "m~n", ""], vec![]] {
+            let pointer = Pointer::of(tokens);
+            assert_eq!(Pointer::parse(pointer.as_str()), Ok(pointer));
+        }
     }
 
     #[test]
