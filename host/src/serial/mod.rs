@@ -1,0 +1,16 @@
+//! Serial ports: one thread each that finds the line, opens it, reads it into the driver's inbox and writes what the driver queued.
+//!
+//! A port outlives its device and its driver: unplugging, renaming of the tty and swaps are normal events. What it does not do: it never
+//! interprets a byte, and it never writes one that a driver, or a lease, has not asked for.
+
+mod control;
+mod engine;
+mod find;
+mod line;
+mod transmit;
+
+pub use control::{PortControl, SignalError};
+pub use engine::{Port, PortEvents, PortSettings};
+pub use find::{FindError, Found, find};
+pub use line::DisplayLine;
+pub use transmit::TRANSMIT_LIMIT_BYTES;

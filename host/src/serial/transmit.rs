@@ -1,0 +1,216 @@
+//! What waits to go out on a port: bytes and changes of the line, in the order in which a driver asked for them.
+
+use std::collections::VecDeque;
+
+use autobench_core::driver::{LineSettings, PortAction};
+
+/// Bytes that may wait. A write that does not fit is refused with `full` at the call: nothing waits for a line, and nothing is cut.
+pub const TRANSMIT_LIMIT_BYTES: usize = 64 << 10;
+
+/// Changes of the line that may wait among the bytes. Past it the oldest gives way to the newest, which alone decides how the line ends up.
+const CHANGES_LIMIT: usize = 64;
+
+/// One thing to do on the line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Send these bytes.
+    Bytes(Vec<u8>),
+    /// Change the line.
+    SetLine(LineSettings),
+    /// Drive DTR, RTS, BREAK.
+    SetSignals {
+        /// DTR.
+        data_terminal_ready: Option<bool>,
+        /// RTS.
+        request_to_send: Option<bool>,
+        /// BREAK.
+        break_condition: Option<bool>,
+    },
+}
+
+/// What comes next on the line.
+#[derive(Debug, PartialEq, Eq)]
+pub enum NextStep<'a> {
+    /// Send these bytes.
+    Bytes(&'a [u8]),
+    /// Change the line.
+    Change(Step),
+}
+
+/// The queue.
+#[derive(Debug, Default)]
+pub struct TransmitQueue {
+    steps: VecDeque<Step>,
+    queued_bytes: usize,
+    /// Bytes of the first step that are on the line already.
+    sent_of_first: usize,
+    discard: bool,
+    refused_since_drained: bool,
+}
+
+impl TransmitQueue {
+    /// Room for bytes.
+    pub fn free_bytes(&self) -> usize {
+        TRANSMIT_LIMIT_BYTES.saturating_sub(self.queued_bytes)
+    }
+
+    /// Takes over what a driver asked for. Writes fit, because their room was checked at the call and only grows until they come.
+    pub fn push(&mut self, action: PortAction) {
+        match action {
+            PortAction::Write(data) if data.is_empty() => {}
+            PortAction::Write(data) => {
+                self.queued_bytes += data.len();
+                self.steps.push_back(Step::Bytes(data));
+            }
+            PortAction::DiscardOutput => {
+                self.steps.retain(|step| !matches!(step, Step::Bytes(_)));
+                self.queued_bytes = 0;
+                self.sent_of_first = 0;
+                self.discard = true;
+            }
+            PortAction::SetLine(settings) => self.push_change(Step::SetLine(settings)),
+            PortAction::SetSignals {
+                data_terminal_ready,
+                request_to_send,
+                break_condition,
+            } => {
+                self.push_change(Step::SetSignals {
+                    data_terminal_ready,
+                    request_to_send,
+                    break_condition,
+                });
+            }
+        }
+    }
+
+    fn push_change(&mut self, change: Step) {
+        let changes = self
+            .steps
+            .iter()
+            .filter(|step| !matches!(step, Step::Bytes(_)))
+            .count();
+        if changes >= CHANGES_LIMIT
+            && let Some(oldest) = self.steps.iter().position(|step| !matches!(step, Step::Bytes(_)))
+        {
+            self.steps.remove(oldest);
+        }
+        self.steps.push_back(change);
+    }
+
+    /// Remembers that a write was refused, so that the driver is told when there is room.
+    pub fn note_refused(&mut self) {
+        self.refused_since_drained = true;
+    }
+
+    /// Forgets everything: the line it was meant for is gone.
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Whether what the system has not yet sent is to be thrown away; asked once.
+    pub fn take_discard(&mut self) -> bool {
+        std::mem::take(&mut self.discard)
+    }
+
+    /// What comes next: a change of the line is handed out once, bytes stay until [`Self::sent`] says how many of them are gone.
+    pub fn next(&mut self) -> Option<NextStep<'_>> {
+        if !matches!(self.steps.front(), Some(Step::Bytes(_))) {
+            return self.steps.pop_front().map(NextStep::Change);
+        }
+        match self.steps.front() {
+            Some(Step::Bytes(data)) => Some(NextStep::Bytes(
+                data.get(self.sent_of_first..).unwrap_or_default(),
+            )),
+            _ => None,
+        }
+    }
+
+    /// Some bytes of the first step are on the line.
+    pub fn sent(&mut self, count: usize) {
+        let Some(Step::Bytes(data)) = self.steps.front() else {
+            return;
+        };
+        self.sent_of_first += count;
+        if self.sent_of_first >= data.len() {
+            self.queued_bytes = self.queued_bytes.saturating_sub(data.len());
+            self.sent_of_first = 0;
+            self.steps.pop_front();
+        }
+    }
+
+    /// Whether the queue ran empty after a write had been refused; asked once.
+    pub fn take_drained(&mut self) -> bool {
+        self.steps.is_empty() && std::mem::take(&mut self.refused_since_drained)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(data: &[u8]) -> PortAction {
+        PortAction::Write(data.to_vec())
+    }
+
+    fn signals() -> PortAction {
+        PortAction::SetSignals {
+            data_terminal_ready: Some(true),
+            request_to_send: None,
+            break_condition: None,
+        }
+    }
+
+    #[test]
+    fn bytes_and_changes_leave_in_the_order_of_the_asking() {
+        let mut queue = TransmitQueue::default();
+        queue.push(write(b"ab"));
+        queue.push(signals());
+        queue.push(write(b"c"));
+        assert_eq!(queue.next(), Some(NextStep::Bytes(b"ab")));
+        queue.sent(1);
+        assert_eq!(queue.next(), Some(NextStep::Bytes(b"b")));
+        queue.sent(1);
+        assert!(matches!(
+            queue.next(),
+            Some(NextStep::Change(Step::SetSignals { .. }))
+        ));
+        assert_eq!(queue.next(), Some(NextStep::Bytes(b"c")));
+        queue.sent(1);
+        assert_eq!(queue.next(), None);
+        assert_eq!(queue.free_bytes(), TRANSMIT_LIMIT_BYTES);
+    }
+
+    #[test]
+    fn room_comes_back_when_a_whole_write_has_left() {
+        let mut queue = TransmitQueue::default();
+        queue.push(write(&[0; 1000]));
+        assert_eq!(queue.free_bytes(), TRANSMIT_LIMIT_BYTES - 1000);
+        queue.sent(999);
+        assert_eq!(queue.free_bytes(), TRANSMIT_LIMIT_BYTES - 1000);
+        queue.sent(1);
+        assert_eq!(queue.free_bytes(), TRANSMIT_LIMIT_BYTES);
+    }
+
+    #[test]
+    fn a_discard_drops_bytes_and_keeps_changes() {
+        let mut queue = TransmitQueue::default();
+        queue.push(write(b"ab"));
+        queue.push(signals());
+        queue.push(PortAction::DiscardOutput);
+        assert!(queue.take_discard());
+        assert!(!queue.take_discard());
+        assert!(matches!(queue.next(), Some(NextStep::Change(_))));
+        assert_eq!(queue.next(), None);
+    }
+
+    #[test]
+    fn a_driver_is_told_of_room_only_after_it_was_refused() {
+        let mut queue = TransmitQueue::default();
+        queue.push(write(b"a"));
+        queue.sent(1);
+        assert!(!queue.take_drained());
+        queue.note_refused();
+        assert!(queue.take_drained());
+        assert!(!queue.take_drained());
+    }
+}
