@@ -1,8 +1,39 @@
-//! What the daemon is started with.
+//! Builds everything and stops it in reverse. The only module that knows all others.
+//!
+//! ```text
+//! log, data folder -> store -> hub -> HTTP -> supervisor (drivers, ports) -> ready
+//! ```
+//!
+//! The socket is bound before any driver runs: a daemon that cannot serve must not open a port either. At the end the drivers go first, so that
+//! clients still see how they stop.
 
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context;
+use autobench_core::state::{Pointer, Store};
+use autobench_core::wire::{AppState, Layout, Limits, Meta, MetaStatus, Pane};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::cli::{Announcer, listen_error};
+use crate::clock::Clock;
 use crate::config::{BenchConfig, ConfigLoader};
+use crate::data_folder::DataFolder;
+use crate::driver::Cache;
+use crate::driver::compile::Compiler;
+use crate::driver::engine::Engine;
+use crate::driver::loader::Loader;
+use crate::driver::supervisor::{Services, Supervisor};
+use crate::http::{HttpConfig, Server};
+use crate::hub::{Hub, HubConfig};
+use crate::logs::{self, LogHandle};
+use crate::state::{StateConfig, StateHandle};
+
+/// How long clients are given to take what they are owed when the daemon stops.
+const GRACE: Duration = Duration::from_secs(2);
 
 /// Everything that the command line decides before the daemon starts.
 #[derive(Debug, Clone)]
@@ -24,4 +55,236 @@ pub struct DemoOptions {
     pub for_duration: Option<Duration>,
     /// Opens the page in a browser.
     pub open: bool,
+}
+
+/// Runs the daemon until it is asked to stop.
+pub fn run(options: AppOptions) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .thread_name("io")
+        .enable_all()
+        .build()
+        .context("the threads of the daemon cannot be started")?;
+    runtime.block_on(async {
+        let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be handled")?;
+        let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be handled")?;
+        let demo = options.demo;
+        let announcer = Announcer::new(options.json);
+        let app = App::start(options).await?;
+        for simulated in app.supervisor.simulated() {
+            announcer.sim(&simulated.device, &simulated.link.display().to_string());
+        }
+        announcer.listening(&app.url);
+        if demo.is_some_and(|demo| demo.open) {
+            open_page(&app.url);
+        }
+        let reason = tokio::select! {
+            _ = interrupt.recv() => "SIGINT",
+            _ = terminate.recv() => "SIGTERM",
+            () = elapsed(demo.and_then(|demo| demo.for_duration)) => "the time given with --for is over",
+        };
+        tracing::info!(channel = "app", "stopping: {reason}");
+        app.close().await;
+        Ok(())
+    })
+}
+
+struct App {
+    // Held for its lock on the data folder.
+    _data_folder: DataFolder,
+    url: String,
+    logs: LogHandle,
+    state: StateHandle,
+    server: Server,
+    supervisor: Supervisor,
+}
+
+impl App {
+    async fn start(options: AppOptions) -> anyhow::Result<Self> {
+        let AppOptions {
+            config,
+            loader: config_loader,
+            demo: _,
+            json: _,
+        } = options;
+        let clock = Clock::start();
+        let logs = start_log(&config)?;
+        let data_folder = DataFolder::open(&config.daemon.data_dir)?;
+        let boot_id = boot_id();
+        let state = StateHandle::start(
+            Store::new(&initial_state(&config, &boot_id)).context("the first state is refused")?,
+            StateConfig {
+                broadcast_interval: Duration::from_millis(config.daemon.broadcast_interval_ms),
+                ..StateConfig::new(boot_id)
+            },
+        );
+        let hub = Hub::start(hub_config(&config), state.clone(), logs.clone());
+        let server = Server::start(http_config(&config), state.clone(), logs.clone(), hub.clone())
+            .await
+            .map_err(|error| listen_error(config.daemon.listen, &error))?;
+        let url = format!("http://{}/", server.local_addr());
+        tracing::info!(
+            channel = "app",
+            "autobench {} serves {url}",
+            env!("CARGO_PKG_VERSION")
+        );
+
+        let engine = Arc::new(
+            Engine::new()
+                .map_err(|error| anyhow::anyhow!("{error:#}"))
+                .context("wasmtime cannot be started")?,
+        );
+        let cache = Cache::open(config.daemon.data_dir.join("code"), engine.wasmtime())?;
+        let executable = std::env::current_exe()
+            .context("this program cannot find itself, and compiles plugins by starting itself")?;
+        let loader = Loader::new(engine, Compiler::new(cache, executable));
+        let services = Services {
+            state: state.clone(),
+            hub: hub.clone(),
+            logs: logs.clone(),
+            clock,
+        };
+        let supervisor = Supervisor::start(config, config_loader, loader, services)
+            .await
+            .context("the supervisor cannot be started")?;
+        set_status(&state, MetaStatus::Ready);
+        Ok(Self {
+            _data_folder: data_folder,
+            url,
+            logs,
+            state,
+            server,
+            supervisor,
+        })
+    }
+
+    async fn close(self) {
+        self.supervisor.close().await;
+        self.server.close().await;
+        self.state.close().await;
+        tracing::info!(channel = "app", "stopped");
+        self.logs.flush_terminal();
+    }
+}
+
+fn start_log(config: &BenchConfig) -> anyhow::Result<LogHandle> {
+    let logs = LogHandle::with_terminal(config.logs.clone()).context("the log cannot be started")?;
+    logs::install(&logs).context("the log cannot be installed")?;
+    Ok(logs)
+}
+
+fn initial_state(config: &BenchConfig, boot_id: &str) -> AppState {
+    AppState {
+        meta: Meta {
+            boot_id: boot_id.to_owned(),
+            started_at: crate::clock::now_iso(),
+            build: env!("CARGO_PKG_VERSION").to_owned(),
+            status: MetaStatus::Booting,
+            clients: 0,
+            errors: 0,
+            timings: BTreeMap::new(),
+        },
+        layout: config.layout.clone().unwrap_or_else(|| default_layout(config)),
+        server_config: config.client.clone(),
+        ..AppState::default()
+    }
+}
+
+/// One pane per device in the left column, the log beside them, the state below.
+fn default_layout(config: &BenchConfig) -> Layout {
+    let device_rows = u32::try_from(config.devices.len()).unwrap_or(u32::MAX - 1).max(1);
+    let pane = |id: &str, pane: &str, row, col, row_span, col_span| Pane {
+        id: id.to_owned(),
+        pane: pane.to_owned(),
+        slice: None,
+        device: None,
+        row,
+        col,
+        row_span,
+        col_span,
+    };
+    let devices = config.devices.values().zip(0..).map(|(device, row)| Pane {
+        slice: Some(device.slice.to_string()),
+        device: Some(device.id.to_string()),
+        ..pane(device.id.as_str(), device.plugin.as_str(), row, 0, 1, 1)
+    });
+    let others = [
+        pane("logs", "logs", 0, 1, device_rows, 1),
+        pane("state", "state", device_rows, 0, 1, 2),
+    ];
+    Layout {
+        rows: device_rows + 1,
+        cols: 2,
+        panes: devices.chain(others).collect(),
+    }
+}
+
+fn hub_config(config: &BenchConfig) -> HubConfig {
+    let limits = &config.daemon.limits;
+    let u32_of = |value: usize| u32::try_from(value).unwrap_or(u32::MAX);
+    let u32_ms = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
+    HubConfig {
+        limits: Limits {
+            clients: u32_of(limits.clients),
+            subscriptions: u32_of(limits.subscriptions),
+            messages_per_s: limits.messages_per_second,
+            message_burst: limits.message_burst,
+            message_bytes: u32_of(limits.message_bytes),
+            heartbeat_interval_ms: u32_ms(limits.heartbeat_interval_ms),
+            heartbeat_timeout_ms: u32_ms(limits.heartbeat_timeout_ms),
+        },
+        broadcast_interval: Duration::from_millis(config.daemon.broadcast_interval_ms),
+        history_entries: u64::from(config.client.logs.snapshot),
+        ..HubConfig::default()
+    }
+}
+
+fn http_config(config: &BenchConfig) -> HttpConfig {
+    HttpConfig {
+        allowed_hosts: config.daemon.allowed_hosts.clone(),
+        web_dir: config.daemon.web_dir.clone(),
+        grace: GRACE,
+        ..HttpConfig::new(config.daemon.listen)
+    }
+}
+
+fn set_status(state: &StateHandle, status: MetaStatus) {
+    let path = Pointer::of(["meta", "status"]);
+    if let Ok(value) = serde_json::to_value(status) {
+        // The member is there from the start.
+        let _ = state.update(|store| store.set(&path, value));
+    }
+}
+
+/// Names this run of the daemon. Not a secret: it only has to differ from that of the last run.
+fn boot_id() -> String {
+    format!("{:016x}", RandomState::new().build_hasher().finish())
+}
+
+async fn elapsed(duration: Option<Duration>) {
+    match duration {
+        Some(duration) => tokio::time::sleep(duration).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Shows the page in the desktop's browser, where there is a desktop.
+fn open_page(url: &str) {
+    let has_desktop = ["DISPLAY", "WAYLAND_DISPLAY"]
+        .iter()
+        .any(|name| std::env::var_os(name).is_some());
+    if !has_desktop || !Path::new("/usr/bin/xdg-open").exists() {
+        return;
+    }
+    let opened = std::process::Command::new("/usr/bin/xdg-open")
+        .arg(url)
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn();
+    if let Err(error) = opened {
+        tracing::warn!(
+            channel = "app",
+            "the page cannot be opened in a browser: {error}; it is at {url}"
+        );
+    }
 }

@@ -2,8 +2,12 @@
 
 pub mod app;
 pub mod cli;
+pub mod clock;
 pub mod config;
+mod data_folder;
+pub mod driver;
 pub mod http;
 pub mod hub;
 pub mod logs;
+pub mod serial;
 pub mod state;

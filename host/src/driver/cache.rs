@@ -1,0 +1,243 @@
+//! Compiled code on disk, so that a start does not compile. Entries belong to the owner alone, are verified before use, and the whole is
+//! bounded in size.
+
+use std::fs;
+use std::hash::{Hash as _, Hasher};
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use sha2::{Digest, Sha256};
+
+use super::package::Hash;
+
+/// Most bytes of all entries; past it the entries that were not used for longest go.
+const CACHE_LIMIT_BYTES: u64 = 256 << 20;
+
+/// What an entry begins with; a change of the layout below changes it.
+const MAGIC: &[u8; 16] = b"autobench-code-1";
+
+/// Why the cache cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum CacheError {
+    /// The folder is missing and cannot be made, or an entry cannot be written.
+    #[error("the cache of compiled code at {path} cannot be written: {error}")]
+    Io {
+        /// Where.
+        path: PathBuf,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// The folder belongs to somebody else, or others may write there.
+    #[error("the cache of compiled code at {0} is not the owner's alone; remove it, or chmod it to 700")]
+    NotPrivate(PathBuf),
+}
+
+/// The cache.
+#[derive(Debug, Clone)]
+pub struct Cache {
+    folder: PathBuf,
+    compatibility: Hash,
+}
+
+impl Cache {
+    /// Opens the cache in a folder, which is made if it is not there.
+    pub fn open(folder: PathBuf, engine: &wasmtime::Engine) -> Result<Self, CacheError> {
+        let io = |error| CacheError::Io {
+            path: folder.clone(),
+            error,
+        };
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&folder)
+            .map_err(io)?;
+        let metadata = fs::symlink_metadata(&folder).map_err(io)?;
+        let private = metadata.is_dir()
+            && metadata.permissions().mode() & 0o077 == 0
+            && metadata.uid() == rustix::process::geteuid().as_raw();
+        if !private {
+            return Err(CacheError::NotPrivate(folder));
+        }
+        let mut hasher = DigestHasher(Sha256::new());
+        engine.precompile_compatibility_hash().hash(&mut hasher);
+        Ok(Self {
+            folder,
+            compatibility: Hash(hasher.0.finalize().into()),
+        })
+    }
+
+    /// The compiled code of a plugin, if a sound entry for this engine is there.
+    pub fn load(&self, plugin: Hash) -> Option<Vec<u8>> {
+        let path = self.entry_path(plugin);
+        let entry = fs::read(&path).ok()?;
+        let code = self.verified(plugin, entry);
+        if code.is_none() {
+            // A damaged or foreign entry is of no use to anyone; the next compilation writes a good one.
+            let _ = fs::remove_file(&path);
+            return None;
+        }
+        // The time of the last use decides what goes first when the cache is full.
+        if let Ok(file) = fs::File::open(&path) {
+            let _ = file.set_modified(SystemTime::now());
+        }
+        code
+    }
+
+    /// Keeps compiled code. An entry appears whole or not at all.
+    pub fn store(&self, plugin: Hash, code: &[u8]) -> Result<(), CacheError> {
+        let path = self.entry_path(plugin);
+        let aside = self.new_entry_path(plugin)?.with_extension("store");
+        let written = (|| {
+            let mut file = fs::File::options()
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(&aside)?;
+            file.write_all(&self.header(plugin, code))?;
+            file.write_all(code)?;
+            fs::rename(&aside, &path)
+        })();
+        written.map_err(|error| {
+            let _ = fs::remove_file(&aside);
+            CacheError::Io {
+                path: path.clone(),
+                error,
+            }
+        })?;
+        self.shrink(&path);
+        Ok(())
+    }
+
+    /// A path in the cache's folder that nobody else uses.
+    pub fn new_entry_path(&self, plugin: Hash) -> Result<PathBuf, CacheError> {
+        static NUMBER: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+        let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let path = self
+            .folder
+            .join(format!("{}-{}-{number}.new", plugin.short(), std::process::id()));
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(CacheError::Io { path, error }),
+            _ => Ok(path),
+        }
+    }
+
+    fn entry_path(&self, plugin: Hash) -> PathBuf {
+        self.folder
+            .join(format!("{plugin}-{}.code", self.compatibility.short()))
+    }
+
+    fn header(&self, plugin: Hash, code: &[u8]) -> Vec<u8> {
+        let mut header = Vec::with_capacity(MAGIC.len() + 96);
+        header.extend_from_slice(MAGIC);
+        header.extend_from_slice(&plugin.0);
+        header.extend_from_slice(&self.compatibility.0);
+        header.extend_from_slice(&Hash::of(code).0);
+        header
+    }
+
+    /// The code of an entry whose header names this plugin, this engine and these very bytes.
+    fn verified(&self, plugin: Hash, mut entry: Vec<u8>) -> Option<Vec<u8>> {
+        let header_len = MAGIC.len() + 96;
+        if entry.len() < header_len {
+            return None;
+        }
+        let code = entry.split_off(header_len);
+        (self.header(plugin, &code) == entry).then_some(code)
+    }
+
+    /// Removes what was not used for longest until the cache fits. The entry just written stays.
+    fn shrink(&self, keep: &Path) {
+        let Ok(folder) = fs::read_dir(&self.folder) else {
+            return;
+        };
+        let mut entries: Vec<(SystemTime, u64, PathBuf)> = folder
+            .filter_map(|entry| {
+                let entry = entry.ok()?;
+                let metadata = entry.metadata().ok()?;
+                Some((metadata.modified().ok()?, metadata.len(), entry.path()))
+            })
+            .collect();
+        entries.sort();
+        let mut total: u64 = entries.iter().map(|(_, len, _)| len).sum();
+        for (_, len, path) in entries {
+            if total <= CACHE_LIMIT_BYTES {
+                break;
+            }
+            if path != keep && fs::remove_file(&path).is_ok() {
+                total = total.saturating_sub(len);
+            }
+        }
+    }
+}
+
+/// Lets a cryptographic hash stand where a `Hasher` is wanted, so that two engines that differ never share an entry by accident.
+struct DigestHasher(Sha256);
+
+impl Hasher for DigestHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    fn finish(&self) -> u64 {
+        let digest = self.0.clone().finalize();
+        digest
+            .iter()
+            .take(8)
+            .fold(0, |value, byte| (value << 8) | u64::from(*byte))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cache(folder: &Path) -> Cache {
+        let engine = wasmtime::Engine::new(&super::super::engine::config()).unwrap();
+        Cache::open(folder.join("code"), &engine).unwrap()
+    }
+
+    #[test]
+    fn what_is_stored_is_loaded() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = cache(folder.path());
+        let plugin = Hash::of(b"plugin");
+        assert_eq!(cache.load(plugin), None);
+        cache.store(plugin, b"code").unwrap();
+        assert_eq!(cache.load(plugin).as_deref(), Some(&b"code"[..]));
+        assert_eq!(cache.load(Hash::of(b"another")), None);
+    }
+
+    #[test]
+    fn a_damaged_or_foreign_entry_is_ignored_and_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = cache(folder.path());
+        let plugin = Hash::of(b"plugin");
+        cache.store(plugin, b"code").unwrap();
+        let path = cache.entry_path(plugin);
+        let good = fs::read(&path).unwrap();
+        for at in [0, 20, 60, 100, good.len() - 1] {
+            let mut bad = good.clone();
+            bad[at] ^= 1;
+            fs::write(&path, &bad).unwrap();
+            assert_eq!(cache.load(plugin), None, "byte {at} was changed");
+            assert!(!path.exists());
+        }
+        fs::write(&path, &good[..40]).unwrap();
+        assert_eq!(cache.load(plugin), None, "the entry was cut");
+    }
+
+    #[test]
+    fn a_folder_that_others_may_write_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("code");
+        fs::create_dir(&path).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).unwrap();
+        let engine = wasmtime::Engine::new(&super::super::engine::config()).unwrap();
+        assert!(matches!(
+            Cache::open(path, &engine),
+            Err(CacheError::NotPrivate(_))
+        ));
+    }
+}

@@ -1,0 +1,479 @@
+//! A configured device: its ports, its driver's thread, and the orders that the thread takes.
+//!
+//! The thread owns the cell and everything in it. It steps the cell until there is nothing to do, then waits for the inbox. Orders (a swap, new
+//! settings, a stop) are taken between two steps, when the driver is at rest.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use autobench_core::driver::{
+    CallTime, Cell, LogLevel, PortIdentity, PortIndex, Setup, SharedInbox, StartReason, Step, StopReason,
+};
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use super::engine::Engine;
+use super::health::Health;
+use super::host_state::{ReadSlices, Rights};
+use super::instance::Instance;
+use super::loader::Prepared;
+use super::record::{DeviceRecord, attached_port};
+use super::sink::DeviceSink;
+use crate::clock::Clock;
+use crate::logs::{LogHandle, LogRecord};
+use crate::serial::{Port, PortControl, PortEvents};
+
+/// How often lost bytes of one port are told at most; in between they are added up.
+const OVERRUN_LOG_SPACING: Duration = Duration::from_secs(5);
+
+/// A driver's thread and what it is fed by.
+pub struct Device {
+    inbox: SharedInbox,
+    orders: Arc<Orders>,
+    ports: Vec<Port>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What a thread is started with.
+pub struct DeviceParts {
+    /// The engine.
+    pub engine: Arc<Engine>,
+    /// The version to run.
+    pub prepared: Arc<Prepared>,
+    /// Its settings as a JSON object.
+    pub settings: Arc<str>,
+    /// Memory it may use.
+    pub memory_limit_bytes: usize,
+    /// Foreign slices that it may read.
+    pub readable_slices: Arc<[String]>,
+    /// How it reads them.
+    pub slices: Arc<dyn ReadSlices>,
+    /// Its inbox, which its ports feed already.
+    pub inbox: SharedInbox,
+    /// Its ports, in the order of their indices.
+    pub ports: Vec<Port>,
+    /// Where its effects go.
+    pub sink: DeviceSink,
+}
+
+/// How a swap went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SwapOutcome {
+    /// The new version runs.
+    Swapped {
+        /// `Swap`, or `Cold` where there was nothing to go on from.
+        reason: StartReason,
+        /// Its generation.
+        generation: u64,
+        /// How long the driver was at rest.
+        pause: Duration,
+        /// Bytes given to it again.
+        carried_bytes: u64,
+    },
+    /// The old version goes on, or nothing does.
+    Refused {
+        /// Why.
+        reason: String,
+        /// Whether the old version runs.
+        predecessor_runs: bool,
+    },
+}
+
+enum Order {
+    Swap {
+        prepared: Arc<Prepared>,
+        endpoints: Vec<u32>,
+        readable_slices: Arc<[String]>,
+        answer: oneshot::Sender<SwapOutcome>,
+    },
+    Reconfigure(Arc<str>),
+    Release,
+    Stop(StopReason),
+}
+
+/// Orders come from the supervisor alone, which waits for the answer of each swap: a handful is all there ever is.
+#[derive(Default)]
+struct Orders {
+    waiting: Mutex<VecDeque<Order>>,
+}
+
+impl Device {
+    /// Starts the thread, which starts the driver.
+    pub fn start(parts: DeviceParts) -> io::Result<Self> {
+        let orders = Arc::new(Orders::default());
+        let inbox = parts.inbox.clone();
+        let name = format!("driver-{}", parts.sink.device);
+        let worker = Worker {
+            orders: Arc::clone(&orders),
+            cell: Cell::new(
+                Setup {
+                    device: Arc::clone(&parts.sink.device),
+                    settings: parts.settings,
+                    jitter_seed: parts.prepared.hash.number(),
+                },
+                parts.inbox,
+            ),
+            builder: InstanceBuilder {
+                engine: parts.engine,
+                prepared: parts.prepared,
+                memory_limit_bytes: parts.memory_limit_bytes,
+                device: Arc::clone(&parts.sink.device),
+                ports: Arc::clone(&parts.sink.ports),
+                readable_slices: parts.readable_slices,
+                slices: parts.slices,
+                health: Arc::clone(&parts.sink.health),
+            },
+            sink: parts.sink,
+        };
+        let thread = std::thread::Builder::new()
+            .name(name)
+            .spawn(move || worker.run())?;
+        Ok(Self {
+            inbox,
+            orders,
+            ports: parts.ports,
+            thread: Some(thread),
+        })
+    }
+
+    /// Puts another version in place of the one that runs.
+    pub async fn swap(
+        &self,
+        prepared: Arc<Prepared>,
+        endpoints: Vec<u32>,
+        readable_slices: Arc<[String]>,
+    ) -> SwapOutcome {
+        let (answer, outcome) = oneshot::channel();
+        self.order(Order::Swap {
+            prepared,
+            endpoints,
+            readable_slices,
+            answer,
+        });
+        outcome.await.unwrap_or_else(|_| SwapOutcome::Refused {
+            reason: "the driver's thread has ended".to_owned(),
+            predecessor_runs: false,
+        })
+    }
+
+    /// Gives the driver new settings.
+    pub fn reconfigure(&self, settings: Arc<str>) {
+        self.order(Order::Reconfigure(settings));
+    }
+
+    /// Ends a quarantine and starts a driver that is down.
+    pub fn release(&self) {
+        self.order(Order::Release);
+    }
+
+    /// Lets the driver say its last words, lets them leave, and ends thread and ports. Blocks for as long as one call may take.
+    pub fn stop(mut self, reason: StopReason) {
+        self.order(Order::Stop(reason));
+        if let Some(thread) = self.thread.take() {
+            // A panic of the thread has been reported by the panic hook already.
+            let _ = thread.join();
+        }
+        for port in self.ports.drain(..) {
+            port.close();
+        }
+    }
+
+    fn order(&self, order: Order) {
+        self.orders.waiting.lock().push_back(order);
+        self.inbox.wake();
+    }
+}
+
+impl Drop for Device {
+    fn drop(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            self.order(Order::Stop(StopReason::Shutdown));
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The driver's thread.
+struct Worker {
+    orders: Arc<Orders>,
+    cell: Cell<Instance>,
+    builder: InstanceBuilder,
+    sink: DeviceSink,
+}
+
+impl Worker {
+    fn run(mut self) {
+        loop {
+            while let Some(order) = self.next_order() {
+                if let Order::Stop(reason) = order {
+                    let now = self.now();
+                    self.cell.stop(reason, now, &mut self.sink);
+                    return;
+                }
+                self.obey(order);
+            }
+            let now = self.now();
+            let standing_alarms = &self.sink.alarms;
+            let step = {
+                let builder = &self.builder;
+                let alarms = standing_alarms.names();
+                self.cell
+                    .step(now, &mut self.sink, &mut || builder.build(&alarms))
+            };
+            match step {
+                Step::Busy => self.count(now),
+                Step::Idle { until_ns } => {
+                    let timeout = until_ns.map(|until| {
+                        Duration::from_nanos(until.saturating_sub(self.sink.clock.monotonic_ns()))
+                    });
+                    self.cell.inbox().clone().wait(timeout);
+                }
+            }
+        }
+    }
+
+    fn next_order(&self) -> Option<Order> {
+        self.orders.waiting.lock().pop_front()
+    }
+
+    fn obey(&mut self, order: Order) {
+        match order {
+            Order::Swap {
+                prepared,
+                endpoints,
+                readable_slices,
+                answer,
+            } => {
+                let outcome = self.swap(prepared, endpoints, readable_slices);
+                // Nobody waits any more when the daemon is going down.
+                let _ = answer.send(outcome);
+            }
+            Order::Reconfigure(settings) => self.cell.reconfigure(settings),
+            Order::Release => {
+                let now_ns = self.sink.clock.monotonic_ns();
+                self.cell.release(now_ns);
+            }
+            // Taken by the caller.
+            Order::Stop(_) => {}
+        }
+    }
+
+    fn swap(
+        &mut self,
+        prepared: Arc<Prepared>,
+        endpoints: Vec<u32>,
+        readable_slices: Arc<[String]>,
+    ) -> SwapOutcome {
+        let successor_builder = InstanceBuilder {
+            prepared: Arc::clone(&prepared),
+            readable_slices,
+            ..self.builder.clone()
+        };
+        // The successor pushes samples by the positions in its own manifest.
+        let former_endpoints = std::mem::replace(&mut self.sink.endpoints, endpoints);
+        let mut may_forget_checkpoint = true;
+        loop {
+            let successor = match successor_builder.build(&self.sink.alarms.names()) {
+                Ok(successor) => successor,
+                Err(fault) => {
+                    self.sink.endpoints = former_endpoints;
+                    return SwapOutcome::Refused {
+                        reason: fault.to_string(),
+                        predecessor_runs: self.runs(),
+                    };
+                }
+            };
+            // The driver rests from here to the flip.
+            let began = Instant::now();
+            let now = self.now();
+            match self.cell.swap(now, &mut self.sink, successor) {
+                Ok(report) => {
+                    let pause = began.elapsed();
+                    self.builder = successor_builder;
+                    return SwapOutcome::Swapped {
+                        reason: report.reason,
+                        generation: report.generation,
+                        pause,
+                        carried_bytes: report.carried_bytes,
+                    };
+                }
+                // A driver that is down has nothing to lose: a new version that cannot use its old checkpoint starts from nothing.
+                Err(refusal) if !refusal.predecessor_runs && may_forget_checkpoint => {
+                    may_forget_checkpoint = false;
+                    self.cell.forget_checkpoint();
+                }
+                Err(refusal) => {
+                    self.sink.endpoints = former_endpoints;
+                    return SwapOutcome::Refused {
+                        reason: refusal.to_string(),
+                        predecessor_runs: refusal.predecessor_runs,
+                    };
+                }
+            }
+        }
+    }
+
+    fn runs(&self) -> bool {
+        self.cell.status() == autobench_core::driver::Status::Running
+    }
+
+    fn now(&self) -> CallTime {
+        self.sink.clock.now()
+    }
+
+    /// Counts one step of the cell.
+    fn count(&self, began: CallTime) {
+        let took_ns = self.sink.clock.monotonic_ns().saturating_sub(began.monotonic_ns);
+        let health = &self.sink.health;
+        health.calls.add(1);
+        health.busy_ns.add(took_ns);
+        health.longest_ns.raise_to(took_ns);
+    }
+}
+
+/// Makes instances of the version that runs.
+#[derive(Clone)]
+struct InstanceBuilder {
+    engine: Arc<Engine>,
+    prepared: Arc<Prepared>,
+    memory_limit_bytes: usize,
+    device: Arc<str>,
+    ports: Arc<[PortControl]>,
+    readable_slices: Arc<[String]>,
+    slices: Arc<dyn ReadSlices>,
+    health: Arc<Health>,
+}
+
+impl InstanceBuilder {
+    fn build(
+        &self,
+        standing_alarms: &std::collections::BTreeSet<String>,
+    ) -> Result<Instance, autobench_core::driver::Fault> {
+        let asked = self
+            .prepared
+            .manifest
+            .memory_bytes
+            .and_then(|bytes| usize::try_from(bytes).ok());
+        let memory_limit_bytes = asked.map_or(self.memory_limit_bytes, |asked| {
+            asked.min(self.memory_limit_bytes)
+        });
+        let rights = Rights {
+            device: Arc::clone(&self.device),
+            ports: Arc::clone(&self.ports),
+            readable_slices: Arc::clone(&self.readable_slices),
+            slices: Arc::clone(&self.slices),
+            series_count: self.prepared.manifest.series.len(),
+            standing_alarms: standing_alarms.clone(),
+            health: Arc::clone(&self.health),
+        };
+        Instance::new(&self.engine, &self.prepared.pre, rights, memory_limit_bytes)
+    }
+}
+
+/// Feeds one port's events into a driver's inbox. Runs on the port's thread.
+pub struct InboxFeed {
+    /// Where they go.
+    pub inbox: SharedInbox,
+    /// Which of the driver's ports it is.
+    pub port: PortIndex,
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its device.
+    pub device: Arc<str>,
+    /// The device's entry in the state.
+    pub record: DeviceRecord,
+    /// The log.
+    pub logs: LogHandle,
+    /// The device's counters.
+    pub health: Arc<Health>,
+    /// The clock.
+    pub clock: Clock,
+    /// Lost bytes that the log has not been told of.
+    pub overruns: OverrunLog,
+}
+
+impl InboxFeed {
+    fn note_overrun(&mut self, lost: Option<std::ops::Range<u64>>) {
+        let Some(lost) = lost else { return };
+        let count = lost.end.saturating_sub(lost.start);
+        self.health.overrun_bytes.add(count);
+        if let Some(total) = self.overruns.due(count, Instant::now()) {
+            let message = format!(
+                "port {}: {total} bytes up to number {} came faster than the driver took them and are lost",
+                self.name, lost.end
+            );
+            self.logs
+                .append(LogRecord::new("device", LogLevel::Warn, message).of_device(&*self.device));
+        }
+    }
+}
+
+impl PortEvents for InboxFeed {
+    fn attached(&mut self, identity: Arc<PortIdentity>) {
+        self.record.change(|entry| {
+            entry
+                .ports
+                .insert(self.name.to_string(), attached_port(&identity));
+        });
+        let lost = self.inbox.attach(self.port, identity);
+        self.note_overrun(lost);
+    }
+
+    fn bytes(&mut self, data: &[u8]) {
+        self.health.bytes_in.add(data.len() as u64);
+        let lost = self.inbox.push_bytes(self.port, data, self.clock.now());
+        self.note_overrun(lost);
+    }
+
+    fn lost(&mut self, reason: &str) {
+        self.record.change(|entry| {
+            if let Some(port) = entry.ports.get_mut(&*self.name) {
+                port.attached = false;
+            }
+        });
+        let lost = self.inbox.lose(self.port, reason);
+        self.note_overrun(lost);
+    }
+
+    fn drained(&mut self) {
+        self.inbox.transmit_drained(self.port);
+    }
+}
+
+/// Adds up lost bytes so that a driver that is down does not flood the log.
+#[derive(Default)]
+pub struct OverrunLog {
+    untold: u64,
+    told_at: Option<Instant>,
+}
+
+impl OverrunLog {
+    fn due(&mut self, count: u64, now: Instant) -> Option<u64> {
+        self.untold += count;
+        if self
+            .told_at
+            .is_some_and(|told| now.saturating_duration_since(told) < OVERRUN_LOG_SPACING)
+        {
+            return None;
+        }
+        self.told_at = Some(now);
+        Some(std::mem::take(&mut self.untold))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lost_bytes_are_told_at_once_and_then_added_up() {
+        let mut log = OverrunLog::default();
+        let start = Instant::now();
+        assert_eq!(log.due(10, start), Some(10));
+        assert_eq!(log.due(5, start + Duration::from_secs(1)), None);
+        assert_eq!(log.due(7, start + Duration::from_secs(6)), Some(12));
+    }
+}

@@ -1,0 +1,465 @@
+//! A live instance of a driver: one store, entered by one call at a time, dropped after the first fault.
+
+use std::sync::Arc;
+
+use autobench_core::driver::{
+    CallTime, Effects, Event, Fault, FaultKind, Guest, PortIndex, Refusal, Snapshot, StartInput, StartReason,
+    StopReason,
+};
+use wasmtime::{Store, Trap, UpdateDeadline};
+
+use super::bindings::exports::autobench::driver::guest;
+use super::bindings::{Driver, DriverPre};
+use super::convert;
+use super::engine::{CallGate, Engine};
+use super::host_state::{HOST_CALL_BYTES_LIMIT, HostState, LimitExceeded, Mode, Rights};
+use super::limits::Deadline;
+use super::manifest::Manifest;
+
+/// Largest snapshot.
+const SNAPSHOT_LIMIT_BYTES: usize = 1 << 20;
+
+/// Bytes that one host call may copy out of the guest. A snapshot comes back as one result, so it has to fit beside its marks.
+const COPY_LIMIT_BYTES: usize = SNAPSHOT_LIMIT_BYTES + (64 << 10);
+
+/// A driver that runs.
+pub struct Instance {
+    store: Store<HostState>,
+    driver: Driver,
+    gate: CallGate,
+    port_names: Vec<Arc<str>>,
+}
+
+impl Instance {
+    /// Makes an instance that serves a device.
+    pub fn new(
+        engine: &Engine,
+        pre: &DriverPre<HostState>,
+        rights: Rights,
+        memory_limit_bytes: usize,
+    ) -> Result<Self, Fault> {
+        let port_names = rights.ports.iter().map(|port| Arc::clone(port.name())).collect();
+        Self::instantiate(engine, pre, Mode::Live(rights), memory_limit_bytes, port_names)
+    }
+
+    /// Asks a component what it is, twice, each time in a store of its own that is thrown away, and refuses one that gives two answers.
+    pub fn describe(
+        engine: &Engine,
+        pre: &DriverPre<HostState>,
+        memory_limit_bytes: usize,
+    ) -> Result<(Manifest, Effects), Fault> {
+        let mut first = Self::instantiate(engine, pre, Mode::Describe, memory_limit_bytes, Vec::new())?;
+        let manifest = first.call_describe()?;
+        let again = Self::instantiate(engine, pre, Mode::Describe, memory_limit_bytes, Vec::new())?
+            .call_describe()?;
+        if manifest != again {
+            return Err(contract(
+                "describe",
+                "it describes itself differently each time it is asked".to_owned(),
+            ));
+        }
+        let effects = std::mem::take(&mut first.store.data_mut().effects);
+        Ok((manifest, effects))
+    }
+
+    fn instantiate(
+        engine: &Engine,
+        pre: &DriverPre<HostState>,
+        mode: Mode,
+        memory_limit_bytes: usize,
+        port_names: Vec<Arc<str>>,
+    ) -> Result<Self, Fault> {
+        let mut store = Store::new(engine.wasmtime(), HostState::new(mode, memory_limit_bytes));
+        store.limiter(|state| &mut state.memory);
+        store.set_hostcall_fuel(COPY_LIMIT_BYTES);
+        store.epoch_deadline_callback(|mut context| {
+            Ok(if context.data_mut().watch.tick() {
+                UpdateDeadline::Interrupt
+            } else {
+                UpdateDeadline::Continue(1)
+            })
+        });
+        store.data_mut().begin_call(
+            CallTime {
+                monotonic_ns: 0,
+                wall_ms: 0.0,
+            },
+            Deadline::COLD_START,
+        );
+        store.set_epoch_deadline(1);
+        let gate = engine.calls();
+        let driver = {
+            let _running = gate.enter();
+            pre.instantiate(&mut store)
+        };
+        match driver {
+            Ok(driver) => Ok(Self {
+                store,
+                driver,
+                gate,
+                port_names,
+            }),
+            Err(error) => Err(fault(&mut store, "instantiate", &error)),
+        }
+    }
+
+    fn call_describe(&mut self) -> Result<Manifest, Fault> {
+        let manifest = self.call(
+            "describe",
+            CallTime {
+                monotonic_ns: 0,
+                wall_ms: 0.0,
+            },
+            Deadline::COLD_START,
+            |driver, store| driver.autobench_driver_guest().call_describe(store),
+        )?;
+        Manifest::check(manifest).map_err(|problem| contract("describe", problem))
+    }
+
+    /// Runs one call: readies the state, lets the ticker run, and names what went wrong.
+    fn call<R>(
+        &mut self,
+        export: &'static str,
+        time: CallTime,
+        deadline: Deadline,
+        call: impl FnOnce(&Driver, &mut Store<HostState>) -> wasmtime::Result<R>,
+    ) -> Result<R, Fault> {
+        self.store.data_mut().begin_call(time, deadline);
+        self.store.set_epoch_deadline(1);
+        let result = {
+            let _running = self.gate.enter();
+            call(&self.driver, &mut self.store)
+        };
+        let state = self.store.data();
+        if let Some(rights) = state.rights() {
+            rights.health.memory_bytes.set(state.memory.used_bytes() as u64);
+            rights
+                .health
+                .memory_peak_bytes
+                .raise_to(state.memory.peak_bytes() as u64);
+        }
+        result.map_err(|error| fault(&mut self.store, export, &error))
+    }
+
+    /// As [`Self::call`], with the caller's buffers for what the driver asks for.
+    fn call_with_effects<R>(
+        &mut self,
+        export: &'static str,
+        time: CallTime,
+        deadline: Deadline,
+        effects: &mut Effects,
+        call: impl FnOnce(&Driver, &mut Store<HostState>) -> wasmtime::Result<R>,
+    ) -> Result<R, Fault> {
+        std::mem::swap(&mut self.store.data_mut().effects, effects);
+        let result = self.call(export, time, deadline, call);
+        std::mem::swap(&mut self.store.data_mut().effects, effects);
+        result
+    }
+}
+
+impl Guest for Instance {
+    fn start(
+        &mut self,
+        input: &StartInput,
+        time: CallTime,
+        effects: &mut Effects,
+    ) -> Result<Result<(), Refusal>, Fault> {
+        let state = self.store.data_mut();
+        state.timers = input.timers.iter().map(|timer| timer.0).collect();
+        state.commands = input.commands.iter().map(|command| command.id.clone()).collect();
+        let ports: Vec<_> = input
+            .ports
+            .iter()
+            .map(|port| guest::PortState {
+                name: &port.name,
+                attached: port.attached,
+                offset: port.offset,
+            })
+            .collect();
+        let consumed: Vec<_> = input
+            .snapshot
+            .iter()
+            .flat_map(|snapshot| &snapshot.consumed)
+            .filter_map(|(port, consumed)| {
+                Some(guest::PortMarkParam {
+                    port: input.ports.get(port.0)?.name.as_ref(),
+                    consumed: *consumed,
+                })
+            })
+            .collect();
+        let commands: Vec<_> = input
+            .commands
+            .iter()
+            .map(|command| guest_command(command))
+            .collect();
+        let timers: Vec<_> = input.timers.iter().map(|timer| timer.0).collect();
+        let configuration = guest::Configuration {
+            device: &input.device,
+            reason: convert::start_reason(input.reason),
+            settings: &input.settings,
+            ports: &ports,
+            slice: input.slice.as_deref(),
+            snapshot: input
+                .snapshot
+                .as_ref()
+                .map(|snapshot| guest::DriverSnapshotParam {
+                    schema_version: snapshot.schema_version,
+                    data: &snapshot.data,
+                    consumed: &consumed,
+                }),
+            commands: &commands,
+            timers: &timers,
+            attributes: &[],
+        };
+        let deadline = match input.reason {
+            StartReason::Cold | StartReason::Restart => Deadline::COLD_START,
+            StartReason::Swap | StartReason::Return => Deadline::SWAP_START,
+        };
+        let result = self.call_with_effects("start", time, deadline, effects, |driver, store| {
+            driver.autobench_driver_guest().call_start(store, configuration)
+        })?;
+        Ok(result.map_err(convert::refusal))
+    }
+
+    fn handle(&mut self, event: &Event<'_>, time: CallTime, effects: &mut Effects) -> Result<(), Fault> {
+        match event {
+            Event::Timer(timer) => {
+                self.store.data_mut().timers.remove(&timer.0);
+            }
+            Event::Command(command) => {
+                self.store.data_mut().commands.insert(command.id.clone());
+            }
+            _ => {}
+        }
+        std::mem::swap(&mut self.store.data_mut().effects, effects);
+        let result = if let Event::PortAttached {
+            port,
+            offset,
+            identity,
+        } = event
+        {
+            let attributes: Vec<_> = identity
+                .attributes
+                .iter()
+                .map(|(key, value)| super::bindings::autobench::driver::types::AttributeParam { key, value })
+                .collect();
+            let identity = super::bindings::autobench::driver::serial::IdentityParam {
+                path: &identity.path,
+                usb_vendor_id: identity.usb_vendor_id,
+                usb_product_id: identity.usb_product_id,
+                serial_number: identity.serial_number.as_deref(),
+                attributes: &attributes,
+            };
+            let name = self.port_names.get(port.0).cloned().unwrap_or_else(|| "".into());
+            let event = guest::Event::PortAttached(guest::Attached {
+                port: &name,
+                offset: *offset,
+                identity,
+            });
+            self.call("handle", time, Deadline::CALL, |driver, store| {
+                driver.autobench_driver_guest().call_handle(store, event)
+            })
+        } else {
+            self.handle_plain(event, time)
+        };
+        std::mem::swap(&mut self.store.data_mut().effects, effects);
+        result
+    }
+
+    fn snapshot(&mut self, time: CallTime) -> Result<Snapshot, Fault> {
+        let snapshot = self.call("snapshot", time, Deadline::CALL, |driver, store| {
+            driver.autobench_driver_guest().call_snapshot(store)
+        })?;
+        // A snapshot has no effects; what it asked for, log lines included, is dropped.
+        self.store.data_mut().effects.clear();
+        if snapshot.data.len() > SNAPSHOT_LIMIT_BYTES {
+            return Err(contract(
+                "snapshot",
+                format!(
+                    "its snapshot has {} bytes; at most {SNAPSHOT_LIMIT_BYTES} are taken",
+                    snapshot.data.len()
+                ),
+            ));
+        }
+        let mut consumed = Vec::with_capacity(snapshot.consumed.len());
+        for mark in snapshot.consumed {
+            let Some(port) = self.port_names.iter().position(|name| **name == *mark.port) else {
+                return Err(contract(
+                    "snapshot",
+                    format!(
+                        "its snapshot names the port {:?}, which it does not have",
+                        mark.port
+                    ),
+                ));
+            };
+            consumed.push((PortIndex(port), mark.consumed));
+        }
+        Ok(Snapshot {
+            schema_version: snapshot.schema_version,
+            data: snapshot.data.into(),
+            consumed,
+        })
+    }
+
+    fn stop(&mut self, reason: StopReason, time: CallTime, effects: &mut Effects) -> Result<(), Fault> {
+        let reason = convert::stop_reason(reason);
+        self.call_with_effects("stop", time, Deadline::CALL, effects, |driver, store| {
+            driver.autobench_driver_guest().call_stop(store, reason)
+        })
+    }
+}
+
+impl Instance {
+    /// Every event that borrows nothing but the event itself and the port's name.
+    fn handle_plain(&mut self, event: &Event<'_>, time: CallTime) -> Result<(), Fault> {
+        // Names are shared, so that the store can be borrowed while the event borrows them.
+        let name = match event {
+            Event::Bytes { port, .. }
+            | Event::PortLost { port, .. }
+            | Event::Overrun { port, .. }
+            | Event::LineError { port, .. }
+            | Event::LinesChanged { port, .. }
+            | Event::TransmitDrained { port } => self.port_names.get(port.0).cloned(),
+            _ => None,
+        };
+        let port = name.as_deref().unwrap_or("");
+        let event = match event {
+            Event::Bytes {
+                offset,
+                received_ns,
+                received_ms,
+                data,
+                replayed,
+                ..
+            } => guest::Event::Bytes(guest::Bytes {
+                port,
+                offset: *offset,
+                received_ns: *received_ns,
+                received_ms: *received_ms,
+                data,
+                replayed: *replayed,
+            }),
+            Event::PortLost { reason, .. } => guest::Event::PortLost(guest::Lost { port, reason }),
+            Event::Overrun { from, to, reason, .. } => guest::Event::Overrun(guest::Overrun {
+                port,
+                from: *from,
+                to: *to,
+                reason,
+            }),
+            Event::LineError { reason, .. } => guest::Event::LineError(guest::LineError { port, reason }),
+            Event::LinesChanged { signals, .. } => guest::Event::LinesChanged(guest::LinesChanged {
+                port,
+                signals: convert::input_signals(*signals),
+            }),
+            Event::TransmitDrained { .. } => guest::Event::TransmitDrained(port),
+            Event::Timer(timer) => guest::Event::Timer(timer.0),
+            Event::Command(command) => guest::Event::Command(guest_command(command)),
+            Event::CommandCancelled { id, reason } => {
+                guest::Event::CommandCancelled(guest::Cancellation { id: &id.0, reason })
+            }
+            Event::LeaseEnded { id, reason } => {
+                guest::Event::LeaseEnded(guest::LeaseEnd { id: id.0, reason })
+            }
+            Event::Observed { slice, value } => guest::Event::Observed(guest::Observed {
+                slice,
+                value: value.as_deref(),
+            }),
+            Event::Settings(settings) => guest::Event::Settings(settings),
+            Event::Other { kind, data } => guest::Event::Other(guest::OtherEvent { kind, data }),
+            // Handled by the caller, because it borrows more than this.
+            Event::PortAttached { .. } => return Ok(()),
+        };
+        self.call("handle", time, Deadline::CALL, |driver, store| {
+            driver.autobench_driver_guest().call_handle(store, event)
+        })
+    }
+}
+
+fn guest_command(command: &autobench_core::driver::Command) -> guest::Command<'_> {
+    guest::Command {
+        id: &command.id.0,
+        name: &command.name,
+        arguments: &command.arguments,
+        actor: &command.actor,
+        deadline_ns: command.deadline_ns,
+        attributes: &[],
+    }
+}
+
+fn contract(export: &'static str, detail: String) -> Fault {
+    Fault {
+        kind: FaultKind::Contract,
+        export,
+        detail,
+    }
+}
+
+/// Names what ended a call, with the guest's innermost functions.
+fn fault(store: &mut Store<HostState>, export: &'static str, error: &wasmtime::Error) -> Fault {
+    let state = store.data_mut();
+    if let Some(passed) = state.watch.take_passed() {
+        return Fault {
+            kind: FaultKind::Deadline,
+            export,
+            detail: passed,
+        };
+    }
+    if let Some(limit) = error.downcast_ref::<LimitExceeded>() {
+        return Fault {
+            kind: FaultKind::Limit,
+            export,
+            detail: limit.0.clone(),
+        };
+    }
+    let place = error
+        .downcast_ref::<wasmtime::WasmBacktrace>()
+        .map(place)
+        .unwrap_or_default();
+    if format!("{error:#}").contains("fuel allocated for hostcalls") {
+        let detail = format!("more than {HOST_CALL_BYTES_LIMIT} bytes handed to the host in one call{place}");
+        return Fault {
+            kind: FaultKind::Limit,
+            export,
+            detail,
+        };
+    }
+    let kind = if error.is::<Trap>() {
+        FaultKind::Trap
+    } else {
+        FaultKind::Contract
+    };
+    let cause = error
+        .downcast_ref::<Trap>()
+        .map_or_else(|| format!("{:#}", error.root_cause()), ToString::to_string);
+    Fault {
+        kind,
+        export,
+        detail: format!("{cause}{place}"),
+    }
+}
+
+/// The guest's innermost functions, as ` at a < b < c`.
+fn place(backtrace: &wasmtime::WasmBacktrace) -> String {
+    let names: Vec<String> = backtrace
+        .frames()
+        .iter()
+        .filter_map(|frame| {
+            let name = frame.func_name()?;
+            // What a panic of a Rust guest runs through before it traps says nothing about the driver.
+            let machinery = [
+                "rust_panic",
+                "core::panicking",
+                "std::panicking",
+                "__rustc",
+                "std::sys::backtrace",
+            ];
+            (!machinery.iter().any(|prefix| name.contains(prefix))).then(|| name.to_owned())
+        })
+        .take(4)
+        .collect();
+    if names.is_empty() {
+        String::new()
+    } else {
+        format!(" at {}", names.join(" < "))
+    }
+}

@@ -1,0 +1,127 @@
+//! From a file to something that can be instantiated: read, compile aside, type-check, describe. No driver notices any of it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use autobench_core::driver::{Effects, Fault};
+use wasmtime::component::Component;
+
+use super::bindings::DriverPre;
+use super::compile::{CompileError, Compiler};
+use super::engine::Engine;
+use super::host_state::HostState;
+use super::instance::Instance;
+use super::manifest::Manifest;
+use super::package::{Hash, Package, PackageError};
+
+/// Memory that a driver may use while it describes itself, whatever it is granted later.
+const DESCRIBE_MEMORY_BYTES: usize = 64 << 20;
+
+/// A plugin that is ready to run: compiled, linked, and described.
+pub struct Prepared {
+    /// Hash of the file.
+    pub hash: Hash,
+    /// What it says of itself.
+    pub manifest: Manifest,
+    /// Ready to be instantiated.
+    pub pre: DriverPre<HostState>,
+}
+
+/// Why a file does not become a driver.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The file is no plugin.
+    #[error(transparent)]
+    Package(#[from] PackageError),
+    /// It cannot be compiled.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
+    /// It is a component of another world.
+    #[error("it is no driver of the world autobench:driver@0.1.0: {0}")]
+    World(String),
+    /// It breaks down, or contradicts itself, while it describes itself.
+    #[error("it cannot describe itself: {0}")]
+    Describe(Fault),
+    /// The daemon's own fault.
+    #[error("the daemon cannot load it: {0}")]
+    Host(String),
+}
+
+impl LoadError {
+    /// Whether the file may simply not be complete yet. Such a refusal waits until the file has been still for a moment.
+    pub fn may_be_incomplete(&self) -> bool {
+        matches!(
+            self,
+            Self::Package(PackageError::Empty | PackageError::NotWebAssembly | PackageError::Io(_))
+                | Self::Compile(CompileError::Invalid(_))
+        )
+    }
+}
+
+/// Loads plugins.
+#[derive(Clone)]
+pub struct Loader {
+    engine: Arc<Engine>,
+    compiler: Compiler,
+}
+
+impl Loader {
+    /// A loader for this engine.
+    pub fn new(engine: Arc<Engine>, compiler: Compiler) -> Self {
+        Self { engine, compiler }
+    }
+
+    /// The engine.
+    pub fn engine(&self) -> &Arc<Engine> {
+        &self.engine
+    }
+
+    /// Reads a file on a thread of its own, because a disk may be slow.
+    pub async fn read(&self, path: &Path) -> Result<Package, LoadError> {
+        let path = path.to_owned();
+        blocking(move || Package::read(&path))
+            .await?
+            .map_err(LoadError::from)
+    }
+
+    /// Makes a package ready to run. Dropping the future abandons it at once.
+    pub async fn prepare(&self, package: &Package) -> Result<(Arc<Prepared>, Effects), LoadError> {
+        let code = self.compiler.compiled(package).await?;
+        let engine = Arc::clone(&self.engine);
+        let hash = package.hash;
+        blocking(move || link(&engine, hash, &code)).await?
+    }
+}
+
+async fn blocking<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static) -> Result<R, LoadError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| LoadError::Host(error.to_string()))
+}
+
+fn link(engine: &Engine, hash: Hash, code: &[u8]) -> Result<(Arc<Prepared>, Effects), LoadError> {
+    // SAFETY: `code` was made by our own compiling process for an engine of the same configuration, and comes either straight from it or from
+    // the cache, which belongs to the owner alone and has verified its hash.
+    let component = unsafe { Component::deserialize(engine.wasmtime(), code) }
+        .map_err(|error| LoadError::Host(format!("{error:#}")))?;
+    // Imports and exports are compared with the world before any code of the guest runs.
+    let pre = engine
+        .linker()
+        .instantiate_pre(&component)
+        .map_err(|error| LoadError::World(root(&error)))?;
+    let pre = DriverPre::new(pre).map_err(|error| LoadError::World(root(&error)))?;
+    let (manifest, effects) =
+        Instance::describe(engine, &pre, DESCRIBE_MEMORY_BYTES).map_err(LoadError::Describe)?;
+    Ok((Arc::new(Prepared { hash, manifest, pre }), effects))
+}
+
+/// What went wrong, outermost and innermost: the middle is wasmtime's own bookkeeping.
+fn root(error: &wasmtime::Error) -> String {
+    let outer = error.to_string();
+    let inner = error.root_cause().to_string();
+    if outer == inner {
+        outer
+    } else {
+        format!("{outer}: {inner}")
+    }
+}

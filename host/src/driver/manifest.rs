@@ -1,0 +1,244 @@
+//! What a driver says of itself, checked and owned by the host.
+
+use std::collections::HashSet;
+
+use autobench_core::driver::LineSettings;
+use autobench_core::wire::SeriesKind;
+use serde::Serialize;
+
+use super::bindings::exports::autobench::driver::guest;
+use super::convert;
+
+/// Largest schema that a plugin may bring.
+const SCHEMA_LIMIT_BYTES: usize = 64 << 10;
+/// Most entries of each list.
+const LIST_LIMIT: usize = 256;
+
+/// A driver's manifest, as it stands in `plugins.<file stem>.manifest`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Manifest {
+    /// Name of the driver.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// One sentence for a person.
+    pub description: String,
+    /// Type of the device.
+    pub device_type: String,
+    /// The slice it would like.
+    pub slice: String,
+    /// Ports it wants.
+    pub ports: Vec<PortWish>,
+    /// Series it pushes.
+    pub series: Vec<Series>,
+    /// Commands it takes.
+    pub commands: Vec<CommandDescription>,
+    /// Foreign slices it wants to observe.
+    pub observes: Vec<String>,
+    /// Memory it asks for, if it asks for less than it would get.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<u64>,
+    /// Slice size it asks for, if it asks for less than it would get.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slice_bytes: Option<u64>,
+    /// JSON Schema of its settings.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub settings_schema: Option<serde_json::Value>,
+    /// JSON Schema of its slice.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slice_schema: Option<serde_json::Value>,
+    /// How a generic pane should show it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pane: Option<serde_json::Value>,
+    /// Schema version of the snapshots it takes.
+    pub snapshot_version: u32,
+}
+
+/// A port that a driver wants.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PortWish {
+    /// Its name.
+    pub name: String,
+    /// What it is for.
+    pub description: String,
+    /// Line settings of the device.
+    #[serde(serialize_with = "serialize_line")]
+    pub line: LineSettings,
+    /// USB ids by which the device can be recognised, as `vvvv:pppp`.
+    pub usb: Vec<String>,
+    /// Whether the driver cannot run without it.
+    pub required: bool,
+}
+
+/// A series that a driver pushes.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Series {
+    /// Its name.
+    pub name: String,
+    /// Its unit.
+    pub unit: String,
+    /// `measurement` or `total`.
+    pub kind: SeriesKind,
+    /// For a person.
+    pub description: String,
+}
+
+/// A command that a driver takes.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CommandDescription {
+    /// Its name.
+    pub name: String,
+    /// For a person.
+    pub description: String,
+    /// JSON Schema of its arguments.
+    pub arguments_schema: serde_json::Value,
+    /// Whether it can harm what the bench runs.
+    pub dangerous: bool,
+}
+
+impl Manifest {
+    /// Takes over what a driver said, or says what is wrong with it.
+    pub fn check(raw: guest::Manifest) -> Result<Self, String> {
+        check_name("name", &raw.name)?;
+        bounded("ports", raw.ports.len())?;
+        bounded("series", raw.series.len())?;
+        bounded("commands", raw.commands.len())?;
+        bounded("observes", raw.observes.len())?;
+        unique("ports", raw.ports.iter().map(|port| port.name.as_str()))?;
+        unique("series", raw.series.iter().map(|series| series.name.as_str()))?;
+        unique(
+            "commands",
+            raw.commands.iter().map(|command| command.name.as_str()),
+        )?;
+        let mut memory_bytes = None;
+        let mut slice_bytes = None;
+        for limit in raw.limits {
+            match limit {
+                guest::Limit::MemoryBytes(bytes) => memory_bytes = Some(bytes),
+                guest::Limit::SliceBytes(bytes) => slice_bytes = Some(bytes),
+                // A limit that this version does not know cannot be granted and is not needed to run.
+                guest::Limit::Other(_) => {}
+            }
+        }
+        Ok(Self {
+            name: raw.name,
+            version: raw.version,
+            description: raw.description,
+            device_type: raw.device_type,
+            slice: raw.slice,
+            ports: raw.ports.into_iter().map(port_wish).collect(),
+            series: raw.series.into_iter().map(series).collect(),
+            commands: raw.commands.into_iter().map(command).collect::<Result<_, _>>()?,
+            observes: raw.observes,
+            memory_bytes,
+            slice_bytes,
+            settings_schema: raw
+                .settings_schema
+                .as_deref()
+                .map(|text| schema("settings-schema", text))
+                .transpose()?,
+            slice_schema: raw
+                .slice_schema
+                .as_deref()
+                .map(|text| schema("slice-schema", text))
+                .transpose()?,
+            pane: raw.pane.as_deref().map(|text| schema("pane", text)).transpose()?,
+            snapshot_version: raw.snapshot_version,
+        })
+    }
+}
+
+fn port_wish(raw: guest::PortWish) -> PortWish {
+    let usb = raw
+        .hints
+        .iter()
+        .filter_map(|hint| match hint {
+            guest::IdentityHint::Usb((vendor, product)) => Some(format!("{vendor:04x}:{product:04x}")),
+            guest::IdentityHint::Handshake(_) | guest::IdentityHint::Other(_) => None,
+        })
+        .collect();
+    PortWish {
+        name: raw.name,
+        description: raw.description,
+        line: convert::line_settings(raw.line),
+        usb,
+        required: raw.required,
+    }
+}
+
+fn series(raw: guest::Series) -> Series {
+    Series {
+        name: raw.name,
+        unit: raw.unit,
+        kind: match raw.kind {
+            guest::SeriesKind::Measurement => SeriesKind::Measurement,
+            guest::SeriesKind::Total => SeriesKind::Total,
+        },
+        description: raw.description,
+    }
+}
+
+fn command(raw: guest::CommandDescription) -> Result<CommandDescription, String> {
+    let arguments_schema = schema(
+        &format!("the arguments-schema of the command {:?}", raw.name),
+        &raw.arguments_schema,
+    )?;
+    Ok(CommandDescription {
+        name: raw.name,
+        description: raw.description,
+        arguments_schema,
+        dangerous: raw.dangerous,
+    })
+}
+
+fn schema(what: &str, text: &str) -> Result<serde_json::Value, String> {
+    if text.len() > SCHEMA_LIMIT_BYTES {
+        return Err(format!(
+            "{what} has {} bytes; at most {SCHEMA_LIMIT_BYTES} are taken",
+            text.len()
+        ));
+    }
+    convert::json(text).map_err(|problem| format!("{what} is {problem}"))
+}
+
+fn check_name(what: &str, name: &str) -> Result<(), String> {
+    let fits = !name.is_empty()
+        && name.len() <= 64
+        && name
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+    if fits {
+        Ok(())
+    } else {
+        Err(format!(
+            "its {what} {name:?} is not 1 to 64 letters, digits, '-', '_' or '.'"
+        ))
+    }
+}
+
+fn bounded(what: &str, len: usize) -> Result<(), String> {
+    if len <= LIST_LIMIT {
+        Ok(())
+    } else {
+        Err(format!("it lists {len} {what}; at most {LIST_LIMIT} are taken"))
+    }
+}
+
+fn unique<'a>(what: &str, names: impl Iterator<Item = &'a str>) -> Result<(), String> {
+    let mut seen = HashSet::new();
+    for name in names {
+        check_name(&format!("entry in {what},"), name)?;
+        if !seen.insert(name) {
+            return Err(format!("it lists {name:?} twice in {what}"));
+        }
+    }
+    Ok(())
+}
+
+fn serialize_line<S: serde::Serializer>(line: &LineSettings, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&crate::serial::DisplayLine(*line))
+}

@@ -1,0 +1,33 @@
+//! Drivers: components that run in wasmtime, one thread each, and the supervisor that binds them to devices.
+//!
+//! ```text
+//! file --package--> bytes --compile, cache--> code --loader--> Prepared --instance--> Instance
+//!                                                                                       | calls, effects
+//! supervisor --orders--> device (thread, cell) <-----------------------------------------+
+//!                            | sink: store, hub, log, ports
+//! ```
+
+mod alarms;
+#[expect(missing_docs, reason = "generated; the documentation is in wit/")]
+pub mod bindings;
+mod cache;
+pub mod compile;
+mod convert;
+mod device;
+mod endpoints;
+pub mod engine;
+mod events;
+mod health;
+pub mod host_state;
+mod imports;
+pub mod instance;
+mod limits;
+pub mod loader;
+pub mod manifest;
+pub mod package;
+mod record;
+mod sink;
+pub mod supervisor;
+mod watch;
+
+pub use cache::{Cache, CacheError};

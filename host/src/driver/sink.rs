@@ -1,0 +1,332 @@
+//! Where a driver's effects go in the daemon: store, hub, log and ports.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use autobench_core::driver::{
+    Breakdown, Cause, Command, Commit, Effects, LifeChange, LogLevel, LogLine, LogOrigin, PortAction, Sample,
+    Sink, Skipped, SliceRefused, StartReason, StatusChange, Taken, Verdict,
+};
+use autobench_core::state::StateError;
+use autobench_core::wire::DeviceStatus;
+
+use super::alarms::Alarms;
+use super::events::envelope;
+use super::health::Health;
+use super::record::DeviceRecord;
+use crate::clock::{Clock, now_iso};
+use crate::hub::Hub;
+use crate::logs::{LogHandle, LogRecord};
+use crate::serial::PortControl;
+use crate::state::StateHandle;
+
+/// Files of skipped bytes that are kept per device; the oldest goes.
+const SKIPPED_FILES_LIMIT: usize = 16;
+
+/// The destinations of one device.
+pub struct DeviceSink {
+    /// Id of the device.
+    pub device: Arc<str>,
+    /// Its slice.
+    pub slice: Arc<str>,
+    /// Where the slice is.
+    pub state: StateHandle,
+    /// Its entry in the state.
+    pub record: DeviceRecord,
+    /// Where samples and events go.
+    pub hub: Hub,
+    /// Where log lines go.
+    pub logs: LogHandle,
+    /// Its alarms.
+    pub alarms: Alarms,
+    /// Its ports.
+    pub ports: Arc<[PortControl]>,
+    /// Endpoint of each series of the running version's manifest.
+    pub endpoints: Vec<u32>,
+    /// Its counters.
+    pub health: Arc<Health>,
+    /// The clock.
+    pub clock: Clock,
+    /// Folder for bytes that were skipped.
+    pub dumps: PathBuf,
+    /// Samples of one series on their way to the hub; kept for its buffer.
+    pub batch: Vec<Sample>,
+}
+
+impl Sink for DeviceSink {
+    fn commit(&mut self, effects: &mut Effects, commit: Commit<'_>) -> Result<(), SliceRefused> {
+        let applied = self.apply_to_state(effects);
+        if let Err(error) = &applied {
+            self.health.refused_updates.add(1);
+            self.log(
+                LogLevel::Warn,
+                format!("its update of {} is refused: {error}", self.slice),
+            );
+        }
+        self.push_samples(effects);
+        for (port, action) in effects.port_actions.drain(..) {
+            if let Some(control) = self.ports.get(port.0) {
+                if let PortAction::Write(data) = &action {
+                    self.health.bytes_out.add(data.len() as u64);
+                }
+                control.perform(action);
+            }
+        }
+        for publication in effects.publications.drain(..) {
+            self.hub
+                .publish_event(envelope(&self.state, &self.device, publication));
+        }
+        for line in effects.logs.drain(..) {
+            self.logs.append(LogRecord::of_driver(&self.device, &line));
+        }
+        self.suppressed(effects.logs_suppressed);
+        if let Cause::Event(Taken::Bytes(_)) = commit.cause {
+            self.health.last_seen_ms.set(commit.time.wall_ms as u64);
+        }
+        applied.map_err(|error| SliceRefused(error.to_string()))
+    }
+
+    fn logs(&mut self, lines: &mut Vec<LogLine>, suppressed: u64, origin: LogOrigin) {
+        let mark = match origin {
+            LogOrigin::FailedCall => "of a call that failed",
+            LogOrigin::Replay => "of a replay",
+        };
+        for mut line in lines.drain(..) {
+            line.attributes.push(("line".to_owned(), mark.to_owned()));
+            self.logs.append(LogRecord::of_driver(&self.device, &line));
+        }
+        self.suppressed(suppressed);
+    }
+
+    fn slice(&mut self) -> Option<Arc<str>> {
+        let bytes = self.state.slice_bytes(&self.slice)?;
+        std::str::from_utf8(&bytes).ok().map(Arc::from)
+    }
+
+    fn replace_slice(&mut self, value: serde_json::Value) -> Result<(), SliceRefused> {
+        self.state
+            .replace_slice(&self.slice, value)
+            .map(|_| ())
+            .map_err(|error| SliceRefused(error.to_string()))
+    }
+
+    fn skipped(&mut self, skipped: Skipped<'_>) {
+        let what = match skipped.taken {
+            Taken::Bytes(chunk) => {
+                self.health.overrun_bytes.add(chunk.to.saturating_sub(chunk.from));
+                let file = self.dump(chunk.from, skipped.bytes);
+                format!(
+                    "bytes {} to {} (hash {:016x}{file}) are skipped",
+                    chunk.from, chunk.to, skipped.hash
+                )
+            }
+            Taken::Event(event) => format!("an event is skipped: {event:?}"),
+        };
+        let message = format!(
+            "{what}, because they broke the driver down twice: {}",
+            skipped.breakdown
+        );
+        self.log(LogLevel::Error, message);
+    }
+
+    fn command_failed(&mut self, command: &Arc<Command>, breakdown: &Breakdown) {
+        let message = format!(
+            "the command {} ({}) had no effect: {breakdown}",
+            command.name, command.id.0
+        );
+        self.log(LogLevel::Error, message);
+    }
+
+    fn life(&mut self, change: LifeChange<'_>) {
+        use autobench_core::driver::LogLevel::{Error, Info, Warn};
+        match change {
+            LifeChange::Started {
+                reason,
+                generation,
+                replayed_bytes,
+                lost_bytes,
+                from_snapshot,
+            } => {
+                if reason == StartReason::Restart {
+                    self.health.restarts.add(1);
+                }
+                let how = match (reason, from_snapshot) {
+                    (StartReason::Cold, _) | (_, false) => "it starts from nothing".to_owned(),
+                    (_, true) => format!("it goes on from a snapshot, {replayed_bytes} bytes replayed"),
+                };
+                self.log(Info, format!("driver is live, generation {generation}: {how}"));
+                if lost_bytes > 0 {
+                    self.health.overrun_bytes.add(lost_bytes);
+                    self.log(
+                        Warn,
+                        format!("{lost_bytes} bytes that its predecessor had not dealt with are lost"),
+                    );
+                }
+                self.record.change(|entry| {
+                    entry.status = DeviceStatus::Running;
+                    entry.reason = None;
+                    entry.stale_since = None;
+                    if let Some(driver) = &mut entry.driver {
+                        driver.generation = generation;
+                    }
+                });
+            }
+            LifeChange::BrokeDown { breakdown, verdict } => {
+                self.health.faults.add(1);
+                let reason = breakdown.to_string();
+                let status = match verdict {
+                    Verdict::Restart { at_ns } => {
+                        let pause_ms = at_ns.saturating_sub(self.clock.monotonic_ns()) / 1_000_000;
+                        self.log(
+                            Warn,
+                            format!("driver broke down: {reason}; it is started again in {pause_ms} ms"),
+                        );
+                        DeviceStatus::Restarting
+                    }
+                    Verdict::Quarantine => {
+                        self.log(
+                            Error,
+                            format!("driver broke down too often and is in quarantine: {reason}; a new version of its file ends it"),
+                        );
+                        DeviceStatus::Quarantined
+                    }
+                };
+                self.record.change(|entry| {
+                    entry.status = status;
+                    entry.reason = Some(reason);
+                    entry.stale_since.get_or_insert_with(now_iso);
+                });
+            }
+            LifeChange::CheckpointDropped { breakdown } => {
+                self.log(Warn, format!("its checkpoint is given up: {breakdown}"));
+            }
+            LifeChange::Stopped(_) => {
+                self.clear_alarms();
+                self.record.change(|entry| {
+                    entry.status = DeviceStatus::Stopped;
+                    entry.stale_since.get_or_insert_with(now_iso);
+                });
+            }
+        }
+    }
+}
+
+impl DeviceSink {
+    /// Slice, phase and alarms of one call, as one version. If the slice refuses its operations, the rest is applied all the same.
+    fn apply_to_state(&mut self, effects: &mut Effects) -> Result<(), StateError> {
+        // A failure is the cell's to act on; of several phases in one call only the last ever was the phase.
+        let phase = effects.status.drain(..).filter_map(|status| match status {
+            StatusChange::Phase(phase) => Some(phase),
+            StatusChange::Failed(_) => None,
+        });
+        let phase = phase.last();
+        let alarms: Vec<_> = effects
+            .alarms
+            .drain(..)
+            .filter_map(|change| self.alarms.change(change))
+            .collect();
+        if phase.is_none() && alarms.is_empty() {
+            if effects.operations.is_empty() {
+                return Ok(());
+            }
+            return self
+                .state
+                .apply_slice(&self.slice, &effects.operations)
+                .map(|_| ());
+        }
+        let mut applied = Ok(());
+        self.record.change_with(
+            |entry| {
+                if let Some(phase) = phase {
+                    entry.phase = Some(phase);
+                }
+            },
+            |transaction| {
+                applied = transaction.apply(&self.slice, &effects.operations);
+                for alarm in &alarms {
+                    alarm.apply(transaction);
+                }
+            },
+        );
+        for alarm in alarms {
+            self.hub.publish_alarm(alarm.message);
+        }
+        applied
+    }
+
+    fn clear_alarms(&mut self) {
+        let alarms = self.alarms.clear_all();
+        if alarms.is_empty() {
+            return;
+        }
+        self.record.change_with(
+            |_| (),
+            |transaction| alarms.iter().for_each(|alarm| alarm.apply(transaction)),
+        );
+        for alarm in alarms {
+            self.hub.publish_alarm(alarm.message);
+        }
+    }
+
+    fn push_samples(&mut self, effects: &mut Effects) {
+        self.health.samples.add(effects.samples.len() as u64);
+        let mut samples = effects.samples.drain(..).peekable();
+        while let Some((series, sample)) = samples.next() {
+            self.batch.clear();
+            self.batch.push(sample);
+            while let Some((_, next)) = samples.next_if(|(other, _)| *other == series) {
+                self.batch.push(next);
+            }
+            if let Some(endpoint) = usize::try_from(series)
+                .ok()
+                .and_then(|series| self.endpoints.get(series))
+            {
+                self.hub.push_samples(*endpoint, &self.batch);
+            }
+        }
+    }
+
+    fn suppressed(&self, count: u64) {
+        if count > 0 {
+            self.log(
+                LogLevel::Warn,
+                format!("{count} further log lines of one call are left out"),
+            );
+        }
+    }
+
+    fn log(&self, level: LogLevel, message: String) {
+        self.logs
+            .append(LogRecord::new("device", level, message).of_device(&*self.device));
+    }
+
+    /// Keeps skipped bytes in a file and names it, or says why not.
+    fn dump(&self, offset: u64, bytes: &[u8]) -> String {
+        let path = self.dumps.join(format!("{}-{offset}.bytes", self.device));
+        let written = std::fs::create_dir_all(&self.dumps).and_then(|()| {
+            self.forget_old_dumps();
+            std::fs::write(&path, bytes)
+        });
+        match written {
+            Ok(()) => format!(", kept in {}", path.display()),
+            Err(error) => format!(", not kept in {}: {error}", path.display()),
+        }
+    }
+
+    fn forget_old_dumps(&self) {
+        let prefix = format!("{}-", self.device);
+        let mut files: Vec<_> = std::fs::read_dir(&self.dumps)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter(|file| file.file_name().to_string_lossy().starts_with(&prefix))
+            .filter_map(|file| Some((file.metadata().ok()?.modified().ok()?, file.path())))
+            .collect();
+        files.sort();
+        let surplus = (files.len() + 1).saturating_sub(SKIPPED_FILES_LIMIT);
+        for (_, path) in files.into_iter().take(surplus) {
+            // One file too many does no harm; the next dump tries again.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}

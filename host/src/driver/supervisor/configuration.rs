@@ -1,0 +1,105 @@
+//! What an edit of the configuration does: only the drivers whose entry changed notice it.
+
+use autobench_core::driver::{LogLevel, StopReason};
+use autobench_core::state::Pointer;
+
+use super::Bench;
+use crate::config::{BenchConfig, ConfigErrors, DeviceConfig, DeviceId};
+
+impl Bench {
+    pub(super) async fn reload_configuration(&mut self) {
+        let loader = self.config_loader.clone();
+        let loaded = tokio::task::spawn_blocking(move || loader.load()).await;
+        match loaded {
+            Ok(Ok(config)) => self.adopt(config).await,
+            Ok(Err(errors)) => self.refuse_configuration(&errors),
+            Err(error) => self.log(
+                LogLevel::Error,
+                None,
+                format!("the configuration cannot be read: {error}"),
+            ),
+        }
+    }
+
+    fn refuse_configuration(&mut self, errors: &ConfigErrors) {
+        for line in errors.to_string().lines() {
+            self.log(LogLevel::Error, None, line.to_owned());
+        }
+        self.config_is_bad = true;
+        let message = format!(
+            "{} is not used: {} problems, see the log",
+            self.config_loader.path().display(),
+            errors.error_count()
+        );
+        self.set_message(&message);
+    }
+
+    async fn adopt(&mut self, config: BenchConfig) {
+        if self.config_is_bad {
+            self.config_is_bad = false;
+            self.set_message("");
+        }
+        if config.daemon != self.config.daemon || config.auth != self.config.auth {
+            self.log(
+                LogLevel::Warn,
+                None,
+                "changes of [daemon] and [auth] take effect at the next start".to_owned(),
+            );
+        }
+        let gone: Vec<DeviceId> = self
+            .devices
+            .keys()
+            .filter(|id| !config.devices.contains_key(*id))
+            .cloned()
+            .collect();
+        for id in gone {
+            let stem = self.devices.get(&id).map(|slot| slot.config.plugin.to_string());
+            self.stop_device(&id, StopReason::Removed).await;
+            // Its entry stays, as its slice does, so that a mirror can tell that it is stale.
+            self.log(LogLevel::Info, Some(&id), "is no longer configured".to_owned());
+            if let Some(stem) = stem {
+                self.publish_plugin(&stem);
+            }
+        }
+        for wanted in config.devices.values() {
+            let Some(slot) = self.devices.get_mut(&wanted.id) else {
+                self.log(LogLevel::Info, Some(&wanted.id), "is configured".to_owned());
+                self.add_device(wanted.clone());
+                continue;
+            };
+            if slot.config == *wanted {
+                continue;
+            }
+            let only_settings = DeviceConfig {
+                settings: wanted.settings.clone(),
+                ..slot.config.clone()
+            } == *wanted;
+            if only_settings && let Some(device) = &slot.device {
+                slot.config = wanted.clone();
+                device.reconfigure(wanted.settings.to_string().into());
+                self.log(LogLevel::Info, Some(&wanted.id), "has new settings".to_owned());
+                continue;
+            }
+            let former = slot.config.plugin.to_string();
+            self.log(
+                LogLevel::Info,
+                Some(&wanted.id),
+                "is configured anew and starts again".to_owned(),
+            );
+            self.stop_device(&wanted.id, StopReason::Reconfigured).await;
+            self.add_device(wanted.clone());
+            self.publish_plugin(&former);
+        }
+        self.config.devices = config.devices;
+    }
+
+    fn set_message(&self, message: &str) {
+        if let Ok(path) = Pointer::parse("/message") {
+            // The member is always there, and a text is always taken.
+            let _ = self
+                .services
+                .state
+                .update(|store| store.set(&path, message.into()));
+        }
+    }
+}

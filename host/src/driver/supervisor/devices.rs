@@ -1,0 +1,359 @@
+//! A device's life: published, started with its ports and emulators, stopped.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use autobench_core::driver::{LogLevel, PortIndex, PortSetup, SharedInbox, StopReason, ring_capacity_bytes};
+use autobench_core::wire::{DeviceEntry, DeviceStatus, DriverEntry, PortEntry, SeriesEntry};
+use autobench_sim::wattsup;
+
+use super::super::alarms::Alarms;
+use super::super::device::{Device, DeviceParts, InboxFeed};
+use super::super::host_state::ReadSlices;
+use super::super::loader::Prepared;
+use super::super::manifest::Manifest;
+use super::super::record::DeviceRecord;
+use super::super::sink::DeviceSink;
+use super::{Bench, Simulated, Slot};
+use crate::config::{DeviceConfig, DeviceId, PortSource, SimDevice, SimSpec};
+use crate::hub::EndpointInfo;
+use crate::serial::{Port, PortSettings};
+use crate::state::StateHandle;
+
+impl Bench {
+    /// Publishes a device and starts its driver if its plugin is ready.
+    pub(super) fn add_device(&mut self, config: DeviceConfig) {
+        let id = config.id.clone();
+        let entry = DeviceEntry {
+            kind: config.plugin.to_string(),
+            plugin: config.plugin.to_string(),
+            slice: config.slice.to_string(),
+            status: DeviceStatus::Starting,
+            reason: None,
+            phase: None,
+            driver: None,
+            ports: config
+                .ports
+                .keys()
+                .map(|name| (name.to_string(), PortEntry::default()))
+                .collect(),
+            series: BTreeMap::new(),
+            last_seen: None,
+            stale_since: None,
+        };
+        let record = DeviceRecord::publish(self.services.state.clone(), id.as_str(), entry);
+        let slot = Slot {
+            config,
+            record,
+            device: None,
+            emulators: Vec::new(),
+        };
+        self.records.lock().insert(id.clone(), slot.record.clone());
+        self.devices.insert(id.clone(), slot);
+        self.start_driver(&id);
+    }
+
+    /// Starts the driver of a device whose plugin is ready, and says why not otherwise.
+    pub(super) fn start_driver(&mut self, id: &DeviceId) {
+        let Some(slot) = self.devices.get(id) else { return };
+        let stem = slot.config.plugin.to_string();
+        let Some(prepared) = self.plugins.get(&stem).and_then(|plugin| plugin.prepared.clone()) else {
+            return;
+        };
+        let record = slot.record.clone();
+        let started = fit(&slot.config, &prepared.manifest).and_then(|()| self.start_parts(id, &prepared));
+        if let Err(reason) = started {
+            self.log(
+                LogLevel::Error,
+                Some(id),
+                format!("driver is not started: {reason}"),
+            );
+            record.change(|entry| {
+                entry.status = DeviceStatus::Refused;
+                entry.reason = Some(reason);
+            });
+        }
+        self.publish_plugin(&stem);
+    }
+
+    fn start_parts(&mut self, id: &DeviceId, prepared: &Arc<Prepared>) -> Result<(), String> {
+        let endpoints = self.register_series(id, &prepared.manifest);
+        let services = self.services.clone();
+        let sysfs_root = self.config.daemon.sysfs_root.clone();
+        let data_dir = self.config.daemon.data_dir.clone();
+        let slot = self.devices.get_mut(id).ok_or("it is not configured")?;
+        slot.emulators = start_emulators(&slot.config, &data_dir)?;
+        let device: Arc<str> = id.as_str().into();
+        let health = Arc::clone(slot.record.health());
+        slot.record.change(|entry| {
+            entry.kind.clone_from(&prepared.manifest.device_type);
+            entry.status = DeviceStatus::Starting;
+            entry.reason = None;
+            entry.series = series_entries(&prepared.manifest, &endpoints);
+            entry.driver = Some(DriverEntry {
+                sha256: prepared.hash.to_string(),
+                version: prepared.manifest.version.clone(),
+                generation: 0,
+                health: health.members(),
+                last_reload: entry.driver.take().and_then(|driver| driver.last_reload),
+            });
+        });
+
+        let lines: Vec<_> = prepared
+            .manifest
+            .ports
+            .iter()
+            .filter_map(|wish| {
+                let (name, config) = slot
+                    .config
+                    .ports
+                    .iter()
+                    .find(|(name, _)| name.as_str() == wish.name)?;
+                Some((name, config, config.line.over(wish.line)))
+            })
+            .collect();
+        let inbox = SharedInbox::new(lines.iter().map(|(name, _, line)| PortSetup {
+            name: name.as_str().into(),
+            // Ten bits travel for each byte of 8N1; other framings differ by little.
+            ring_capacity_bytes: ring_capacity_bytes(
+                usize::try_from(line.baud_rate / 10).unwrap_or(usize::MAX),
+            ),
+        }));
+        let mut ports = Vec::with_capacity(lines.len());
+        for (index, (name, config, line)) in lines.into_iter().enumerate() {
+            let name: Arc<str> = name.as_str().into();
+            let simulated = slot
+                .emulators
+                .iter()
+                .find(|(simulated, _)| simulated.port == *name)
+                .map(|(simulated, _)| simulated.link.clone());
+            let settings = PortSettings {
+                device: Arc::clone(&device),
+                name: Arc::clone(&name),
+                source: config.source.clone(),
+                simulated,
+                line,
+                dtr: config.dtr,
+                rts: config.rts,
+                hangup_on_close: config.hangup_on_close,
+                exclusive: config.exclusive,
+                sysfs_root: sysfs_root.clone(),
+            };
+            let feed = InboxFeed {
+                inbox: inbox.clone(),
+                port: PortIndex(index),
+                name,
+                device: Arc::clone(&device),
+                record: slot.record.clone(),
+                logs: services.logs.clone(),
+                health: Arc::clone(&health),
+                clock: services.clock,
+                overruns: Default::default(),
+            };
+            ports.push(
+                Port::start(settings, Box::new(feed))
+                    .map_err(|error| format!("a thread cannot be started: {error}"))?,
+            );
+        }
+        let sink = DeviceSink {
+            device: Arc::clone(&device),
+            slice: slot.config.slice.as_str().into(),
+            state: services.state.clone(),
+            record: slot.record.clone(),
+            hub: services.hub.clone(),
+            logs: services.logs.clone(),
+            alarms: Alarms::new(device),
+            ports: ports.iter().map(|port| port.control().clone()).collect(),
+            endpoints,
+            health,
+            clock: services.clock,
+            dumps: data_dir.join("dumps"),
+            batch: Vec::new(),
+        };
+        let slice_limit = prepared
+            .manifest
+            .slice_bytes
+            .and_then(|bytes| usize::try_from(bytes).ok())
+            .map_or(slot.config.limits.slice_bytes, |asked| {
+                asked.min(slot.config.limits.slice_bytes)
+            });
+        services
+            .state
+            .update(|store| store.set_limit(slot.config.slice.as_str(), slice_limit));
+        let parts = DeviceParts {
+            engine: Arc::clone(self.loader.engine()),
+            prepared: Arc::clone(prepared),
+            settings: slot.config.settings.to_string().into(),
+            memory_limit_bytes: slot.config.limits.memory_bytes,
+            readable_slices: readable_slices(&slot.config, &prepared.manifest),
+            slices: Arc::new(StateSlices(services.state)),
+            inbox,
+            ports,
+            sink,
+        };
+        slot.device =
+            Some(Device::start(parts).map_err(|error| format!("a thread cannot be started: {error}"))?);
+        Ok(())
+    }
+
+    /// Makes sure that every series of a manifest has its number and its place in the hub.
+    pub(super) fn register_series(&mut self, id: &DeviceId, manifest: &Manifest) -> Vec<u32> {
+        manifest
+            .series
+            .iter()
+            .map(|series| {
+                let number = self.endpoints.number(id.as_str(), &series.name);
+                self.services.hub.register_endpoint(EndpointInfo {
+                    id: number,
+                    name: format!("{id}.{}", series.name),
+                    unit: series.unit.clone(),
+                    kind: series.kind,
+                });
+                number
+            })
+            .collect()
+    }
+
+    /// Stops the driver of a device; the device stays configured, its slice stays and is marked stale.
+    pub(super) async fn stop_driver(&mut self, id: &DeviceId, reason: StopReason) {
+        let Some(slot) = self.devices.get_mut(id) else {
+            return;
+        };
+        let device = slot.device.take();
+        let emulators = std::mem::take(&mut slot.emulators);
+        let stopped = tokio::task::spawn_blocking(move || {
+            if let Some(device) = device {
+                device.stop(reason);
+            }
+            for (simulated, emulator) in emulators {
+                if let Err(error) = emulator.stop() {
+                    tracing::warn!(channel = "device", tag = %simulated.device, "the emulator ended badly: {error}");
+                }
+                // A link that is left behind points at a terminal that may be somebody else's by then.
+                let _ = std::fs::remove_file(&simulated.link);
+            }
+        });
+        if let Err(error) = stopped.await {
+            self.log(
+                LogLevel::Error,
+                Some(id),
+                format!("its driver ended badly: {error}"),
+            );
+        }
+    }
+
+    pub(super) async fn stop_device(&mut self, id: &DeviceId, reason: StopReason) {
+        self.stop_driver(id, reason).await;
+        self.devices.remove(id);
+        self.records.lock().remove(id);
+    }
+}
+
+/// Reads slices for drivers.
+struct StateSlices(StateHandle);
+
+impl ReadSlices for StateSlices {
+    fn read(&self, slice: &str) -> Option<String> {
+        let bytes = self.0.slice_bytes(slice)?;
+        String::from_utf8(bytes.into()).ok()
+    }
+}
+
+/// Whether a device's configuration gives a driver what it needs.
+pub(super) fn fit(config: &DeviceConfig, manifest: &Manifest) -> Result<(), String> {
+    for wish in manifest.ports.iter().filter(|wish| wish.required) {
+        if !config.ports.keys().any(|name| name.as_str() == wish.name) {
+            return Err(format!(
+                "it needs the port {0:?} ({1}); write [devices.{2}.ports.{0}] with path, usb or sim",
+                wish.name, wish.description, config.id
+            ));
+        }
+    }
+    for name in config.ports.keys() {
+        if !manifest.ports.iter().any(|wish| wish.name == name.as_str()) {
+            let known: Vec<&str> = manifest.ports.iter().map(|wish| wish.name.as_str()).collect();
+            return Err(format!(
+                "[devices.{}.ports.{name}] names a port that {} does not have; it has {}",
+                config.id,
+                manifest.name,
+                if known.is_empty() {
+                    "none".to_owned()
+                } else {
+                    known.join(", ")
+                }
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// What a driver may read: what its manifest observes and the configuration grants.
+pub(super) fn readable_slices(config: &DeviceConfig, manifest: &Manifest) -> Arc<[String]> {
+    let granted = |slice: &&String| {
+        config
+            .grants
+            .read_slices
+            .iter()
+            .any(|granted| granted.as_str() == slice.as_str())
+    };
+    manifest.observes.iter().filter(granted).cloned().collect()
+}
+
+pub(super) fn series_entries(manifest: &Manifest, endpoints: &[u32]) -> BTreeMap<String, SeriesEntry> {
+    manifest
+        .series
+        .iter()
+        .zip(endpoints)
+        .map(|(series, endpoint)| {
+            let entry = SeriesEntry {
+                endpoint_id: *endpoint,
+                unit: series.unit.clone(),
+                kind: series.kind,
+            };
+            (series.name.clone(), entry)
+        })
+        .collect()
+}
+
+fn start_emulators(
+    config: &DeviceConfig,
+    data_dir: &Path,
+) -> Result<Vec<(Simulated, wattsup::Emulator)>, String> {
+    let mut emulators = Vec::new();
+    for (port, port_config) in &config.ports {
+        let PortSource::Sim(spec) = &port_config.source else {
+            continue;
+        };
+        let folder = data_dir.join("sim");
+        std::fs::create_dir_all(&folder)
+            .map_err(|error| format!("{} cannot be made: {error}", folder.display()))?;
+        let link = folder.join(format!("{}-{port}", config.id));
+        emulators.push(start_emulator(config, port.as_str(), spec, link)?);
+    }
+    Ok(emulators)
+}
+
+fn start_emulator(
+    config: &DeviceConfig,
+    port: &str,
+    spec: &SimSpec,
+    link: PathBuf,
+) -> Result<(Simulated, wattsup::Emulator), String> {
+    let SimDevice::WattsUp = spec.device;
+    let options = wattsup::Options {
+        seed: spec.seed,
+        speed: spec.speed,
+        faults: spec.faults.clone(),
+        ..wattsup::Options::new(&link)
+    };
+    let emulator = wattsup::Emulator::start(options)
+        .map_err(|error| format!("the emulator behind the port {port}: {error}"))?;
+    let simulated = Simulated {
+        device: config.id.to_string(),
+        port: port.to_owned(),
+        link,
+        seed: emulator.seed(),
+    };
+    Ok((simulated, emulator))
+}
