@@ -1,0 +1,158 @@
+//! The configuration as an engineer meets it: all mistakes at once, each with its place and what to write instead; a bad edit that changes
+//! nothing; a good edit that touches only its driver.
+
+use std::process::Command;
+
+use e2e::{Artifacts, Bench, DeviceEntry, Sim, Terminal, variant_of};
+use serde_json::{Value, json};
+
+#[test]
+fn all_mistakes_are_told_at_once_with_their_places() {
+    let bench = Bench::new();
+    bench.install("power-meter", &bench.artifacts.plugin("power-meter"));
+    let text = "\
+[daemon]
+listen = \"127.0.0.1:0\"
+plugins-dir = \"plugins\"
+lisen = \"127.0.0.1:1\"
+
+[devices.meter]
+plugin = \"power-metr\"
+[devices.meter.ports.main]
+path = \"/dev/ttyUSB0\"
+
+[devices.other]
+plugin = \"power-meter\"
+slice = \"meter\"
+[devices.other.ports.main]
+path = \"/dev/ttyUSB0\"
+baud-rate = \"fast\"
+";
+    std::fs::write(bench.config(), text).unwrap();
+    let output = Command::new(&bench.artifacts.binary)
+        .arg("check-config")
+        .arg(bench.config())
+        .output()
+        .expect("the check runs");
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    for (place, words) in [
+        ("plugins.toml:4", "lisen"),
+        ("plugins.toml:7", "power-meter"),
+        ("plugins.toml:13", "slice"),
+        ("plugins.toml:15", "a line of its own"),
+        ("plugins.toml:16", "baud-rate"),
+    ] {
+        let found = said
+            .lines()
+            .any(|line| line.contains(place) && line.contains(words));
+        assert!(found, "{place} with {words:?} is not in:\n{said}");
+    }
+}
+
+#[test]
+fn a_port_that_is_taken_is_named_with_what_to_do() {
+    let bench = Bench::new();
+    bench.configure(&[]);
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let output = Command::new(&bench.artifacts.binary)
+        .args(["serve", "--listen", &address, "--config"])
+        .arg(bench.config())
+        .output()
+        .expect("the daemon runs");
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("is in use") && said.contains("--listen"), "{said}");
+}
+
+#[test]
+fn wrong_usage_ends_with_two() {
+    let artifacts = Artifacts::find();
+    let status = Command::new(&artifacts.binary)
+        .arg("srve")
+        .output()
+        .expect("it runs")
+        .status;
+    assert_eq!(status.code(), Some(2));
+}
+
+#[tokio::test]
+async fn an_edit_touches_only_the_driver_whose_entry_changed() {
+    let bench = Bench::new();
+    let sim = Sim::start(&bench.artifacts, bench.folder(), 20.0, 5, "none");
+    let link = bench.folder().join("line");
+    let mut line = Terminal::create(&link);
+    bench.install("power-meter", &bench.artifacts.plugin("power-meter"));
+    bench.install("counter", &bench.artifacts.fixture("counter"));
+    let meter = DeviceEntry::meter(sim.link());
+    let probe = DeviceEntry::new("probe", "counter", &link);
+    bench.configure(&[meter.clone(), probe.clone()]);
+    let daemon = bench.start();
+    let mut client = daemon.client().await;
+    client
+        .until_member("/powerMeter/phase", &json!("streaming"))
+        .await;
+    client.until_member("/probe/attached", &json!(true)).await;
+    let generation = client.member("/devices/meter/driver/generation").cloned();
+
+    // A bad edit changes nothing, and says so.
+    let good = std::fs::read_to_string(bench.config()).unwrap();
+    std::fs::write(bench.config(), good.replace("plugin =", "plugn =")).unwrap();
+    client
+        .until("the refusal", |client| {
+            client
+                .member("/message")?
+                .as_str()?
+                .contains("not used")
+                .then_some(())
+        })
+        .await;
+    client
+        .until("the reason", |client| client.has_logged("plugn").then_some(()))
+        .await;
+    line.send(b"1\n");
+    client.until_member("/probe/bytes", &json!(2)).await;
+    std::fs::write(bench.config(), &good).unwrap();
+    client.until_member("/message", &json!("")).await;
+
+    // A device goes, another has new settings, and the meter notices neither.
+    bench.configure(&[DeviceEntry {
+        more: "[devices.meter.settings]\ninterval-s = 2\n".to_owned(),
+        ..meter.clone()
+    }]);
+    client
+        .until_member("/devices/probe/status", &json!("stopped"))
+        .await;
+    client
+        .until("the new settings", |client| {
+            client.has_logged("has new settings").then_some(())
+        })
+        .await;
+    assert_eq!(
+        client.member("/devices/meter/driver/generation"),
+        generation.as_ref()
+    );
+    bench.configure(&[meter, probe]);
+    client
+        .until_member("/devices/probe/status", &json!("running"))
+        .await;
+    assert_eq!(
+        client.member("/devices/meter/driver/generation"),
+        generation.as_ref()
+    );
+    // A swap after all this behaves like any other.
+    bench.install(
+        "power-meter",
+        &variant_of(&bench.artifacts.plugin("power-meter"), 1),
+    );
+    client
+        .until_member("/devices/meter/driver/lastReload/verdict", &json!("swapped"))
+        .await;
+    assert!(
+        client
+            .member("/devices/meter/driver/generation")
+            .and_then(Value::as_u64)
+            > generation.as_ref().and_then(Value::as_u64)
+    );
+}

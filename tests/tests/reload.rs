@@ -1,0 +1,212 @@
+//! New versions while rows stream.
+//!
+//! Covered: a good file dropped in thirty times under load loses and doubles no row; everything that is no driver leaves the old one streaming,
+//! with its reason in state and log; a plugin that nobody names is shown as unbound; a removed file stops its driver and marks its slice stale.
+
+use std::collections::BTreeSet;
+
+use e2e::{Bench, Client, DeviceEntry, Journal, Sim, Terminal, is_long, variant_of};
+use serde_json::{Value, json};
+
+const SEED: u64 = 20_260_101;
+
+fn rows_of(client: &Client, endpoint: u64) -> Vec<u64> {
+    client
+        .samples
+        .get(&endpoint)
+        .into_iter()
+        .flatten()
+        .map(|(_, value)| (value * 10.0).round() as u64)
+        .collect()
+}
+
+/// Every row that the journal calls readable came once, and no other.
+fn assert_equal_rows(journal: &Journal, rows: &[u64]) {
+    let received: BTreeSet<u64> = rows.iter().copied().collect();
+    assert_eq!(received.len(), rows.len(), "a row came twice");
+    assert!(rows.is_sorted(), "rows came out of order");
+    assert!(journal.readable() == received, "{}", journal.explain(&received));
+}
+
+#[tokio::test]
+async fn swaps_under_load_lose_and_double_nothing() {
+    let swaps = if is_long() { 300 } else { 30 };
+    println!("seed {SEED}, {swaps} swaps");
+    let bench = Bench::new();
+    // Two hundred rows per second, cut and joined and with junk between them.
+    let mut sim = Sim::start(
+        &bench.artifacts,
+        bench.folder(),
+        200.0,
+        SEED,
+        "split,joined,headless,garbage,nuls:20",
+    );
+    let meter = bench.artifacts.plugin("power-meter");
+    bench.install("power-meter", &meter);
+    bench.configure(&[DeviceEntry::meter(sim.link())]);
+    let daemon = bench.start();
+    let mut client = daemon.client().await;
+    let energy = client.endpoint("meter", "energy");
+    client.subscribe(&[energy]).await;
+    client
+        .until_member("/powerMeter/phase", &json!("streaming"))
+        .await;
+    let mut generation = client
+        .member("/devices/meter/driver/generation")
+        .and_then(Value::as_u64)
+        .expect("a generation");
+    for number in 1..=swaps {
+        bench.install("power-meter", &variant_of(&meter, number));
+        generation += 1;
+        client
+            .until_member("/devices/meter/driver/generation", &json!(generation))
+            .await;
+        assert_eq!(
+            client.member("/devices/meter/driver/lastReload/verdict"),
+            Some(&json!("swapped")),
+            "swap {number}"
+        );
+    }
+    sim.ask("pause");
+    let rows = sim.ask("stats")["rows"].as_u64().expect("rows");
+    let journal = sim.finish();
+    let last = *journal.readable().last().expect("a row");
+    assert!(rows >= last);
+    client
+        .until("the last row", |client| {
+            rows_of(client, energy).contains(&last).then_some(())
+        })
+        .await;
+    assert_equal_rows(&journal, &rows_of(&client, energy));
+    println!(
+        "{} rows, {} of them readable, {swaps} swaps",
+        journal.verdicts.len(),
+        journal.readable().len()
+    );
+}
+
+#[tokio::test]
+async fn what_is_no_driver_leaves_the_old_one_streaming() {
+    let bench = Bench::new();
+    let sim = Sim::start(&bench.artifacts, bench.folder(), 50.0, SEED, "none");
+    let meter = bench.artifacts.plugin("power-meter");
+    bench.install("power-meter", &meter);
+    bench.configure(&[DeviceEntry::meter(sim.link())]);
+    let daemon = bench.start();
+    let mut client = daemon.client().await;
+    let energy = client.endpoint("meter", "energy");
+    client.subscribe(&[energy]).await;
+    client
+        .until_member("/powerMeter/phase", &json!("streaming"))
+        .await;
+    let generation = client.member("/devices/meter/driver/generation").cloned();
+    let path = bench.plugins().join("power-meter.wasm");
+
+    let refused = async |client: &mut Client, what: &str, reason: &str| {
+        client
+            .until(&format!("{what} is refused"), |client| {
+                let shown = client.member("/plugins/power-meter/reason")?.as_str()?;
+                (shown.contains(reason) && client.has_logged(reason)).then_some(())
+            })
+            .await;
+        assert_eq!(
+            client.member("/plugins/power-meter/status"),
+            Some(&json!("refused")),
+            "{what}"
+        );
+        assert_eq!(
+            client.member("/devices/meter/driver/lastReload/verdict"),
+            Some(&json!("refused")),
+            "{what}"
+        );
+        assert_eq!(
+            client.member("/devices/meter/driver/generation"),
+            generation.as_ref(),
+            "{what}"
+        );
+        let before = rows_of(client, energy).len();
+        client
+            .until("more rows", |client| {
+                (rows_of(client, energy).len() > before + 3).then_some(())
+            })
+            .await;
+    };
+
+    bench.install("power-meter", &meter[..meter.len() / 2]);
+    refused(&mut client, "a truncated file", "core module").await;
+    bench.install("power-meter", &[0; 4096]);
+    refused(&mut client, "zeros", "no WebAssembly").await;
+    bench.install("power-meter", &bench.artifacts.fixture("foreign-world"));
+    refused(
+        &mut client,
+        "a component of another world",
+        "no driver of the world",
+    )
+    .await;
+    bench.install("power-meter", &bench.artifacts.fixture("trap-in-start"));
+    refused(&mut client, "a driver that traps in start", "trap in `start`").await;
+    bench.install("power-meter", &bench.artifacts.fixture("refuses"));
+    refused(&mut client, "a driver that refuses", "this driver never starts").await;
+    std::fs::remove_file(&path).expect("the file is there");
+    rustix::fs::mkfifoat(
+        rustix::fs::CWD,
+        &path,
+        rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
+    )
+    .expect("a pipe");
+    refused(&mut client, "a pipe", "a pipe").await;
+    std::fs::remove_file(&path).expect("the pipe is there");
+    std::os::unix::fs::symlink("/etc/hostname", &path).expect("a link");
+    refused(&mut client, "a link", "symbolic link").await;
+
+    // Nothing was lost over all of it, and the good file is taken again.
+    std::fs::remove_file(&path).expect("the link is there");
+    bench.install("power-meter", &variant_of(&meter, 1));
+    client
+        .until_member("/plugins/power-meter/status", &json!("bound"))
+        .await;
+    client
+        .until_member("/devices/meter/driver/lastReload/verdict", &json!("swapped"))
+        .await;
+    let journal = sim.finish();
+    let last = *journal.readable().last().expect("a row");
+    client
+        .until("the last row", |client| {
+            rows_of(client, energy).contains(&last).then_some(())
+        })
+        .await;
+    assert_equal_rows(&journal, &rows_of(&client, energy));
+}
+
+#[tokio::test]
+async fn files_come_and_go_without_a_restart_of_anything_else() {
+    let bench = Bench::new();
+    let link = bench.folder().join("line");
+    let mut line = Terminal::create(&link);
+    bench.install("counter", &bench.artifacts.fixture("counter"));
+    bench.configure(&[DeviceEntry::new("probe", "counter", &link)]);
+    let daemon = bench.start();
+    let mut client = daemon.client().await;
+    client.until_member("/probe/attached", &json!(true)).await;
+    bench.install("power-meter", &bench.artifacts.plugin("power-meter"));
+    client
+        .until_member("/plugins/power-meter/status", &json!("unbound"))
+        .await;
+    assert_eq!(
+        client.member("/plugins/power-meter/manifest/name"),
+        Some(&json!("power-meter"))
+    );
+    line.send(b"1\n");
+    client.until_member("/probe/bytes", &json!(2)).await;
+    std::fs::remove_file(bench.plugins().join("counter.wasm")).expect("the file is there");
+    client
+        .until_member("/devices/probe/status", &json!("stopped"))
+        .await;
+    assert!(client.member("/devices/probe/staleSince").is_some());
+    assert_eq!(client.member("/probe/bytes"), Some(&json!(2)), "the slice stays");
+    bench.install("counter", &bench.artifacts.fixture("counter"));
+    client
+        .until_member("/devices/probe/status", &json!("running"))
+        .await;
+    assert_eq!(client.member("/devices/probe/staleSince"), None);
+}

@@ -1,0 +1,69 @@
+//! What a foreign web page in the engineer's own browser may do: nothing.
+
+use e2e::{Bench, Daemon, get, request};
+
+fn daemon() -> (Bench, Daemon) {
+    let bench = Bench::new();
+    bench.configure(&[]);
+    let daemon = bench.start();
+    (bench, daemon)
+}
+
+fn upgrade(address: &str, more: &str) -> String {
+    format!(
+        "GET /ws HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{more}\r\n"
+    )
+}
+
+#[tokio::test]
+async fn a_foreign_origin_gets_no_socket() {
+    let (_bench, daemon) = daemon();
+    let address = daemon.address();
+    let response = request(address, &upgrade(address, "Origin: http://evil.example\r\n")).await;
+    assert_eq!(response.status, 403);
+    assert_eq!(response.header("content-type"), Some("application/problem+json"));
+    assert!(response.json()["code"].is_string());
+}
+
+#[tokio::test]
+async fn a_foreign_host_gets_nothing() {
+    let (_bench, daemon) = daemon();
+    let text = "GET /api/v1/state HTTP/1.1\r\nHost: rebound.example\r\nConnection: close\r\n\r\n";
+    let response = request(daemon.address(), text).await;
+    assert!(matches!(response.status, 403 | 421), "{}", response.status);
+    assert_eq!(response.header("content-type"), Some("application/problem+json"));
+}
+
+#[tokio::test]
+async fn the_own_page_is_served_with_the_usual_headers() {
+    let (_bench, daemon) = daemon();
+    let response = get(daemon.address(), "/").await;
+    assert_eq!(response.status, 200);
+    let policy = response.header("content-security-policy").expect("a policy");
+    assert!(
+        policy.contains("default-src 'self'") || policy.contains("default-src 'none'"),
+        "{policy}"
+    );
+    assert_eq!(response.header("x-content-type-options"), Some("nosniff"));
+    let missing = get(daemon.address(), "/api/v1/nothing").await;
+    assert_eq!(missing.status, 404);
+    assert_eq!(missing.header("content-type"), Some("application/problem+json"));
+}
+
+#[tokio::test]
+async fn a_state_that_has_not_changed_is_not_sent_again() {
+    let (_bench, daemon) = daemon();
+    let first = get(daemon.address(), "/api/v1/state").await;
+    let tag = first.header("etag").expect("a tag").to_owned();
+    let address = daemon.address();
+    let text = format!(
+        "GET /api/v1/state HTTP/1.1\r\nHost: {address}\r\nIf-None-Match: {tag}\r\nConnection: close\r\n\r\n"
+    );
+    let second = request(address, &text).await;
+    assert!(
+        second.status == 304 || second.header("etag") != Some(&tag),
+        "{}",
+        second.status
+    );
+}
