@@ -275,7 +275,7 @@ fn is_json(headers: &HeaderMap) -> bool {
 /// The house is full. The answer is best effort: it fits into any socket's buffer, and nobody waits for it to be read.
 fn turn_away(stream: &TcpStream) {
     const ANSWER: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Type: application/problem+json\r\n\
-        Content-Length: 133\r\n\r\n{\"type\":\"about:blank\",\"title\":\"Service Unavailable\",\"status\":503,\
+        Content-Length: 135\r\n\r\n{\"type\":\"about:blank\",\"title\":\"Service Unavailable\",\"status\":503,\
         \"code\":\"too-many-connections\",\"detail\":\"too many connections at once\"}";
     let _ = stream.try_write(ANSWER);
 }

@@ -106,8 +106,9 @@ impl Channels {
         let mut add = |channel, take: &dyn Fn(u64) -> RingView| {
             let place = seen.0.entry(channel).or_default();
             let ring = take(*place);
-            *place = ring.end();
-            if !ring.is_empty() {
+            // Pushed to, even if what was pushed is too large to be there: whoever lacks it has to hear of it.
+            if ring.end() != *place {
+                *place = ring.end();
                 view.insert(channel, ring);
             }
         };

@@ -131,11 +131,6 @@ impl Ring {
 }
 
 impl RingView {
-    /// Whether the ring had nothing from there on.
-    pub fn is_empty(&self) -> bool {
-        self.segments.is_empty()
-    }
-
     /// The segments, oldest first.
     pub fn segments(&self) -> &[Segment] {
         &self.segments

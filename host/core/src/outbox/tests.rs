@@ -82,6 +82,20 @@ fn a_view_is_cut_to_its_limit_but_never_empty_when_there_is_news() {
 }
 
 #[test]
+fn news_that_the_ring_could_not_keep_are_still_news() {
+    let mut ring = Ring::new(300, 0);
+    let mut positions = Positions::new();
+    positions.set(Channel::State, ring.cursor());
+    ring.push(segment(Channel::State, 1..=1, 500));
+    let news = ring.view(0, usize::MAX);
+    assert_eq!((news.segments().len(), news.end()), (0, 1));
+    let mut view = View::new();
+    view.insert(Channel::State, news);
+    assert!(!view.is_empty());
+    assert!(matches!(view.next(&positions), Next::Snapshot));
+}
+
+#[test]
 fn clients_at_the_same_place_share_a_batch() {
     let mut ring = Ring::new(100_000, 0);
     let mut positions = Positions::new();
