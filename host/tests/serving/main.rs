@@ -1,0 +1,12 @@
+//! The serving half of the daemon over real sockets: state, logs and telemetry in, frames out. No driver and no port takes part.
+
+#[cfg(test)]
+mod bench;
+#[cfg(test)]
+mod fanout;
+#[cfg(test)]
+mod hostile;
+#[cfg(test)]
+mod http;
+#[cfg(test)]
+mod protocol;
