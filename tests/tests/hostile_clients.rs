@@ -1,4 +1,9 @@
 //! Clients that are killed, that never read, or that send garbage: the other mirrors stay exact, and do not wait.
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "helpers of a story: what is missing fails it"
+)]
 
 use std::time::Duration;
 

@@ -202,7 +202,7 @@ impl state::Host for HostState {
         let Some(rights) = self.rights() else {
             return Ok(Err(state::StateError::NotGranted));
         };
-        if !rights.readable_slices.iter().any(|readable| *readable == name) {
+        if !rights.readable_slices.contains(&name) {
             return Ok(Err(state::StateError::NotGranted));
         }
         Ok(rights

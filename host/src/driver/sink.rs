@@ -215,11 +215,14 @@ impl DeviceSink {
     /// Slice, phase and alarms of one call, as one version. If the slice refuses its operations, the rest is applied all the same.
     fn apply_to_state(&mut self, effects: &mut Effects) -> Result<(), StateError> {
         // A failure is the cell's to act on; of several phases in one call only the last ever was the phase.
-        let phase = effects.status.drain(..).filter_map(|status| match status {
-            StatusChange::Phase(phase) => Some(phase),
-            StatusChange::Failed(_) => None,
-        });
-        let phase = phase.last();
+        let phase = effects
+            .status
+            .drain(..)
+            .filter_map(|status| match status {
+                StatusChange::Phase(phase) => Some(phase),
+                StatusChange::Failed(_) => None,
+            })
+            .next_back();
         let alarms: Vec<_> = effects
             .alarms
             .drain(..)
