@@ -204,6 +204,19 @@ mod tests {
     }
 
     #[test]
+    fn a_line_that_is_gone_takes_its_queue_with_it() {
+        let mut queue = TransmitQueue::default();
+        queue.push(write(b"for the old line"));
+        queue.sent(3);
+        queue.push(signals());
+        queue.note_refused();
+        queue.clear();
+        assert_eq!(queue.next(), None);
+        assert_eq!(queue.free_bytes(), TRANSMIT_LIMIT_BYTES);
+        assert!(!queue.take_drained());
+    }
+
+    #[test]
     fn a_driver_is_told_of_room_only_after_it_was_refused() {
         let mut queue = TransmitQueue::default();
         queue.push(write(b"a"));

@@ -283,7 +283,10 @@ async fn a_full_house_answers_at_once_and_slow_visitors_do_not_keep_it_full() {
     within(refused.read_to_end(&mut bytes)).await.unwrap();
     let answer = crate::bench::Answer::read(&bytes);
     answer.is_problem(503, "too-many-connections");
-    assert_eq!(answer.header("content-length"), Some(&*answer.body.len().to_string()));
+    assert_eq!(
+        answer.header("content-length"),
+        Some(&*answer.body.len().to_string())
+    );
     for stream in &mut slow {
         let _ = within(stream.read_to_end(&mut Vec::new())).await;
     }
