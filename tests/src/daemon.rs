@@ -121,6 +121,22 @@ impl Bench {
         std::fs::rename(aside, self.config()).unwrap();
     }
 
+    /// Makes each start listen on one port, for a page that outlives its daemon. Below the ports that the kernel hands out, so that no
+    /// connection takes it while no daemon has it.
+    pub fn listen_on_fixed_port(&self) {
+        let start = 12_000 + u16::try_from(std::process::id() % 15_000).unwrap();
+        let port = (start..start + 5_000)
+            .find(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok())
+            .expect("a free port");
+        let text = std::fs::read_to_string(self.config()).unwrap();
+        let fixed = text.replace(
+            "listen = \"127.0.0.1:0\"",
+            &format!("listen = \"127.0.0.1:{port}\""),
+        );
+        assert_ne!(fixed, text, "the configuration names no port to fix");
+        std::fs::write(self.config(), fixed).unwrap();
+    }
+
     /// Starts the daemon and waits until it serves.
     pub fn start(&self) -> Daemon {
         self.start_with(&[])

@@ -1,0 +1,215 @@
+//! Chromium with one page, in a process of its own, steered through `web/tests-browser/remote.mjs`.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::PATIENCE;
+
+/// A cold Chromium on a machine that builds beside takes its time.
+const START: Duration = Duration::from_secs(90);
+
+/// A browser with the page.
+pub struct Browser {
+    child: Child,
+    // Taken when it is to end: the script ends with its standard input.
+    stdin: Option<ChildStdin>,
+    answers: Receiver<String>,
+}
+
+/// What a person sees on the page. What is not there is empty.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Look {
+    /// The large number.
+    pub watts: String,
+    /// The meter's phase.
+    pub phase: String,
+    /// The badge's word.
+    pub link: String,
+    /// The badge's status, as the page names it.
+    pub link_status: String,
+    /// Whether the power meter's pane is marked as stale; none while there is no pane.
+    pub is_stale: Option<bool>,
+    /// What the pane says about that.
+    pub stale_text: String,
+    /// How many samples the chart shows.
+    pub chart_samples: u64,
+    /// Which run of the daemon the page shows.
+    pub boot_id: String,
+}
+
+impl Look {
+    /// The large number as one.
+    pub fn number(&self) -> Option<f64> {
+        self.watts.parse().ok()
+    }
+
+    /// Whether the page is connected and what it shows is live.
+    pub fn is_live(&self) -> bool {
+        self.link_status == "live" && self.is_stale == Some(false) && self.number().is_some()
+    }
+}
+
+impl Browser {
+    /// Starts a browser and opens the page in a dark window on a desk.
+    pub fn open(url: &str) -> Self {
+        Self::open_sized(url, 1280, 800)
+    }
+
+    /// As [`Self::open`], with the window's size in pixels.
+    pub fn open_sized(url: &str, width: u32, height: u32) -> Self {
+        let script = web().join("tests-browser/remote.mjs");
+        assert!(
+            std::env::var_os("AUTOBENCH_CHROMIUM").is_some_and(|program| Path::new(&program).is_file()),
+            "AUTOBENCH_CHROMIUM names no program; the browser stories are run by `cargo verify`, which finds Chromium"
+        );
+        let mut child = Command::new("node")
+            .arg(&script)
+            .current_dir(web())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("node starts");
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        // One answer per request, and the requests wait for it: there is never a second line.
+        let (sender, answers) = sync_channel(1);
+        // Ends with the script, which is killed at the latest when the browser is dropped.
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        let mut browser = Self {
+            stdin: child.stdin.take(),
+            child,
+            answers,
+        };
+        let request = json!({"do": "open", "url": url, "width": width, "height": height, "scheme": "dark"});
+        browser.ask_within(&request, START);
+        browser
+    }
+
+    /// Loads the page anew.
+    pub fn reload(&mut self) {
+        self.ask(&json!({"do": "reload"}));
+    }
+
+    /// Looks at the page.
+    pub fn look(&mut self) -> Look {
+        let seen = self.ask(&json!({"do": "look"}));
+        let text = |name: &str| seen[name].as_str().unwrap_or_default().to_owned();
+        Look {
+            watts: text("watts"),
+            phase: text("phase"),
+            link: text("link"),
+            link_status: text("linkStatus"),
+            is_stale: seen["stale"].as_str().map(|value| value == "true"),
+            stale_text: text("staleText"),
+            chart_samples: seen["chartSamples"].as_u64().unwrap_or_default(),
+            boot_id: text("bootId"),
+        }
+    }
+
+    /// Looks until the look gives something.
+    pub fn until<T>(&mut self, what: &str, mut judge: impl FnMut(&Look) -> Option<T>) -> T {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let look = self.look();
+            if let Some(found) = judge(&look) {
+                return found;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "not within {PATIENCE:?}: {what}; the page shows {look:?} and complains {:?}",
+                self.complaints()
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// The page's copy of the state, and the watts that it shows at the same moment.
+    pub fn document(&mut self) -> (Value, String) {
+        let mut both = self.ask(&json!({"do": "document"}));
+        let watts = both["watts"].as_str().unwrap_or_default().to_owned();
+        (both["document"].take(), watts)
+    }
+
+    /// The samples that the page holds of a series, as times and values.
+    pub fn series(&mut self, endpoint: u64) -> Vec<(f64, f64)> {
+        let samples = self.ask(&json!({"do": "series", "endpointId": endpoint}));
+        let number = |value: &Value| value.as_f64().expect("a number");
+        let samples = samples.as_array().expect("samples").iter();
+        samples
+            .map(|sample| (number(&sample[0]), number(&sample[1])))
+            .collect()
+    }
+
+    /// What sticks out of the page to the side or is cut off.
+    pub fn overflow(&mut self) -> Vec<String> {
+        texts(&self.ask(&json!({"do": "overflow"})))
+    }
+
+    /// What the page did that no page may: errors in the console, exceptions, breaches of the content policy, requests to others.
+    pub fn complaints(&mut self) -> Vec<String> {
+        texts(&self.ask(&json!({"do": "complaints"})))
+    }
+
+    /// Gives the window another size, and the system the scheme `dark` or `light`.
+    pub fn shape(&mut self, width: u32, height: u32, scheme: &str) {
+        self.ask(&json!({"do": "shape", "width": width, "height": height, "scheme": scheme}));
+    }
+
+    /// Saves what the window shows.
+    pub fn screenshot(&mut self, path: &Path) {
+        self.ask(&json!({"do": "screenshot", "path": path}));
+    }
+
+    fn ask(&mut self, request: &Value) -> Value {
+        self.ask_within(request, PATIENCE)
+    }
+
+    fn ask_within(&mut self, request: &Value, patience: Duration) -> Value {
+        writeln!(self.stdin.as_mut().unwrap(), "{request}").expect("the browser listens");
+        let line = match self.answers.recv_timeout(patience) {
+            Ok(line) => line,
+            Err(RecvTimeoutError::Timeout) => panic!("no answer within {patience:?}: {request}"),
+            Err(RecvTimeoutError::Disconnected) => panic!("the browser ended instead of answering {request}"),
+        };
+        let mut answer: Value =
+            serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"));
+        assert_eq!(answer["ok"], true, "{request}: {}", answer["error"]);
+        answer["value"].take()
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        // The script closes its browser, which tidies its profile away; one that does not is killed, and Chromium ends with its pipe.
+        drop(self.stdin.take());
+        let ended = self.answers.recv_timeout(Duration::from_secs(10));
+        if !matches!(ended, Err(RecvTimeoutError::Disconnected)) {
+            let _ = self.child.kill();
+        }
+        let _ = self.child.wait();
+    }
+}
+
+fn texts(value: &Value) -> Vec<String> {
+    let values = value.as_array().expect("a list").iter();
+    values
+        .map(|value| value.as_str().unwrap_or_default().to_owned())
+        .collect()
+}
+
+/// The page's sources: cargo says where the package is, even when the checkout was moved after the build.
+fn web() -> PathBuf {
+    let package = std::env::var_os("CARGO_MANIFEST_DIR")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
+    package.join("../web")
+}
