@@ -69,7 +69,12 @@ pub fn run(options: AppOptions) -> anyhow::Result<()> {
         let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be handled")?;
         let demo = options.demo;
         let announcer = Announcer::new(options.json);
-        let app = App::start(options).await?;
+        // Compiling a large plugin takes a while: who asks to stop meanwhile need not wait for it.
+        let app = tokio::select! {
+            app = App::start(options) => app?,
+            _ = interrupt.recv() => return Ok(()),
+            _ = terminate.recv() => return Ok(()),
+        };
         for simulated in app.supervisor.simulated() {
             announcer.sim(&simulated.device, &simulated.link.display().to_string());
         }

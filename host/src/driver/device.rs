@@ -3,7 +3,7 @@
 //! The thread owns the cell and everything in it. It steps the cell until there is nothing to do, then waits for the inbox. Orders (a swap, new
 //! settings, a stop) are taken between two steps, when the driver is at rest.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -216,12 +216,16 @@ impl Worker {
                 self.obey(order);
             }
             let now = self.now();
-            let standing_alarms = &self.sink.alarms;
             let step = {
                 let builder = &self.builder;
-                let alarms = standing_alarms.names();
+                // Only a driver that is down is built anew.
+                let standing_alarms = if self.runs() {
+                    BTreeSet::new()
+                } else {
+                    self.sink.alarms.names()
+                };
                 self.cell
-                    .step(now, &mut self.sink, &mut || builder.build(&alarms))
+                    .step(now, &mut self.sink, &mut || builder.build(&standing_alarms))
             };
             match step {
                 Step::Busy => self.count(now),
@@ -348,10 +352,7 @@ struct InstanceBuilder {
 }
 
 impl InstanceBuilder {
-    fn build(
-        &self,
-        standing_alarms: &std::collections::BTreeSet<String>,
-    ) -> Result<Instance, autobench_core::driver::Fault> {
+    fn build(&self, standing_alarms: &BTreeSet<String>) -> Result<Instance, autobench_core::driver::Fault> {
         let asked = self
             .prepared
             .manifest
