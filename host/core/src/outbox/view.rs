@@ -13,10 +13,6 @@ use super::{Channel, Cursor, Positions, RingView, Segment};
 pub struct View(Vec<(Channel, RingView)>);
 
 /// What a client is sent next.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "it lives on the stack for one write; a box would be an allocation for each"
-)]
 #[derive(Debug)]
 #[expect(
     clippy::large_enum_variant,
