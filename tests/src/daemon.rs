@@ -166,6 +166,9 @@ impl Daemon {
         let mut child = Command::new(&bench.artifacts.binary)
             .args(["--json", "serve", "--config"])
             .arg(bench.config())
+            // What names the artifacts to the stories is nothing that a daemon is started with.
+            .env_clear()
+            .envs(std::env::vars_os().filter(|(name, _)| !name.to_string_lossy().starts_with("AUTOBENCH_")))
             .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

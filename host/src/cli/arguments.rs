@@ -61,6 +61,9 @@ pub enum Command {
         /// Where the compiled code goes
         #[arg(long, value_name = "FILE")]
         output: PathBuf,
+        /// At the lowest priority, because a benchmark may be running
+        #[arg(long)]
+        beside: bool,
     },
 }
 

@@ -19,6 +19,7 @@ use clap::Parser;
 
 use crate::app::AppOptions;
 use crate::config::{Colour, ConfigErrors, Environment, Problem, Source};
+use crate::driver::compile::Urgency;
 
 pub use announce::Announcer;
 pub use arguments::{
@@ -33,7 +34,7 @@ pub struct Programs {
     /// Runs the daemon until it is asked to stop.
     pub serve: fn(AppOptions) -> anyhow::Result<()>,
     /// Compiles the plugin on standard input into a file, as the daemon's child; its exit codes are between the two.
-    pub compile: fn(&Path) -> ExitCode,
+    pub compile: fn(&Path, Urgency) -> ExitCode,
 }
 
 /// Why a command did not do what it was asked.
@@ -69,7 +70,10 @@ fn run(arguments: Arguments, environment: Environment, programs: Programs) -> Re
         Command::CheckConfig { file } => check::check(&file, environment, json)?,
         Command::Watch(watch) => watch::watch(&watch, json)?,
         Command::Sim(sim) => sim::sim(&sim, json)?,
-        Command::Compile { output } => return Ok((programs.compile)(&output)),
+        Command::Compile { output, beside } => {
+            let urgency = if beside { Urgency::Beside } else { Urgency::Start };
+            return Ok((programs.compile)(&output, urgency));
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -18,6 +18,15 @@ const TIME_LIMIT: Duration = Duration::from_secs(120);
 /// Most bytes of its complaints that are kept.
 const COMPLAINT_LIMIT_BYTES: u64 = 4 << 10;
 
+/// Whether anything else has to come first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Urgency {
+    /// The bench is starting and waits for it.
+    Start,
+    /// A benchmark may be running: compiling takes what nobody else wants.
+    Beside,
+}
+
 /// Why a plugin was not compiled.
 #[derive(Debug, thiserror::Error)]
 pub enum CompileError {
@@ -51,12 +60,12 @@ impl Compiler {
     /// The compiled code of a plugin, verified.
     ///
     /// Dropping the future kills the compiling process, which is what happens when a newer file has arrived.
-    pub async fn compiled(&self, package: &Package) -> Result<Vec<u8>, CompileError> {
+    pub async fn compiled(&self, package: &Package, urgency: Urgency) -> Result<Vec<u8>, CompileError> {
         if let Some(code) = self.cache.load(package.hash) {
             return Ok(code);
         }
         let output = self.cache.new_entry_path(package.hash)?;
-        let result = self.compile(package, &output).await;
+        let result = self.compile(package, urgency, &output).await;
         let _ = std::fs::remove_file(&output).or_else(|error| {
             if error.kind() == std::io::ErrorKind::NotFound {
                 Ok(())
@@ -67,12 +76,18 @@ impl Compiler {
         result
     }
 
-    async fn compile(&self, package: &Package, output: &Path) -> Result<Vec<u8>, CompileError> {
+    async fn compile(
+        &self,
+        package: &Package,
+        urgency: Urgency,
+        output: &Path,
+    ) -> Result<Vec<u8>, CompileError> {
         let process = |error: std::io::Error| CompileError::Process(error.to_string());
         let mut child = tokio::process::Command::new(&self.executable)
             .arg("compile")
             .arg("--output")
             .arg(output)
+            .args((urgency == Urgency::Beside).then_some("--beside"))
             .env_clear()
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
@@ -119,8 +134,8 @@ impl Compiler {
 const INVALID_EXIT: i32 = 3;
 
 /// The compiling process: a plugin on standard input, compiled code in a file.
-pub fn run(output: &Path) -> ExitCode {
-    match compile_standard_input(output) {
+pub fn run(output: &Path, urgency: Urgency) -> ExitCode {
+    match compile_standard_input(output, urgency) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Invalid(reason)) => {
             // The parent reads this as the reason of the refusal.
@@ -145,14 +160,15 @@ impl From<std::io::Error> for Failure {
     }
 }
 
-fn compile_standard_input(output: &Path) -> Result<(), Failure> {
+fn compile_standard_input(output: &Path, urgency: Urgency) -> Result<(), Failure> {
     let limit = Rlimit {
         current: Some(ADDRESS_LIMIT_BYTES),
         maximum: Some(ADDRESS_LIMIT_BYTES),
     };
     rustix::process::setrlimit(Resource::As, limit).map_err(std::io::Error::from)?;
-    // A benchmark may be running beside: compiling takes what nobody else wants.
-    rustix::process::setpriority_process(None, 19).map_err(std::io::Error::from)?;
+    if urgency == Urgency::Beside {
+        rustix::process::setpriority_process(None, 19).map_err(std::io::Error::from)?;
+    }
     let mut bytes = Vec::new();
     std::io::stdin()
         .lock()

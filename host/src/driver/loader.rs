@@ -7,7 +7,7 @@ use autobench_core::driver::{Effects, Fault};
 use wasmtime::component::Component;
 
 use super::bindings::DriverPre;
-use super::compile::{CompileError, Compiler};
+use super::compile::{CompileError, Compiler, Urgency};
 use super::engine::Engine;
 use super::host_state::HostState;
 use super::instance::Instance;
@@ -85,8 +85,12 @@ impl Loader {
     }
 
     /// Makes a package ready to run. Dropping the future abandons it at once.
-    pub async fn prepare(&self, package: &Package) -> Result<(Arc<Prepared>, Effects), LoadError> {
-        let code = self.compiler.compiled(package).await?;
+    pub async fn prepare(
+        &self,
+        package: &Package,
+        urgency: Urgency,
+    ) -> Result<(Arc<Prepared>, Effects), LoadError> {
+        let code = self.compiler.compiled(package, urgency).await?;
         let engine = Arc::clone(&self.engine);
         let hash = package.hash;
         blocking(move || link(&engine, hash, &code)).await?

@@ -21,6 +21,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::compile::Urgency;
 use super::device::Device;
 use super::endpoints::Endpoints;
 use super::loader::{LoadError, Loader, Prepared};
@@ -209,7 +210,7 @@ impl Bench {
             self.add_device(config);
         }
         for stem in stems_in(&self.config.daemon.plugins_dir) {
-            self.look_at(&stem);
+            self.look_at(&stem, Urgency::Start);
         }
         while let Some(done) = self.preparing.join_next().await {
             if let Ok(loaded) = done {
@@ -300,7 +301,7 @@ impl Bench {
             .map(|(stem, _)| stem.clone())
             .collect();
         for stem in due {
-            self.look_at(&stem);
+            self.look_at(&stem, Urgency::Beside);
         }
         if self.config_changed.is_some_and(|due| due <= now) {
             self.config_changed = None;
@@ -309,7 +310,7 @@ impl Bench {
     }
 
     /// Reads and prepares a file beside everything else. What was under way for an older file is given up.
-    fn look_at(&mut self, stem: &str) {
+    fn look_at(&mut self, stem: &str, urgency: Urgency) {
         let path = self.config.daemon.plugins_dir.join(format!("{stem}.wasm"));
         let plugin = self.plugins.entry(stem.to_owned()).or_default();
         plugin.due = None;
@@ -329,7 +330,7 @@ impl Bench {
                 if running == hash && !refused {
                     return Ok(Look::Same);
                 }
-                let (prepared, effects) = loader.prepare(&package).await?;
+                let (prepared, effects) = loader.prepare(&package, urgency).await?;
                 for line in effects.logs {
                     logs.append(LogRecord::of_driver(&stem, &line));
                 }
