@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use autobench_core::state::{Pointer, Store};
-use autobench_core::wire::{AppState, Layout, Limits, Meta, MetaStatus, Pane};
+use autobench_core::wire::{AppState, Limits, Meta, MetaStatus};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::{Announcer, listen_error};
@@ -29,6 +29,7 @@ use crate::driver::loader::Loader;
 use crate::driver::supervisor::{Services, Supervisor};
 use crate::http::{HttpConfig, Server};
 use crate::hub::{Hub, HubConfig};
+use crate::layout;
 use crate::logs::{self, LogHandle};
 use crate::state::{StateConfig, StateHandle};
 
@@ -88,8 +89,11 @@ pub fn run(options: AppOptions) -> anyhow::Result<()> {
             () = elapsed(demo.and_then(|demo| demo.for_duration)) => "the time given with --for is over",
         };
         tracing::info!(channel = "app", "stopping: {reason}");
-        app.close().await;
-        Ok(())
+        tokio::select! {
+            () = app.close() => Ok(()),
+            _ = interrupt.recv() => anyhow::bail!("stopped at once by a second signal; what was on its way to devices or clients is cut off"),
+            _ = terminate.recv() => anyhow::bail!("stopped at once by a second signal; what was on its way to devices or clients is cut off"),
+        }
     })
 }
 
@@ -188,38 +192,9 @@ fn initial_state(config: &BenchConfig, boot_id: &str) -> AppState {
             errors: 0,
             timings: BTreeMap::new(),
         },
-        layout: config.layout.clone().unwrap_or_else(|| default_layout(config)),
+        layout: layout::of(config),
         server_config: config.client.clone(),
         ..AppState::default()
-    }
-}
-
-/// One pane per device in the left column, the log beside them, the state below.
-fn default_layout(config: &BenchConfig) -> Layout {
-    let device_rows = u32::try_from(config.devices.len()).unwrap_or(u32::MAX - 1).max(1);
-    let pane = |id: &str, pane: &str, row, col, row_span, col_span| Pane {
-        id: id.to_owned(),
-        pane: pane.to_owned(),
-        slice: None,
-        device: None,
-        row,
-        col,
-        row_span,
-        col_span,
-    };
-    let devices = config.devices.values().zip(0..).map(|(device, row)| Pane {
-        slice: Some(device.slice.to_string()),
-        device: Some(device.id.to_string()),
-        ..pane(device.id.as_str(), device.plugin.as_str(), row, 0, 1, 1)
-    });
-    let others = [
-        pane("logs", "logs", 0, 1, device_rows, 1),
-        pane("state", "state", device_rows, 0, 1, 2),
-    ];
-    Layout {
-        rows: device_rows + 1,
-        cols: 2,
-        panes: devices.chain(others).collect(),
     }
 }
 

@@ -8,6 +8,7 @@ mod data_folder;
 pub mod driver;
 pub mod http;
 pub mod hub;
+mod layout;
 pub mod logs;
 pub mod serial;
 pub mod state;

@@ -144,7 +144,12 @@ impl Bench {
 
     /// As [`Self::start`], with more in the environment.
     pub fn start_with(&self, environment: &[(&str, &str)]) -> Daemon {
-        Daemon::start(self, environment)
+        Daemon::start(&self.artifacts, self.folder(), &self.config(), environment)
+    }
+
+    /// As [`Self::start`], the way an engineer types it: in the bench's folder, with the file's bare name.
+    pub fn start_in_folder(&self) -> Daemon {
+        Daemon::start(&self.artifacts, self.folder(), Path::new("plugins.toml"), &[])
     }
 }
 
@@ -162,10 +167,11 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    fn start(bench: &Bench, environment: &[(&str, &str)]) -> Self {
-        let mut child = Command::new(&bench.artifacts.binary)
+    fn start(artifacts: &Artifacts, folder: &Path, config: &Path, environment: &[(&str, &str)]) -> Self {
+        let mut child = Command::new(&artifacts.binary)
+            .current_dir(folder)
             .args(["--json", "serve", "--config"])
-            .arg(bench.config())
+            .arg(config)
             // What names the artifacts to the stories is nothing that a daemon is started with.
             .env_clear()
             .envs(std::env::vars_os().filter(|(name, _)| !name.to_string_lossy().starts_with("AUTOBENCH_")))

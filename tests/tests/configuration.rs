@@ -156,3 +156,98 @@ async fn an_edit_touches_only_the_driver_whose_entry_changed() {
             > generation.as_ref().and_then(Value::as_u64)
     );
 }
+
+#[tokio::test]
+async fn an_edit_is_noticed_by_whatever_name_the_file_was_given() {
+    let bench = Bench::new();
+    let link = bench.folder().join("line");
+    let _line = Terminal::create(&link);
+    bench.install("counter", &bench.artifacts.fixture("counter"));
+    bench.configure(&[]);
+    let daemon = bench.start_in_folder();
+    let mut client = daemon.client().await;
+    bench.configure(&[DeviceEntry::new("probe", "counter", &link)]);
+    client
+        .until_member("/devices/probe/status", &json!("running"))
+        .await;
+    client
+        .until("its pane", |client| {
+            let panes = client.member("/layout/panes")?.as_array()?;
+            panes.iter().any(|pane| pane["device"] == "probe").then_some(())
+        })
+        .await;
+    // A folder of further files that comes while the daemon runs is read like one that was there.
+    let more = bench.folder().join("plugins.d");
+    std::fs::create_dir(&more).unwrap();
+    client
+        .until("the folder is noticed", |client| {
+            client.has_logged("configuration is read").then_some(())
+        })
+        .await;
+    let second = bench.folder().join("second");
+    let _second = Terminal::create(&second);
+    let text = format!(
+        "[devices.second]\nplugin = \"counter\"\n[devices.second.ports.main]\npath = \"{}\"\n",
+        second.display()
+    );
+    std::fs::write(more.join("second.toml"), text).unwrap();
+    client
+        .until_member("/devices/second/status", &json!("running"))
+        .await;
+}
+
+#[tokio::test]
+async fn a_file_that_is_being_written_stops_nothing() {
+    let bench = Bench::new();
+    let link = bench.folder().join("line");
+    let mut line = Terminal::create(&link);
+    bench.install("counter", &bench.artifacts.fixture("counter"));
+    bench.configure(&[DeviceEntry::new("probe", "counter", &link)]);
+    let daemon = bench.start();
+    let mut client = daemon.client().await;
+    client.until_member("/probe/attached", &json!(true)).await;
+    line.send(b"1\n");
+    client.until_member("/probe/bytes", &json!(2)).await;
+    let generation = client.member("/devices/probe/driver/generation").cloned();
+    let good = std::fs::read_to_string(bench.config()).unwrap();
+    // A tool that empties the file and takes its time to write it, as seen by a daemon that reads in between.
+    std::fs::write(bench.config(), "").unwrap();
+    client
+        .until("the doubt", |client| {
+            client.has_logged("may be half written").then_some(())
+        })
+        .await;
+    std::fs::write(bench.config(), &good).unwrap();
+    client
+        .until("the file is read again", |client| {
+            client.has_logged("configuration is read").then_some(())
+        })
+        .await;
+    line.send(b"2\n");
+    client.until_member("/probe/bytes", &json!(4)).await;
+    assert_eq!(
+        client.member("/devices/probe/driver/generation"),
+        generation.as_ref()
+    );
+}
+
+#[tokio::test]
+async fn settings_that_were_corrected_end_a_quarantine() {
+    let bench = Bench::new();
+    let sim = Sim::start(&bench.artifacts, bench.folder(), 20.0, 6, "none");
+    bench.install("power-meter", &bench.artifacts.plugin("power-meter"));
+    let meter = DeviceEntry::meter(sim.link());
+    bench.configure(&[DeviceEntry {
+        more: "[devices.meter.settings]\ninterval-s = \"often\"\n".to_owned(),
+        ..meter.clone()
+    }]);
+    let daemon = bench.start();
+    let mut client = daemon.client().await;
+    client
+        .until_member("/devices/meter/status", &json!("quarantined"))
+        .await;
+    bench.configure(&[meter]);
+    client
+        .until_member("/powerMeter/phase", &json!("streaming"))
+        .await;
+}

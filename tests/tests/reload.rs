@@ -56,14 +56,23 @@ async fn swaps_under_load_lose_and_double_nothing() {
         .and_then(Value::as_u64)
         .expect("a generation");
     for number in 1..=swaps {
+        let before = client.member("/devices/meter/driver/lastReload/to").cloned();
         bench.install("power-meter", &variant_of(&meter, number));
         generation += 1;
         client
-            .until_member("/devices/meter/driver/generation", &json!(generation))
+            .until(&format!("swap {number}"), |client| {
+                let to = client.member("/devices/meter/driver/lastReload/to");
+                (to.is_some() && to != before.as_ref()).then_some(())
+            })
             .await;
         assert_eq!(
             client.member("/devices/meter/driver/lastReload/verdict"),
             Some(&json!("swapped")),
+            "swap {number}"
+        );
+        assert_eq!(
+            client.member("/devices/meter/driver/generation"),
+            Some(&json!(generation)),
             "swap {number}"
         );
     }
@@ -159,8 +168,27 @@ async fn what_is_no_driver_leaves_the_old_one_streaming() {
     std::os::unix::fs::symlink("/etc/hostname", &path).expect("a link");
     refused(&mut client, "a link", "symbolic link").await;
 
-    // Nothing was lost over all of it, and the good file is taken again.
+    // The same bad file once more is refused once more, and an edit of the device does not start it either.
     std::fs::remove_file(&path).expect("the link is there");
+    for _ in 0..2 {
+        bench.install("power-meter", &bench.artifacts.fixture("refuses"));
+        refused(&mut client, "a driver that refuses", "this driver never starts").await;
+    }
+    // What runs already is taken back without a swap.
+    bench.install("power-meter", &meter);
+    client
+        .until_member("/plugins/power-meter/status", &json!("bound"))
+        .await;
+    assert_eq!(
+        client.member("/devices/meter/driver/generation"),
+        generation.as_ref()
+    );
+    assert_eq!(
+        client.member("/plugins/power-meter/sha256"),
+        client.member("/devices/meter/driver/sha256")
+    );
+
+    // Nothing was lost over all of it, and another good file is swapped in.
     bench.install("power-meter", &variant_of(&meter, 1));
     client
         .until_member("/plugins/power-meter/status", &json!("bound"))

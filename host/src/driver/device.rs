@@ -10,8 +10,10 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use autobench_core::driver::{
-    CallTime, Cell, LogLevel, PortIdentity, PortIndex, Setup, SharedInbox, StartReason, Step, StopReason,
+    Breakdown, CallTime, Cell, LogLevel, PortIdentity, PortIndex, Refusal, Setup, SharedInbox, StartReason,
+    Step, StopReason, SwapRefusal,
 };
+use autobench_core::wire::DeviceStatus;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
@@ -22,7 +24,7 @@ use super::instance::Instance;
 use super::loader::Prepared;
 use super::record::{DeviceRecord, attached_port};
 use super::sink::DeviceSink;
-use crate::clock::Clock;
+use crate::clock::{Clock, now_iso};
 use crate::logs::{LogHandle, LogRecord};
 use crate::serial::{Port, PortControl, PortEvents};
 
@@ -95,15 +97,37 @@ enum Order {
 }
 
 /// Orders come from the supervisor alone, which waits for the answer of each swap: a handful is all there ever is.
-#[derive(Default)]
 struct Orders {
-    waiting: Mutex<VecDeque<Order>>,
+    /// None once the thread has ended, however it ended: what is ordered then is dropped, and whoever waits for an answer hears so.
+    waiting: Mutex<Option<VecDeque<Order>>>,
+}
+
+/// Ends the orders with the thread that takes them, also when it panics.
+struct LastOrder {
+    orders: Arc<Orders>,
+    record: DeviceRecord,
+}
+
+impl Drop for LastOrder {
+    fn drop(&mut self) {
+        self.orders.waiting.lock().take();
+        if std::thread::panicking() {
+            self.record.change(|entry| {
+                entry.status = DeviceStatus::Stopped;
+                entry.reason =
+                    Some("its thread ended by a fault of the daemon; standard error says which".to_owned());
+                entry.stale_since.get_or_insert_with(now_iso);
+            });
+        }
+    }
 }
 
 impl Device {
     /// Starts the thread, which starts the driver.
     pub fn start(parts: DeviceParts) -> io::Result<Self> {
-        let orders = Arc::new(Orders::default());
+        let orders = Arc::new(Orders {
+            waiting: Mutex::new(Some(VecDeque::new())),
+        });
         let inbox = parts.inbox.clone();
         let name = format!("driver-{}", parts.sink.device);
         let worker = Worker {
@@ -182,7 +206,9 @@ impl Device {
     }
 
     fn order(&self, order: Order) {
-        self.orders.waiting.lock().push_back(order);
+        if let Some(waiting) = &mut *self.orders.waiting.lock() {
+            waiting.push_back(order);
+        }
         self.inbox.wake();
     }
 }
@@ -206,6 +232,10 @@ struct Worker {
 
 impl Worker {
     fn run(mut self) {
+        let _last_order = LastOrder {
+            orders: Arc::clone(&self.orders),
+            record: self.sink.record.clone(),
+        };
         loop {
             while let Some(order) = self.next_order() {
                 if let Order::Stop(reason) = order {
@@ -240,7 +270,7 @@ impl Worker {
     }
 
     fn next_order(&self) -> Option<Order> {
-        self.orders.waiting.lock().pop_front()
+        self.orders.waiting.lock().as_mut()?.pop_front()
     }
 
     fn obey(&mut self, order: Order) {
@@ -255,7 +285,14 @@ impl Worker {
                 // Nobody waits any more when the daemon is going down.
                 let _ = answer.send(outcome);
             }
-            Order::Reconfigure(settings) => self.cell.reconfigure(settings),
+            Order::Reconfigure(settings) => {
+                self.cell.reconfigure(settings);
+                // Settings that a person has corrected are a reason to try once more.
+                if !self.runs() {
+                    let now_ns = self.sink.clock.monotonic_ns();
+                    self.cell.release(now_ns);
+                }
+            }
             Order::Release => {
                 let now_ns = self.sink.clock.monotonic_ns();
                 self.cell.release(now_ns);
@@ -305,7 +342,11 @@ impl Worker {
                     };
                 }
                 // A driver that is down has nothing to lose: a new version that cannot use its old checkpoint starts from nothing.
-                Err(refusal) if !refusal.predecessor_runs && may_forget_checkpoint => {
+                Err(refusal)
+                    if !refusal.predecessor_runs
+                        && does_not_know_snapshot(&refusal)
+                        && may_forget_checkpoint =>
+                {
                     may_forget_checkpoint = false;
                     self.cell.forget_checkpoint();
                 }
@@ -336,6 +377,10 @@ impl Worker {
         health.busy_ns.add(took_ns);
         health.longest_ns.raise_to(took_ns);
     }
+}
+
+fn does_not_know_snapshot(refusal: &SwapRefusal) -> bool {
+    matches!(refusal.breakdown, Breakdown::Refused(Refusal::UnknownSnapshot(_)))
 }
 
 /// Makes instances of the version that runs.

@@ -13,6 +13,9 @@ use crate::serial::PortControl;
 /// Bytes that one call may hand to the host, over all host calls in it.
 pub const HOST_CALL_BYTES_LIMIT: usize = 1 << 20;
 
+/// What a host call counts beside its bytes.
+const HOST_CALL_COST_BYTES: usize = 32;
+
 /// Log lines that one call may write; past it they are only counted.
 pub const LOG_LINES_PER_CALL: usize = 256;
 
@@ -116,9 +119,13 @@ impl HostState {
             .map(|control| (PortIndex(index), control))
     }
 
-    /// Counts bytes that the driver hands to the host, and ends the call when they are too many.
+    /// Counts bytes that the driver hands to the host, and a little for the call itself, because an effect without a text takes memory too;
+    /// ends the call when they are too many.
     pub(super) fn charge(&mut self, bytes: usize) -> wasmtime::Result<()> {
-        self.host_call_bytes = self.host_call_bytes.saturating_add(bytes);
+        self.host_call_bytes = self
+            .host_call_bytes
+            .saturating_add(bytes)
+            .saturating_add(HOST_CALL_COST_BYTES);
         if self.host_call_bytes > HOST_CALL_BYTES_LIMIT {
             return Err(LimitExceeded(format!(
                 "more than {HOST_CALL_BYTES_LIMIT} bytes handed to the host in one call"

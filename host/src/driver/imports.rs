@@ -21,6 +21,10 @@ const TIMERS_LIMIT: usize = 64;
 const LOG_LINE_LIMIT_BYTES: usize = 8 << 10;
 /// Attributes of one log line.
 const LOG_ATTRIBUTES_LIMIT: usize = 16;
+/// Longest key and longest value of an attribute, in bytes.
+const LOG_ATTRIBUTE_LIMIT_BYTES: usize = 1 << 10;
+/// Longest path, in bytes. An interned one is kept for the life of the instance.
+const PATH_LIMIT_BYTES: usize = 1 << 10;
 /// Longest name of an alarm, in bytes.
 const ALARM_KEY_LIMIT_BYTES: usize = 64;
 /// Alarms of one device that may stand.
@@ -74,6 +78,7 @@ impl serial::HostPort for HostState {
         &mut self,
         port: Resource<PortHandle>,
     ) -> wasmtime::Result<Result<(), serial::SerialError>> {
+        self.charge(0)?;
         Ok(self.act(&port, core::PortAction::DiscardOutput))
     }
 
@@ -87,6 +92,7 @@ impl serial::HostPort for HostState {
                 "baud-rate is 0; a line needs at least 1 bit per second".to_owned(),
             )));
         }
+        self.charge(0)?;
         Ok(self.act(&port, core::PortAction::SetLine(convert::line_settings(settings))))
     }
 
@@ -105,6 +111,7 @@ impl serial::HostPort for HostState {
             request_to_send: signals.request_to_send,
             break_condition: signals.break_,
         };
+        self.charge(0)?;
         Ok(self.act(&port, action))
     }
 
@@ -183,6 +190,9 @@ impl state::Host for HostState {
         if self.rights().is_none() {
             return Ok(Err(state::StateError::NotGranted));
         }
+        if path.len() > PATH_LIMIT_BYTES {
+            return Ok(Err(too_long(&path)));
+        }
         if self.interned.len() >= INTERNED_PATHS_LIMIT {
             return Ok(Err(state::StateError::Other(format!(
                 "more than {INTERNED_PATHS_LIMIT} interned paths"
@@ -257,6 +267,9 @@ impl HostState {
             }
             state::Path::Text(text) => {
                 self.charge(text.len())?;
+                if text.len() > PATH_LIMIT_BYTES {
+                    return Ok(Err(too_long(&text)));
+                }
                 Ok(Pointer::parse(&text)
                     .map(Arc::new)
                     .map_err(|error| state::StateError::InvalidPath(error.to_string())))
@@ -336,7 +349,11 @@ impl log::Host for HostState {
         message: String,
         attributes: Vec<types::AttributeResult>,
     ) -> wasmtime::Result<()> {
-        self.charge(message.len())?;
+        let attribute_bytes: usize = attributes
+            .iter()
+            .map(|attribute| attribute.key.len() + attribute.value.len())
+            .sum();
+        self.charge(message.len().saturating_add(attribute_bytes))?;
         if self.effects.logs.len() >= LOG_LINES_PER_CALL {
             self.effects.logs_suppressed += 1;
             return Ok(());
@@ -344,7 +361,12 @@ impl log::Host for HostState {
         let attributes = attributes
             .into_iter()
             .take(LOG_ATTRIBUTES_LIMIT)
-            .map(|attribute| (attribute.key, attribute.value))
+            .map(|attribute| {
+                (
+                    cut(attribute.key, LOG_ATTRIBUTE_LIMIT_BYTES),
+                    cut(attribute.value, LOG_ATTRIBUTE_LIMIT_BYTES),
+                )
+            })
             .collect();
         self.effects.logs.push(core::LogLine {
             level: convert::level(level),
@@ -367,6 +389,7 @@ impl clock::Host for HostState {
 
 impl timer::Host for HostState {
     fn set(&mut self, id: u32, after_ms: u32) -> wasmtime::Result<Result<(), timer::TimerError>> {
+        self.charge(0)?;
         if self.rights().is_none() {
             return Ok(Err(timer::TimerError::NotGranted));
         }
@@ -386,6 +409,7 @@ impl timer::Host for HostState {
     }
 
     fn cancel(&mut self, id: u32) -> wasmtime::Result<()> {
+        self.charge(0)?;
         if self.timers.remove(&id) {
             self.effects.timers.push(core::TimerChange::Cancel {
                 id: core::TimerId(id),
@@ -397,6 +421,7 @@ impl timer::Host for HostState {
 
 impl commands::Host for HostState {
     fn acknowledge(&mut self, id: String) -> wasmtime::Result<Result<(), commands::CommandError>> {
+        self.charge(id.len())?;
         Ok(self.reply(&id, |id| Ok(core::CommandReply::Acknowledge { id })))
     }
 
@@ -530,6 +555,13 @@ impl status::Host for HostState {
         }
         Ok(())
     }
+}
+
+fn too_long(path: &str) -> state::StateError {
+    state::StateError::InvalidPath(format!(
+        "a path of {} bytes; at most {PATH_LIMIT_BYTES} are taken",
+        path.len()
+    ))
 }
 
 /// Cuts a text at a character border and says so.

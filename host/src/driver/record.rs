@@ -44,46 +44,48 @@ impl DeviceRecord {
 
     /// Changes the entry and publishes the difference; nothing is published when there is none.
     pub fn change(&self, change: impl FnOnce(&mut DeviceEntry)) {
-        self.change_with(change, |_| ());
+        if let Err(error) = self.change_with(change, |_| ()) {
+            tracing::error!(channel = "app", "{} is not published: {error}", self.shared.path);
+        }
     }
 
-    /// As [`Self::change`], with other changes of the state in the same version. The closure `also` runs under the store's lock.
+    /// As [`Self::change`], with other changes of the state in the same version: all of it or, with an error, none. The closure `also` runs under
+    /// the store's lock.
     pub fn change_with(
         &self,
         change: impl FnOnce(&mut DeviceEntry),
         also: impl FnOnce(&mut Transaction<'_>),
-    ) {
+    ) -> Result<(), StateError> {
         // The lock is held until the state has it, so that two changes arrive in the order in which they were made.
         let mut entry = self.shared.entry.lock();
         change(&mut entry);
-        let mut value = match serde_json::to_value(&*entry) {
-            Ok(value) => value,
-            Err(error) => {
-                tracing::error!(channel = "app", "{} is not published: {error}", self.shared.path);
-                return;
-            }
-        };
-        let shared = &self.shared;
-        let published = shared.state.update(|store| {
-            store.transaction(|transaction| {
-                also(transaction);
-                // The counters stay as they were last written; they have their own pace.
-                if let Some(health) = transaction.get(&shared.health_path).cloned()
-                    && let Some(driver) = value.get_mut("driver").and_then(serde_json::Value::as_object_mut)
-                {
-                    driver.insert("health".to_owned(), health);
-                }
-                if let Some(last_seen) = transaction.get(&shared.last_seen_path).cloned()
-                    && let Some(device) = value.as_object_mut()
-                {
-                    device.insert("lastSeen".to_owned(), last_seen);
-                }
-                transaction.replace(&shared.path, value)
-            })
+        let mut value = serde_json::to_value(&*entry).unwrap_or_else(|error| {
+            // The entry is numbers, texts and maps with text keys.
+            tracing::error!(channel = "app", "{} cannot be written: {error}", self.shared.path);
+            serde_json::Value::Null
         });
-        if let Err::<_, StateError>(error) = published {
-            tracing::error!(channel = "app", "{} is not published: {error}", self.shared.path);
-        }
+        let shared = &self.shared;
+        shared
+            .state
+            .update(|store| {
+                store.transaction(|transaction| {
+                    also(transaction);
+                    // The counters stay as they were last written; they have their own pace.
+                    if let Some(health) = transaction.get(&shared.health_path).cloned()
+                        && let Some(driver) =
+                            value.get_mut("driver").and_then(serde_json::Value::as_object_mut)
+                    {
+                        driver.insert("health".to_owned(), health);
+                    }
+                    if let Some(last_seen) = transaction.get(&shared.last_seen_path).cloned()
+                        && let Some(device) = value.as_object_mut()
+                    {
+                        device.insert("lastSeen".to_owned(), last_seen);
+                    }
+                    transaction.replace(&shared.path, value)
+                })
+            })
+            .map(|_: ((), _)| ())
     }
 
     /// The device's counters.
@@ -123,5 +125,56 @@ pub fn attached_port(identity: &PortIdentity) -> PortEntry {
             serial_number: identity.serial_number.clone(),
             attributes: identity.attributes.iter().cloned().collect(),
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use autobench_core::state::Store;
+    use autobench_core::wire::{AppState, DeviceStatus};
+    use serde_json::json;
+
+    use super::*;
+    use crate::state::StateConfig;
+
+    #[tokio::test]
+    async fn a_change_that_is_refused_with_another_is_told_and_leaves_no_half() {
+        let mut store = Store::new(&AppState::default()).unwrap();
+        store.set_limit("probe", 64);
+        store.replace_slice("probe", json!({"bytes": 1})).unwrap();
+        let state = StateHandle::start(store, StateConfig::new("boot"));
+        let entry = DeviceEntry {
+            kind: "probe".into(),
+            plugin: "probe".into(),
+            slice: "probe".into(),
+            status: DeviceStatus::Running,
+            reason: None,
+            phase: None,
+            driver: None,
+            ports: Default::default(),
+            series: Default::default(),
+            last_seen: None,
+            stale_since: None,
+        };
+        let record = DeviceRecord::publish(state.clone(), "probe", entry);
+        let version = state.version();
+        let refused = record.change_with(
+            |entry| entry.phase = Some("late".into()),
+            |transaction| {
+                transaction
+                    .replace_slice("probe", json!({"text": "x".repeat(100)}))
+                    .unwrap()
+            },
+        );
+        assert!(
+            refused.unwrap_err().to_string().contains("64"),
+            "the size limit is named"
+        );
+        assert_eq!(state.version(), version);
+        // The phase was not lost with it: the next publication carries it.
+        record.change_with(|_| (), |_| ()).unwrap();
+        let document: serde_json::Value = serde_json::from_slice(&state.snapshot().data).unwrap();
+        assert_eq!(document.pointer("/devices/probe/phase"), Some(&json!("late")));
+        assert_eq!(document.pointer("/probe"), Some(&json!({"bytes": 1})));
     }
 }

@@ -10,7 +10,7 @@ use autobench_core::driver::{
 use autobench_core::state::StateError;
 use autobench_core::wire::DeviceStatus;
 
-use super::alarms::Alarms;
+use super::alarms::{AlarmUpdate, Alarms};
 use super::events::envelope;
 use super::health::Health;
 use super::record::DeviceRecord;
@@ -238,7 +238,7 @@ impl DeviceSink {
                 .map(|_| ());
         }
         let mut applied = Ok(());
-        self.record.change_with(
+        let published = self.record.change_with(
             |entry| {
                 if let Some(phase) = phase {
                     entry.phase = Some(phase);
@@ -246,15 +246,28 @@ impl DeviceSink {
             },
             |transaction| {
                 applied = transaction.apply(&self.slice, &effects.operations);
-                for alarm in &alarms {
-                    alarm.apply(transaction);
-                }
+                alarms.iter().for_each(|alarm| alarm.apply(transaction));
             },
         );
+        if let Err(error) = published {
+            // The size of a slice is only known at the end: everything else goes out without it.
+            applied = Err(error);
+            self.publish_alarms(&alarms);
+        }
         for alarm in alarms {
             self.hub.publish_alarm(alarm.message);
         }
         applied
+    }
+
+    fn publish_alarms(&self, alarms: &[AlarmUpdate]) {
+        let published = self.record.change_with(
+            |_| (),
+            |transaction| alarms.iter().for_each(|alarm| alarm.apply(transaction)),
+        );
+        if let Err(error) = published {
+            self.log(LogLevel::Error, format!("its alarms are not published: {error}"));
+        }
     }
 
     fn clear_alarms(&mut self) {
@@ -262,10 +275,7 @@ impl DeviceSink {
         if alarms.is_empty() {
             return;
         }
-        self.record.change_with(
-            |_| (),
-            |transaction| alarms.iter().for_each(|alarm| alarm.apply(transaction)),
-        );
+        self.publish_alarms(&alarms);
         for alarm in alarms {
             self.hub.publish_alarm(alarm.message);
         }
@@ -305,7 +315,7 @@ impl DeviceSink {
 
     /// Keeps skipped bytes in a file and names it, or says why not.
     fn dump(&self, offset: u64, bytes: &[u8]) -> String {
-        let path = self.dumps.join(format!("{}-{offset}.bytes", self.device));
+        let path = self.dumps.join(format!("{}@{offset}.bytes", self.device));
         let written = std::fs::create_dir_all(&self.dumps).and_then(|()| {
             self.forget_old_dumps();
             std::fs::write(&path, bytes)
@@ -317,7 +327,7 @@ impl DeviceSink {
     }
 
     fn forget_old_dumps(&self) {
-        let prefix = format!("{}-", self.device);
+        let prefix = format!("{}@", self.device);
         let mut files: Vec<_> = std::fs::read_dir(&self.dumps)
             .into_iter()
             .flatten()

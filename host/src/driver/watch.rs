@@ -27,12 +27,18 @@ struct Changes {
 }
 
 impl FolderWatch {
-    /// Watches folders, not what is below their folders. One that is not there is left out: the caller has said so already.
+    /// Watches folders, not what is below their folders. One that is not there is left out; its parent tells when it comes.
     pub fn new<'a>(folders: impl IntoIterator<Item = &'a Path>) -> notify::Result<Self> {
+        let folders: Vec<PathBuf> = folders
+            .into_iter()
+            .filter(|folder| folder.is_dir())
+            .map(Path::to_owned)
+            .collect();
         let changes = Arc::new(Changes::default());
         let noted = Arc::clone(&changes);
-        let mut watcher = notify::recommended_watcher(move |event| note(&noted, event))?;
-        for folder in folders.into_iter().filter(|folder| folder.is_dir()) {
+        let watched = folders.clone();
+        let mut watcher = notify::recommended_watcher(move |event| note(&noted, &watched, event))?;
+        for folder in &folders {
             watcher.watch(folder, RecursiveMode::NonRecursive)?;
         }
         Ok(Self {
@@ -54,7 +60,7 @@ impl FolderWatch {
     }
 }
 
-fn note(changes: &Changes, event: notify::Result<notify::Event>) {
+fn note(changes: &Changes, watched: &[PathBuf], event: notify::Result<notify::Event>) {
     let event = match event {
         Ok(event) => event,
         Err(error) => {
@@ -62,6 +68,12 @@ fn note(changes: &Changes, event: notify::Result<notify::Event>) {
             return;
         }
     };
+    if event.need_rescan() {
+        // The system dropped events: anything may have changed.
+        changes.paths.lock().extend(watched.iter().cloned());
+        changes.notify.notify_one();
+        return;
+    }
     // Reading a file and touching its metadata change nothing that matters, and our own reading would wake us for ever.
     let matters = match event.kind {
         EventKind::Access(notify::event::AccessKind::Close(notify::event::AccessMode::Write)) => true,

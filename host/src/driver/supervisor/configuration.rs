@@ -3,7 +3,9 @@
 use autobench_core::driver::{LogLevel, StopReason};
 use autobench_core::state::Pointer;
 
-use super::Bench;
+use tokio::time::Instant;
+
+use super::{Bench, GRACE};
 use crate::config::{BenchConfig, ConfigErrors, DeviceConfig, DeviceId};
 
 impl Bench {
@@ -11,7 +13,18 @@ impl Bench {
         let loader = self.config_loader.clone();
         let loaded = tokio::task::spawn_blocking(move || loader.load()).await;
         match loaded {
-            Ok(Ok(config)) => self.adopt(config).await,
+            Ok(Ok(config)) if self.stops_a_device(&config) && !self.config_in_doubt => {
+                // Between the emptying and the writing of a file there is a moment in which it names nothing.
+                self.config_in_doubt = true;
+                let message = "the configuration no longer names a device that runs; it may be half written and is read once more";
+                self.log(LogLevel::Debug, None, message.to_owned());
+                self.config_changed = Some(Instant::now() + GRACE);
+            }
+            Ok(Ok(config)) => {
+                self.config_in_doubt = false;
+                self.log(LogLevel::Info, None, "the configuration is read".to_owned());
+                self.adopt(config).await;
+            }
             Ok(Err(errors)) => self.refuse_configuration(&errors),
             Err(error) => self.log(
                 LogLevel::Error,
@@ -19,6 +32,10 @@ impl Bench {
                 format!("the configuration cannot be read: {error}"),
             ),
         }
+    }
+
+    fn stops_a_device(&self, config: &BenchConfig) -> bool {
+        self.devices.keys().any(|id| !config.devices.contains_key(id))
     }
 
     fn refuse_configuration(&mut self, errors: &ConfigErrors) {
@@ -39,7 +56,7 @@ impl Bench {
             self.config_is_bad = false;
             self.set_message("");
         }
-        if config.daemon != self.config.daemon || config.auth != self.config.auth {
+        if (&config.daemon, &config.auth) != (&self.config.daemon, &self.config.auth) {
             self.log(
                 LogLevel::Warn,
                 None,
@@ -90,7 +107,21 @@ impl Bench {
             self.add_device(wanted.clone());
             self.publish_plugin(&former);
         }
-        self.config.devices = config.devices;
+        if let Ok(layout) = serde_json::to_value(crate::layout::of(&config)) {
+            // The member is there from the start, and a layout is a value that the state takes.
+            let _ = self
+                .services
+                .state
+                .update(|store| store.replace(&Pointer::of(["layout"]), layout));
+        }
+        for warning in &config.warnings {
+            self.log(LogLevel::Warn, None, warning.to_string());
+        }
+        // What is only read at the start stays what it was at the start.
+        self.config = BenchConfig {
+            daemon: self.config.daemon.clone(),
+            ..config
+        };
     }
 
     fn set_message(&self, message: &str) {

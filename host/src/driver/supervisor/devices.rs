@@ -12,13 +12,13 @@ use super::super::alarms::Alarms;
 use super::super::device::{Device, DeviceParts, InboxFeed};
 use super::super::host_state::ReadSlices;
 use super::super::loader::Prepared;
-use super::super::manifest::Manifest;
+use super::super::manifest::{Manifest, Series};
 use super::super::record::DeviceRecord;
 use super::super::sink::DeviceSink;
 use super::{Bench, Simulated, Slot};
 use crate::config::{DeviceConfig, DeviceId, PortSource, SimDevice, SimSpec};
 use crate::hub::EndpointInfo;
-use crate::serial::{Port, PortSettings};
+use crate::serial::{DisplayLine, Port, PortSettings};
 use crate::state::StateHandle;
 
 impl Bench {
@@ -47,34 +47,59 @@ impl Bench {
             config,
             record,
             device: None,
+            running: None,
             emulators: Vec::new(),
         };
         self.records.lock().insert(id.clone(), slot.record.clone());
         self.devices.insert(id.clone(), slot);
-        self.start_driver(&id);
+        self.start_with_good(&id);
     }
 
-    /// Starts the driver of a device whose plugin is ready, and says why not otherwise.
-    pub(super) fn start_driver(&mut self, id: &DeviceId) {
+    /// Starts the driver of a device with the good version of its plugin, if there is one, and says so otherwise.
+    pub(super) fn start_with_good(&mut self, id: &DeviceId) {
         let Some(slot) = self.devices.get(id) else { return };
         let stem = slot.config.plugin.to_string();
-        let Some(prepared) = self.plugins.get(&stem).and_then(|plugin| plugin.prepared.clone()) else {
-            return;
-        };
-        let record = slot.record.clone();
-        let started = fit(&slot.config, &prepared.manifest).and_then(|()| self.start_parts(id, &prepared));
-        if let Err(reason) = started {
-            self.log(
-                LogLevel::Error,
-                Some(id),
-                format!("driver is not started: {reason}"),
-            );
-            record.change(|entry| {
+        let plugin = self.plugins.get(&stem);
+        if let Some(good) = plugin.and_then(|plugin| plugin.good.clone()) {
+            // What came of it stands in the device's entry.
+            let _ = self.start_driver(id, &good);
+        } else if let Some((_, reason)) = plugin.and_then(|plugin| plugin.refusal.clone()) {
+            slot.record.change(|entry| {
                 entry.status = DeviceStatus::Refused;
                 entry.reason = Some(reason);
             });
         }
         self.publish_plugin(&stem);
+    }
+
+    /// Starts the driver of a device, and says in its entry why not if that does not go.
+    pub(super) fn start_driver(&mut self, id: &DeviceId, prepared: &Arc<Prepared>) -> Result<(), String> {
+        let Some(slot) = self.devices.get(id) else {
+            return Ok(());
+        };
+        let record = slot.record.clone();
+        let started = fit(&slot.config, &prepared.manifest).and_then(|()| self.start_parts(id, prepared));
+        match &started {
+            Ok(()) => {
+                self.describe_series(id, &prepared.manifest);
+                self.adopt_limits(id, prepared);
+                if let Some(slot) = self.devices.get_mut(id) {
+                    slot.running = Some(Arc::clone(prepared));
+                }
+            }
+            Err(reason) => {
+                self.log(
+                    LogLevel::Error,
+                    Some(id),
+                    format!("driver is not started: {reason}"),
+                );
+                record.change(|entry| {
+                    entry.status = DeviceStatus::Refused;
+                    entry.reason = Some(reason.clone());
+                });
+            }
+        }
+        started
     }
 
     fn start_parts(&mut self, id: &DeviceId, prepared: &Arc<Prepared>) -> Result<(), String> {
@@ -171,16 +196,6 @@ impl Bench {
             dumps: data_dir.join("dumps"),
             batch: Vec::new(),
         };
-        let slice_limit = prepared
-            .manifest
-            .slice_bytes
-            .and_then(|bytes| usize::try_from(bytes).ok())
-            .map_or(slot.config.limits.slice_bytes, |asked| {
-                asked.min(slot.config.limits.slice_bytes)
-            });
-        services
-            .state
-            .update(|store| store.set_limit(slot.config.slice.as_str(), slice_limit));
         let parts = DeviceParts {
             engine: Arc::clone(self.loader.engine()),
             prepared: Arc::clone(prepared),
@@ -197,22 +212,66 @@ impl Bench {
         Ok(())
     }
 
-    /// Makes sure that every series of a manifest has its number and its place in the hub.
+    /// The numbers of a manifest's series. One that the hub does not know yet is made known; the names and units of the others stay those of
+    /// the version that runs, until another one does.
     pub(super) fn register_series(&mut self, id: &DeviceId, manifest: &Manifest) -> Vec<u32> {
-        manifest
+        let known: Vec<u32> = self
+            .services
+            .hub
+            .endpoints()
+            .iter()
+            .map(|endpoint| endpoint.id)
+            .collect();
+        let numbers: Vec<u32> = manifest
             .series
             .iter()
-            .map(|series| {
-                let number = self.endpoints.number(id.as_str(), &series.name);
-                self.services.hub.register_endpoint(EndpointInfo {
-                    id: number,
-                    name: format!("{id}.{}", series.name),
-                    unit: series.unit.clone(),
-                    kind: series.kind,
-                });
-                number
-            })
-            .collect()
+            .map(|series| self.endpoints.number(id.as_str(), &series.name))
+            .collect();
+        for (series, number) in manifest
+            .series
+            .iter()
+            .zip(&numbers)
+            .filter(|(_, number)| !known.contains(number))
+        {
+            self.services.hub.register_endpoint(endpoint(id, series, *number));
+        }
+        numbers
+    }
+
+    /// Gives the series the names and units of the version that runs now.
+    pub(super) fn describe_series(&mut self, id: &DeviceId, manifest: &Manifest) {
+        for series in &manifest.series {
+            let number = self.endpoints.number(id.as_str(), &series.name);
+            self.services.hub.register_endpoint(endpoint(id, series, number));
+        }
+    }
+
+    /// Gives the slice the size that the version that runs now asks for, within what the configuration allows.
+    pub(super) fn adopt_limits(&self, id: &DeviceId, prepared: &Prepared) {
+        let Some(slot) = self.devices.get(id) else { return };
+        let granted = slot.config.limits.slice_bytes;
+        let asked = prepared
+            .manifest
+            .slice_bytes
+            .and_then(|bytes| usize::try_from(bytes).ok());
+        let limit_bytes = asked.map_or(granted, |asked| asked.min(granted));
+        self.services
+            .state
+            .update(|store| store.set_limit(slot.config.slice.as_str(), limit_bytes));
+        for wish in &prepared.manifest.ports {
+            let former = slot
+                .running
+                .as_ref()
+                .and_then(|running| running.manifest.ports.iter().find(|port| port.name == wish.name));
+            if former.is_some_and(|former| former.line != wish.line) {
+                let message = format!(
+                    "the new version wants port {} at {}; that takes effect when the line is opened next",
+                    wish.name,
+                    DisplayLine(wish.line)
+                );
+                self.log(LogLevel::Warn, Some(id), message);
+            }
+        }
     }
 
     /// Stops the driver of a device; the device stays configured, its slice stays and is marked stale.
@@ -221,11 +280,15 @@ impl Bench {
             return;
         };
         let device = slot.device.take();
+        slot.running = None;
+        let record = slot.record.clone();
         let emulators = std::mem::take(&mut slot.emulators);
         let stopped = tokio::task::spawn_blocking(move || {
             if let Some(device) = device {
                 device.stop(reason);
             }
+            // Ports are closed now, whatever their devices do.
+            record.change(|entry| entry.ports.values_mut().for_each(|port| port.attached = false));
             for (simulated, emulator) in emulators {
                 if let Err(error) = emulator.stop() {
                     tracing::warn!(channel = "device", tag = %simulated.device, "the emulator ended badly: {error}");
@@ -286,6 +349,15 @@ pub(super) fn fit(config: &DeviceConfig, manifest: &Manifest) -> Result<(), Stri
         }
     }
     Ok(())
+}
+
+fn endpoint(id: &DeviceId, series: &Series, number: u32) -> EndpointInfo {
+    EndpointInfo {
+        id: number,
+        name: format!("{id}.{}", series.name),
+        unit: series.unit.clone(),
+        kind: series.kind,
+    }
 }
 
 /// What a driver may read: what its manifest observes and the configuration grants.

@@ -124,15 +124,20 @@ struct Bench {
     /// The same devices, for whoever writes their counters.
     records: Records,
     preparing: JoinSet<Loaded>,
+    /// The main file, absolute: that is how changes of it are told.
+    config_path: PathBuf,
+    drop_in_folder: PathBuf,
     config_changed: Option<Instant>,
+    /// Set while a configuration that would stop a device is given a moment: it may be half written.
+    config_in_doubt: bool,
     config_is_bad: bool,
 }
 
 /// A plugin file.
 #[derive(Default)]
 struct Plugin {
-    /// The newest version that is fit to run.
-    prepared: Option<Arc<Prepared>>,
+    /// The newest version that a device has taken, or that nobody wants yet: what a device is started with.
+    good: Option<Arc<Prepared>>,
     /// Why the file as it is now is not run.
     refusal: Option<(Option<Hash>, String)>,
     /// When the file changed last, and when it is looked at next.
@@ -148,7 +153,19 @@ struct Slot {
     config: DeviceConfig,
     record: DeviceRecord,
     device: Option<Device>,
+    /// The version that its thread runs.
+    running: Option<Arc<Prepared>>,
     emulators: Vec<(Simulated, wattsup::Emulator)>,
+}
+
+impl Slot {
+    fn runs(&self, version: &Prepared) -> bool {
+        self.device.is_some()
+            && self
+                .running
+                .as_ref()
+                .is_some_and(|running| running.hash == version.hash)
+    }
 }
 
 /// The end of a look at a file.
@@ -171,13 +188,9 @@ impl Bench {
         services: Services,
     ) -> std::io::Result<Self> {
         std::fs::create_dir_all(&config.daemon.plugins_dir)?;
-        let drop_in = config_loader.drop_in_folder();
-        let folders = [
-            config.daemon.plugins_dir.as_path(),
-            folder_of(config_loader.path()),
-            drop_in.as_path(),
-        ];
-        let watch = FolderWatch::new(folders).map_err(std::io::Error::other)?;
+        let config_path = std::path::absolute(config_loader.path())?;
+        let drop_in_folder = std::path::absolute(config_loader.drop_in_folder())?;
+        let watch = watch(&config.daemon.plugins_dir, &config_path, &drop_in_folder)?;
         let endpoints = Endpoints::open(config.daemon.data_dir.join("endpoints.json"));
         let records = Records::default();
         let counted = Arc::clone(&records);
@@ -198,7 +211,10 @@ impl Bench {
             devices: BTreeMap::new(),
             records,
             preparing: JoinSet::new(),
+            config_path,
+            drop_in_folder,
             config_changed: None,
+            config_in_doubt: false,
             config_is_bad: false,
         })
     }
@@ -253,6 +269,7 @@ impl Bench {
     fn note(&mut self, paths: &BTreeSet<PathBuf>) {
         let now = Instant::now();
         let plugins_dir = self.config.daemon.plugins_dir.clone();
+        let mut is_new_folder = false;
         for path in paths {
             if path.parent() == Some(&plugins_dir) {
                 if let Some(stem) = stem_of(path) {
@@ -265,17 +282,30 @@ impl Bench {
             }
             if self.is_configuration(path) {
                 self.config_changed = Some(now + QUIET);
+                self.config_in_doubt = false;
+            }
+            if *path == self.drop_in_folder || *path == plugins_dir {
+                is_new_folder = true;
+            }
+        }
+        if is_new_folder {
+            // A folder that has come or gone is another one from now on, and the watch was on the old one.
+            match watch(&plugins_dir, &self.config_path, &self.drop_in_folder) {
+                Ok(watch) => self.watch = watch,
+                Err(error) => self.log(
+                    LogLevel::Error,
+                    None,
+                    format!("changed files are no longer noticed: {error}"),
+                ),
             }
         }
     }
 
     fn is_configuration(&self, path: &Path) -> bool {
-        let main = self.config_loader.path();
-        let drop_in = self.config_loader.drop_in_folder();
-        (path.file_name() == main.file_name() && path.parent() == Some(folder_of(main)))
-            || path == drop_in
-            || (path.parent() == Some(&drop_in)
-                && path.extension().is_some_and(|extension| extension == "toml"))
+        let is_drop_in = path.extension().is_some_and(|extension| extension == "toml");
+        path == self.config_path
+            || path == self.drop_in_folder
+            || (path.parent() == Some(&self.drop_in_folder) && is_drop_in)
     }
 
     fn touched(&mut self, stem: Stem, now: Instant) {
@@ -318,7 +348,7 @@ impl Bench {
         if let Some(abort) = plugin.abort.take() {
             abort.abort();
         }
-        let running = plugin.prepared.as_ref().map(|prepared| prepared.hash);
+        let running = plugin.good.as_ref().map(|good| good.hash);
         let refused = plugin.refusal.is_some();
         let (stem, look) = (stem.to_owned(), plugin.look);
         let (loader, logs) = (self.loader.clone(), self.services.logs.clone());
@@ -360,19 +390,7 @@ impl Bench {
                 self.publish_plugin(&stem);
                 self.release(&stem);
             }
-            Ok(Look::New(prepared)) => {
-                let same = plugin
-                    .prepared
-                    .as_ref()
-                    .is_some_and(|running| running.hash == prepared.hash);
-                plugin.refusal = None;
-                plugin.prepared = Some(Arc::clone(&prepared));
-                self.publish_plugin(&stem);
-                // A file that was spoilt and is again what already runs needs no swap.
-                if !same {
-                    self.bind(&stem, &prepared).await;
-                }
-            }
+            Ok(Look::New(candidate)) => self.bind(&stem, &candidate).await,
             Err((hash, error)) => {
                 let grace_ends = plugin.changed_at.map(|changed| changed + GRACE);
                 let gone = matches!(&error, LoadError::Package(PackageError::Io(io)) if io.kind() == std::io::ErrorKind::NotFound);
@@ -397,6 +415,10 @@ impl Bench {
         };
         self.services.logs.append(record.of_module("supervisor"));
     }
+}
+
+fn watch(plugins_dir: &Path, config_path: &Path, drop_in_folder: &Path) -> std::io::Result<FolderWatch> {
+    FolderWatch::new([plugins_dir, folder_of(config_path), drop_in_folder]).map_err(std::io::Error::other)
 }
 
 fn stems_in(folder: &Path) -> Vec<Stem> {

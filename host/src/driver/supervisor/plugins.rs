@@ -11,7 +11,7 @@ use super::super::events::envelope;
 use super::super::loader::Prepared;
 use super::super::package::Hash;
 use super::devices::{fit, readable_slices, series_entries};
-use super::{Bench, member_path};
+use super::{Bench, Slot, member_path};
 use crate::clock::now_iso;
 use crate::config::DeviceId;
 
@@ -28,40 +28,45 @@ impl Bench {
             return;
         }
         plugin.refusal = Some((hash, reason.clone()));
-        let running = plugin.prepared.as_ref().map(|prepared| prepared.hash);
-        let goes_on = if running.is_some() {
-            "; the version that runs goes on"
-        } else {
-            ""
-        };
-        self.log(
-            LogLevel::Error,
-            None,
-            format!("{stem}.wasm is refused: {reason}{goes_on}"),
-        );
+        self.log(LogLevel::Error, None, format!("{stem}.wasm is refused: {reason}"));
         self.publish_plugin(stem);
-        for slot in self
-            .devices
-            .values()
-            .filter(|slot| slot.config.plugin.as_str() == stem)
-        {
+        for slot in self.bound(stem) {
             let reload = LastReload {
                 at: now_iso(),
                 verdict: ReloadVerdict::Refused,
-                from: running.map(|hash| hash.to_string()),
+                from: slot.running.as_ref().map(|running| running.hash.to_string()),
                 to: hash.map(|hash| hash.to_string()),
                 reason: Some(reason.clone()),
                 pause_us: None,
                 carried_bytes: None,
             };
-            slot.record.change(|entry| match &mut entry.driver {
-                Some(driver) => driver.last_reload = Some(reload),
-                None => {
+            if slot.running.is_some() {
+                self.log(
+                    LogLevel::Info,
+                    Some(&slot.config.id),
+                    "the version that runs goes on".to_owned(),
+                );
+            }
+            slot.record.change(|entry| {
+                if slot.running.is_none() {
                     entry.status = DeviceStatus::Refused;
                     entry.reason = Some(reason.clone());
                 }
+                if let Some(driver) = &mut entry.driver {
+                    driver.last_reload = Some(reload);
+                }
             });
         }
+    }
+
+    fn bound<'a>(&'a self, stem: &'a str) -> impl Iterator<Item = &'a Slot> {
+        self.devices
+            .values()
+            .filter(move |slot| slot.config.plugin.as_str() == stem)
+    }
+
+    fn bound_ids(&self, stem: &str) -> Vec<DeviceId> {
+        self.bound(stem).map(|slot| slot.config.id.clone()).collect()
     }
 
     pub(super) async fn plugin_gone(&mut self, stem: &str) {
@@ -69,13 +74,7 @@ impl Bench {
         self.log(LogLevel::Warn, None, format!("{stem}.wasm is gone"));
         let path = member_path("plugins", stem);
         self.services.state.update(|store| drop(store.remove(&path)));
-        let bound: Vec<DeviceId> = self
-            .devices
-            .values()
-            .filter(|slot| slot.config.plugin.as_str() == stem)
-            .map(|slot| slot.config.id.clone())
-            .collect();
-        for id in bound {
+        for id in self.bound_ids(stem) {
             self.stop_driver(&id, StopReason::Removed).await;
             if let Some(slot) = self.devices.get(&id) {
                 slot.record
@@ -88,15 +87,10 @@ impl Bench {
         let Some(plugin) = self.plugins.get(stem) else {
             return;
         };
-        let devices: Vec<String> = self
-            .devices
-            .values()
-            .filter(|slot| slot.config.plugin.as_str() == stem)
-            .map(|slot| slot.config.id.to_string())
-            .collect();
-        let manifest = plugin.prepared.as_ref().map(|prepared| &prepared.manifest);
+        let devices: Vec<String> = self.bound(stem).map(|slot| slot.config.id.to_string()).collect();
+        let manifest = plugin.good.as_ref().map(|prepared| &prepared.manifest);
         let refused_hash = plugin.refusal.as_ref().and_then(|(hash, _)| *hash);
-        let hash = refused_hash.or(plugin.prepared.as_ref().map(|prepared| prepared.hash));
+        let hash = refused_hash.or(plugin.good.as_ref().map(|prepared| prepared.hash));
         let entry = PluginEntry {
             file: format!("{stem}.wasm"),
             sha256: hash.map(|hash| hash.to_string()).unwrap_or_default(),
@@ -129,30 +123,37 @@ impl Bench {
         }
     }
 
-    /// Brings a new version to every device that wants it.
-    pub(super) async fn bind(&mut self, stem: &str, prepared: &Arc<Prepared>) {
-        let bound: Vec<DeviceId> = self
-            .devices
-            .values()
-            .filter(|slot| slot.config.plugin.as_str() == stem)
-            .map(|slot| slot.config.id.clone())
-            .collect();
-        for id in bound {
-            if self.devices.get(&id).is_some_and(|slot| slot.device.is_some()) {
-                self.swap(&id, prepared).await;
-            } else {
-                self.start_driver(&id);
+    /// Brings a version to every device that wants it. It becomes the good one if any of them takes it, or if nobody wants it; what refuses
+    /// it goes on with the version that it has.
+    pub(super) async fn bind(&mut self, stem: &str, candidate: &Arc<Prepared>) {
+        let mut accepted = 0_usize;
+        let mut refused = None;
+        let bound = self.bound_ids(stem);
+        for id in &bound {
+            let outcome = match self.devices.get(id) {
+                // A file that was spoilt and is again what already runs needs no swap.
+                Some(slot) if slot.runs(candidate) => Ok(()),
+                Some(slot) if slot.device.is_some() => self.swap(id, candidate).await,
+                Some(_) => self.start_driver(id, candidate),
+                None => continue,
+            };
+            match outcome {
+                Ok(()) => accepted += 1,
+                Err(reason) => refused = Some(format!("on {id}: {reason}")),
             }
         }
+        if let Some(plugin) = self.plugins.get_mut(stem) {
+            if accepted > 0 || bound.is_empty() {
+                plugin.good = Some(Arc::clone(candidate));
+            }
+            plugin.refusal = refused.map(|reason| (Some(candidate.hash), reason));
+        }
+        self.publish_plugin(stem);
     }
 
     /// Starts what is in quarantine once more: its file was put there again, which is how a person says so.
     pub(super) fn release(&self, stem: &str) {
-        for slot in self
-            .devices
-            .values()
-            .filter(|slot| slot.config.plugin.as_str() == stem)
-        {
+        for slot in self.bound(stem) {
             let is_down = slot
                 .record
                 .read(|entry| entry.status == DeviceStatus::Quarantined);
@@ -162,11 +163,13 @@ impl Bench {
         }
     }
 
-    async fn swap(&mut self, id: &DeviceId, prepared: &Arc<Prepared>) {
+    async fn swap(&mut self, id: &DeviceId, prepared: &Arc<Prepared>) -> Result<(), String> {
         let began = Instant::now();
         let endpoints = self.register_series(id, &prepared.manifest);
-        let Some(slot) = self.devices.get(id) else { return };
-        let Some(device) = &slot.device else { return };
+        let Some(slot) = self.devices.get(id) else {
+            return Ok(());
+        };
+        let Some(device) = &slot.device else { return Ok(()) };
         let from = slot
             .record
             .read(|entry| entry.driver.as_ref().map(|driver| driver.sha256.clone()));
@@ -228,7 +231,12 @@ impl Bench {
                     entry.driver = Some(DriverEntry {
                         sha256: to.clone(),
                         version: prepared.manifest.version.clone(),
-                        generation: *generation,
+                        // The driver may have been restarted since; its thread has said so then.
+                        generation: entry
+                            .driver
+                            .as_ref()
+                            .map_or(0, |driver| driver.generation)
+                            .max(*generation),
                         health: slot.record.health().members(),
                         last_reload: Some(reload.clone()),
                     });
@@ -262,19 +270,14 @@ impl Bench {
         }
         self.publish_reload(id, &reload);
         if let SwapOutcome::Refused { reason, .. } = outcome {
-            self.set_refusal(prepared, id, reason);
+            return Err(reason);
         }
-    }
-
-    /// Remembers that a version that loads does not run, so that the state names the reason beside the file too.
-    fn set_refusal(&mut self, prepared: &Arc<Prepared>, id: &DeviceId, reason: String) {
-        let Some(stem) = self.devices.get(id).map(|slot| slot.config.plugin.to_string()) else {
-            return;
-        };
-        if let Some(plugin) = self.plugins.get_mut(&stem) {
-            plugin.refusal = Some((Some(prepared.hash), format!("on {id}: {reason}")));
+        self.describe_series(id, &prepared.manifest);
+        self.adopt_limits(id, prepared);
+        if let Some(slot) = self.devices.get_mut(id) {
+            slot.running = Some(Arc::clone(prepared));
         }
-        self.publish_plugin(&stem);
+        Ok(())
     }
 
     fn publish_reload(&self, id: &DeviceId, reload: &LastReload) {
