@@ -176,16 +176,21 @@ fn compile_standard_input(output: &Path, urgency: Urgency) -> Result<(), Failure
         .read_to_end(&mut bytes)?;
     let engine = wasmtime::Engine::new(&super::engine::config())
         .map_err(|error| Failure::Io(std::io::Error::other(format!("{error:#}"))))?;
-    let component = component_of(&engine, &bytes).map_err(Failure::Invalid)?;
-    let code = engine
-        .precompile_component(&component)
-        .map_err(|error| Failure::Invalid(format!("{error:#}")))?;
+    let code = code_of(&engine, &bytes).map_err(Failure::Invalid)?;
     let mut file = std::fs::File::options()
         .write(true)
         .create_new(true)
         .open(output)?;
     file.write_all(&code)?;
     Ok(())
+}
+
+/// Compiles a plugin in this process, or says why it cannot be compiled.
+pub(super) fn code_of(engine: &wasmtime::Engine, plugin: &[u8]) -> Result<Vec<u8>, String> {
+    let component = component_of(engine, plugin)?;
+    engine
+        .precompile_component(&component)
+        .map_err(|error| format!("{error:#}"))
 }
 
 /// A component as it is; a core module wrapped into one by the description that its build left in it.

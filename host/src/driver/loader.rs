@@ -7,7 +7,7 @@ use autobench_core::driver::{Effects, Fault};
 use wasmtime::component::Component;
 
 use super::bindings::DriverPre;
-use super::compile::{CompileError, Compiler, Urgency};
+use super::compile::{self, CompileError, Compiler, Urgency};
 use super::engine::Engine;
 use super::host_state::HostState;
 use super::instance::Instance;
@@ -97,6 +97,13 @@ impl Loader {
     }
 }
 
+/// Makes a package ready to run in this process, without the compiling process and the cache, and waits for it. For tools that load plugins
+/// they trust, such as benchmarks: a component that makes the compiler grow or loop takes the whole program down.
+pub fn prepare_in_process(engine: &Engine, package: &Package) -> Result<(Arc<Prepared>, Effects), LoadError> {
+    let code = compile::code_of(engine.wasmtime(), &package.bytes).map_err(CompileError::Invalid)?;
+    link(engine, package.hash, &code)
+}
+
 async fn blocking<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static) -> Result<R, LoadError> {
     tokio::task::spawn_blocking(work)
         .await
@@ -104,8 +111,8 @@ async fn blocking<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static) 
 }
 
 fn link(engine: &Engine, hash: Hash, code: &[u8]) -> Result<(Arc<Prepared>, Effects), LoadError> {
-    // SAFETY: `code` was made by our own compiling process for an engine of the same configuration, and comes either straight from it or from
-    // the cache, which belongs to the owner alone and has verified its hash.
+    // SAFETY: `code` was made by `compile::code_of` for an engine of the same configuration: in this process, or in our own compiling process,
+    // and then it comes either straight from it or from the cache, which belongs to the owner alone and has verified its hash.
     let component = unsafe { Component::deserialize(engine.wasmtime(), code) }
         .map_err(|error| LoadError::Host(format!("{error:#}")))?;
     // Imports and exports are compared with the world before any code of the guest runs.

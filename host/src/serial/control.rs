@@ -53,7 +53,8 @@ pub(super) struct Attached {
 }
 
 impl PortControl {
-    pub(super) fn new(name: Arc<str>) -> std::io::Result<Self> {
+    /// A port whose device is away, and stays away until a [`Port`](super::Port) finds it.
+    pub fn new(name: Arc<str>) -> std::io::Result<Self> {
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let shared = Shared {
             name,

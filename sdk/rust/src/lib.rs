@@ -59,6 +59,8 @@ mod framer;
 mod host;
 mod log;
 mod manifest;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod native;
 mod publisher;
 mod runtime;
 mod slice;
