@@ -12,13 +12,44 @@ pub fn iso_8601(milliseconds: f64) -> String {
     let total = milliseconds.clamp(RANGE_MS.0, RANGE_MS.1).floor() as i64;
     let (days, rest) = (total.div_euclid(DAY_MS), total.rem_euclid(DAY_MS));
     let (year, month, day) = civil(days);
+    // Within these bounds every part is small and positive. Digits are written one by one and not by the formatter, because a slice has a
+    // time in every row.
+    let [year, month, day, rest] = [year, month, day, rest].map(|part| u32::try_from(part).unwrap_or(0));
     let (hour, minute, second, milli) = (
         rest / 3_600_000,
         rest / 60_000 % 60,
         rest / 1000 % 60,
         rest % 1000,
     );
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
+    let digit = |number: u32| char::from_digit(number % 10, 10).unwrap_or('0');
+    [
+        digit(year / 1000),
+        digit(year / 100),
+        digit(year / 10),
+        digit(year),
+        '-',
+        digit(month / 10),
+        digit(month),
+        '-',
+        digit(day / 10),
+        digit(day),
+        'T',
+        digit(hour / 10),
+        digit(hour),
+        ':',
+        digit(minute / 10),
+        digit(minute),
+        ':',
+        digit(second / 10),
+        digit(second),
+        '.',
+        digit(milli / 100),
+        digit(milli / 10),
+        digit(milli),
+        'Z',
+    ]
+    .into_iter()
+    .collect()
 }
 
 /// Days since 1970 as year, month and day of the Gregorian calendar. Years are counted from March, so that the leap day is the last one,
