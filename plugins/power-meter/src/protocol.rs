@@ -120,18 +120,26 @@ pub fn read_endless(text: &[u8]) -> Message {
 
 /// A packet in good form: a letter, `-`, a count, and that many arguments.
 fn read_whole(text: &[u8]) -> Option<Message> {
-    let mut fields = text.split(|&byte| byte == b',');
+    let mut fields = text.splitn(4, |&byte| byte == b',');
     let &[letter] = fields.next()? else { return None };
     if !letter.is_ascii_lowercase() || fields.next()? != b"-" {
         return None;
     }
     let count = usize::try_from(number(fields.next()?)?).ok()?;
-    if fields.clone().count() != count {
+    let values = fields.next();
+    if letter == b'd' {
+        return read_fields(values?, count).map(Message::Row);
+    }
+    let values = || {
+        values
+            .into_iter()
+            .flat_map(|values| values.split(|&byte| byte == b','))
+    };
+    if values().count() != count {
         return None;
     }
     match letter {
-        b'd' => read_fields(fields, count).map(Message::Row),
-        b'v' => read_version(fields).map(Message::Version),
+        b'v' => read_version(values()).map(Message::Version),
         _ => Some(Message::Other),
     }
 }
@@ -151,7 +159,7 @@ fn read_remainder(text: &[u8]) -> Option<Message> {
                 None if head.ends_with(before) => false,
                 None => return None,
             };
-            let reading = read_fields(values.split(|&byte| byte == b','), count)?;
+            let reading = read_fields(values, count)?;
             Some(Message::Recovered {
                 reading,
                 damaged_before,
@@ -172,17 +180,31 @@ fn is_short(text: &[u8]) -> bool {
     text.len() < 8 || text.split(|&byte| byte == b',').count() <= 3
 }
 
-/// The fields of a row, from the first value on.
-fn read_fields<'a>(fields: impl Iterator<Item = &'a [u8]>, count: usize) -> Option<Reading> {
+/// The fields of a row, from the first value on, if they are as many as it says. One walk over the bytes, because rows are what a meter sends.
+fn read_fields(text: &[u8], count: usize) -> Option<Reading> {
     if count != 16 && count != 18 {
         return None;
     }
     let mut values = [None; 18];
-    for (value, field) in values.iter_mut().zip(fields) {
-        *value = match field {
-            b"_" | b"" => None,
-            digits => Some(number(digits)?),
-        };
+    let mut places = values.iter_mut();
+    let (mut value, mut is_unlogged) = (None, false);
+    for &byte in text {
+        match byte {
+            b'0'..=b'9' if !is_unlogged => {
+                let digit = u32::from(byte - b'0');
+                value = Some(value.unwrap_or(0_u32).checked_mul(10)?.checked_add(digit)?);
+            }
+            b'_' if value.is_none() && !is_unlogged => is_unlogged = true,
+            b',' => {
+                *places.next()? = value.take();
+                is_unlogged = false;
+            }
+            _ => return None,
+        }
+    }
+    *places.next()? = value;
+    if places.len() != 18 - count {
+        return None;
     }
     let [
         watts,

@@ -156,9 +156,17 @@ impl PacketFramer {
         while let Some((&byte, after)) = rest.split_first() {
             if byte == self.start {
                 self.interrupt(&mut each);
-                self.started = true;
-                self.held_bytes = 1;
-                rest = after;
+                rest = match self.whole_packet(after) {
+                    Some((packet, after)) => {
+                        each(Piece::Packet(packet));
+                        after
+                    }
+                    None => {
+                        self.started = true;
+                        self.held_bytes = 1;
+                        after
+                    }
+                };
             } else if byte == self.end {
                 self.finish(&mut each);
                 rest = after;
@@ -187,10 +195,24 @@ impl PacketFramer {
         self.started = false;
     }
 
+    /// What follows a start byte, if it is a whole packet without anything to leave out, and what is left of the chunk. It is not copied.
+    fn whole_packet<'a>(&self, after: &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
+        let length = after.iter().position(|byte| self.is_special(byte))?;
+        let (packet, rest) = after.split_at_checked(length)?;
+        let (&end, rest) = rest.split_first()?;
+        (end == self.end && length <= self.limit_bytes).then_some((packet, rest))
+    }
+
+    fn is_special(&self, byte: &u8) -> bool {
+        self.plain.get(usize::from(*byte)) != Some(&true)
+    }
+
     /// Takes plain bytes up to the next special one or the limit, and gives what is left of the chunk.
     fn take_run<'a>(&mut self, rest: &'a [u8], each: &mut impl FnMut(Piece<'_>)) -> &'a [u8] {
-        let is_special = |byte: &u8| self.plain.get(usize::from(*byte)) != Some(&true);
-        let length = rest.iter().position(is_special).unwrap_or(rest.len());
+        let length = rest
+            .iter()
+            .position(|byte| self.is_special(byte))
+            .unwrap_or(rest.len());
         let (run, after) = rest.split_at(length.min(self.limit_bytes.saturating_sub(self.buffer.len())));
         self.buffer.extend_from_slice(run);
         self.held_bytes += run.len();
