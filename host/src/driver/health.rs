@@ -82,6 +82,9 @@ impl Counter {
 
     /// Raises it to a value that is higher.
     pub fn raise_to(&self, value: u64) {
-        self.0.fetch_max(value, Ordering::Relaxed);
+        // Looked at first, because it is seldom higher and a look costs next to nothing.
+        if value > self.get() {
+            self.0.fetch_max(value, Ordering::Relaxed);
+        }
     }
 }
