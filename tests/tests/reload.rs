@@ -231,10 +231,62 @@ async fn files_come_and_go_without_a_restart_of_anything_else() {
         .until_member("/devices/probe/status", &json!("stopped"))
         .await;
     assert!(client.member("/devices/probe/staleSince").is_some());
+    assert_eq!(
+        client.member("/devices/probe/ports/main/attached"),
+        Some(&json!(false))
+    );
+    assert_eq!(client.member("/devices/probe/phase"), None);
+    let generation = client
+        .member("/devices/probe/driver/generation")
+        .and_then(Value::as_u64);
     assert_eq!(client.member("/probe/bytes"), Some(&json!(2)), "the slice stays");
     bench.install("counter", &bench.artifacts.fixture("counter"));
     client
         .until_member("/devices/probe/status", &json!("running"))
         .await;
     assert_eq!(client.member("/devices/probe/staleSince"), None);
+    assert!(
+        client
+            .member("/devices/probe/driver/generation")
+            .and_then(Value::as_u64)
+            > generation,
+        "it only ever rises"
+    );
+    // A name that no plugin can have is told.
+    std::fs::write(bench.plugins().join("__proto__.wasm"), b"x").unwrap();
+    client
+        .until("the refusal of the name", |client| {
+            client.has_logged("would poison a mirror").then_some(())
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_plugin_folder_that_was_moved_away_and_back_is_watched_as_before() {
+    let bench = Bench::new();
+    let link = bench.folder().join("line");
+    let mut line = Terminal::create(&link);
+    bench.install("counter", &bench.artifacts.fixture("counter"));
+    bench.configure(&[DeviceEntry::new("probe", "counter", &link)]);
+    let daemon = bench.start();
+    let mut client = daemon.client().await;
+    client.until_member("/probe/attached", &json!(true)).await;
+    let aside = bench.folder().join("aside");
+    std::fs::rename(bench.plugins(), &aside).unwrap();
+    client
+        .until("the loss", |client| {
+            client.has_logged("drivers go on").then_some(())
+        })
+        .await;
+    line.send(b"1\n");
+    client.until_member("/probe/bytes", &json!(2)).await;
+    std::fs::rename(&aside, bench.plugins()).unwrap();
+    client
+        .until("the return", |client| client.has_logged("is back").then_some(()))
+        .await;
+    bench.install("counter", &bench.artifacts.fixture("counter-next"));
+    client
+        .until_member("/devices/probe/driver/version", &json!("2.0.0"))
+        .await;
+    client.until_member("/probe/bytes", &json!(2)).await;
 }

@@ -60,6 +60,7 @@ impl Cache {
         if !private {
             return Err(CacheError::NotPrivate(folder));
         }
+        remove_unfinished(&folder);
         let mut hasher = DigestHasher(Sha256::new());
         engine.precompile_compatibility_hash().hash(&mut hasher);
         Ok(Self {
@@ -172,6 +173,22 @@ impl Cache {
     }
 }
 
+/// Removes what a daemon that was killed left half written. The data folder is locked, so nobody else is writing.
+fn remove_unfinished(folder: &Path) {
+    let entries = fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path());
+    for path in entries.filter(|path| {
+        path.extension()
+            .is_some_and(|extension| extension == "new" || extension == "store")
+    }) {
+        // What stays is in nobody's way and is tried again at the next start.
+        let _ = fs::remove_file(path);
+    }
+}
+
 /// Lets a cryptographic hash stand where a `Hasher` is wanted, so that two engines that differ never share an entry by accident.
 struct DigestHasher(Sha256);
 
@@ -226,6 +243,18 @@ mod tests {
         }
         fs::write(&path, &good[..40]).unwrap();
         assert_eq!(cache.load(plugin), None, "the entry was cut");
+    }
+
+    #[test]
+    fn what_was_left_half_written_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = cache(folder.path());
+        cache.store(Hash::of(b"plugin"), b"code").unwrap();
+        let unfinished = cache.new_entry_path(Hash::of(b"other")).unwrap();
+        fs::write(&unfinished, b"half").unwrap();
+        let again = self::tests::cache(folder.path());
+        assert!(!unfinished.exists());
+        assert!(again.load(Hash::of(b"plugin")).is_some());
     }
 
     #[test]

@@ -161,6 +161,9 @@ impl From<std::io::Error> for Failure {
 }
 
 fn compile_standard_input(output: &Path, urgency: Urgency) -> Result<(), Failure> {
+    // A daemon that is killed cannot take its children with it; the kernel does.
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
+        .map_err(std::io::Error::from)?;
     let limit = Rlimit {
         current: Some(ADDRESS_LIMIT_BYTES),
         maximum: Some(ADDRESS_LIMIT_BYTES),

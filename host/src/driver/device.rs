@@ -336,7 +336,7 @@ impl Worker {
                     self.builder = successor_builder;
                     return SwapOutcome::Swapped {
                         reason: report.reason,
-                        generation: report.generation,
+                        generation: self.sink.first_generation + report.generation,
                         pause,
                         carried_bytes: report.carried_bytes,
                     };

@@ -17,7 +17,7 @@ impl Endpoints {
     /// one would show another series.
     pub fn open(file: PathBuf) -> Self {
         let numbers = match fs::read(&file) {
-            Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_else(|error| {
+            Ok(bytes) => read(&bytes).unwrap_or_else(|error| {
                 let aside = file.with_extension("damaged");
                 tracing::error!(
                     channel = "app",
@@ -61,6 +61,18 @@ impl Endpoints {
     }
 }
 
+/// The numbers in a file, each given once.
+fn read(bytes: &[u8]) -> Result<BTreeMap<String, u32>, String> {
+    let numbers: BTreeMap<String, u32> = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    let mut seen = BTreeMap::new();
+    for (name, number) in &numbers {
+        if let Some(other) = seen.insert(number, name) {
+            return Err(format!("{other} and {name} have the same number"));
+        }
+    }
+    Ok(numbers)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,6 +87,19 @@ mod tests {
         let mut again = Endpoints::open(file);
         assert_eq!(again.number("meter", "amps"), 3);
         assert_eq!(again.number("meter", "watts"), 1);
+    }
+
+    #[test]
+    fn two_series_with_one_number_are_a_damage() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("endpoints.json");
+        fs::write(&file, r#"{"meter.watts": 7, "meter.volts": 7}"#).unwrap();
+        let mut endpoints = Endpoints::open(file.clone());
+        assert_ne!(
+            endpoints.number("meter", "watts"),
+            endpoints.number("meter", "volts")
+        );
+        assert!(file.with_extension("damaged").exists());
     }
 
     #[test]

@@ -47,6 +47,8 @@ pub struct DeviceSink {
     pub health: Arc<Health>,
     /// The clock.
     pub clock: Clock,
+    /// The device's generation before this driver's first.
+    pub first_generation: u64,
     /// Folder for bytes that were skipped.
     pub dumps: PathBuf,
     /// Samples of one series on their way to the hub; kept for its buffer.
@@ -147,6 +149,7 @@ impl Sink for DeviceSink {
                 lost_bytes,
                 from_snapshot,
             } => {
+                let generation = self.first_generation + generation;
                 if reason == StartReason::Restart {
                     self.health.restarts.add(1);
                 }
@@ -204,6 +207,8 @@ impl Sink for DeviceSink {
                 self.clear_alarms();
                 self.record.change(|entry| {
                     entry.status = DeviceStatus::Stopped;
+                    // What the driver said last is no longer so: nobody looks at the device.
+                    entry.phase = None;
                     entry.stale_since.get_or_insert_with(now_iso);
                 });
             }

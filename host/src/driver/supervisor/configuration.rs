@@ -98,12 +98,17 @@ impl Bench {
                 continue;
             }
             let former = slot.config.plugin.to_string();
+            let former_slice = (slot.config.slice != wanted.slice).then(|| slot.config.slice.to_string());
             self.log(
                 LogLevel::Info,
                 Some(&wanted.id),
                 "is configured anew and starts again".to_owned(),
             );
             self.stop_device(&wanted.id, StopReason::Reconfigured).await;
+            if let Some(slice) = former_slice {
+                // It goes by another name now; under the old one nobody would ever write it again.
+                let _ = self.services.state.remove_member(&slice);
+            }
             self.add_device(wanted.clone());
             self.publish_plugin(&former);
         }

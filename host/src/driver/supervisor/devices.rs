@@ -111,6 +111,7 @@ impl Bench {
         slot.emulators = start_emulators(&slot.config, &data_dir)?;
         let device: Arc<str> = id.as_str().into();
         let health = Arc::clone(slot.record.health());
+        let first_generation = self.generations.get(id).copied().unwrap_or(0);
         slot.record.change(|entry| {
             entry.kind.clone_from(&prepared.manifest.device_type);
             entry.status = DeviceStatus::Starting;
@@ -119,7 +120,7 @@ impl Bench {
             entry.driver = Some(DriverEntry {
                 sha256: prepared.hash.to_string(),
                 version: prepared.manifest.version.clone(),
-                generation: 0,
+                generation: first_generation,
                 health: health.members(),
                 last_reload: entry.driver.take().and_then(|driver| driver.last_reload),
             });
@@ -194,6 +195,7 @@ impl Bench {
             health,
             clock: services.clock,
             dumps: data_dir.join("dumps"),
+            first_generation,
             batch: Vec::new(),
         };
         let parts = DeviceParts {
@@ -282,6 +284,9 @@ impl Bench {
         let device = slot.device.take();
         slot.running = None;
         let record = slot.record.clone();
+        if let Some(generation) = record.read(|entry| entry.driver.as_ref().map(|driver| driver.generation)) {
+            self.generations.insert(id.clone(), generation);
+        }
         let emulators = std::mem::take(&mut slot.emulators);
         let stopped = tokio::task::spawn_blocking(move || {
             if let Some(device) = device {

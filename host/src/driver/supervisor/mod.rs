@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use autobench_core::driver::{LogLevel, StopReason};
-use autobench_core::state::Pointer;
+use autobench_core::state::{FORBIDDEN_KEYS, Pointer};
 use autobench_sim::wattsup;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
@@ -38,6 +38,11 @@ use crate::state::StateHandle;
 const QUIET: Duration = Duration::from_millis(30);
 /// How long a file that does not parse, or is gone, is given to become whole.
 const GRACE: Duration = Duration::from_secs(1);
+
+/// File names that are remembered as ignored; past it they are ignored without a word.
+const IGNORED_LIMIT: usize = 64;
+/// How often a plugin folder that is gone is looked for.
+const FOLDER_RETRY: Duration = Duration::from_secs(1);
 
 /// What the supervisor works with.
 #[derive(Clone)]
@@ -121,13 +126,20 @@ struct Bench {
     endpoints: Endpoints,
     plugins: BTreeMap<Stem, Plugin>,
     devices: BTreeMap<DeviceId, Slot>,
+    /// The last generation of each device, so that it goes on rising when the device is stopped and started. One number per id that was ever
+    /// configured in this run.
+    generations: BTreeMap<DeviceId, u64>,
     /// The same devices, for whoever writes their counters.
     records: Records,
     preparing: JoinSet<Loaded>,
+    /// Files whose names no plugin can have, told once each.
+    ignored: BTreeSet<PathBuf>,
     /// The main file, absolute: that is how changes of it are told.
     config_path: PathBuf,
     drop_in_folder: PathBuf,
     config_changed: Option<Instant>,
+    /// When the plugin folder, which is gone, is looked for again.
+    folder_due: Option<Instant>,
     /// Set while a configuration that would stop a device is given a moment: it may be half written.
     config_in_doubt: bool,
     config_is_bad: bool,
@@ -209,11 +221,14 @@ impl Bench {
             endpoints,
             plugins: BTreeMap::new(),
             devices: BTreeMap::new(),
+            generations: BTreeMap::new(),
+            ignored: BTreeSet::new(),
             records,
             preparing: JoinSet::new(),
             config_path,
             drop_in_folder,
             config_changed: None,
+            folder_due: None,
             config_in_doubt: false,
             config_is_bad: false,
         })
@@ -225,6 +240,7 @@ impl Bench {
         for config in self.config.devices.values().cloned().collect::<Vec<_>>() {
             self.add_device(config);
         }
+        self.ignore_misnamed();
         for stem in stems_in(&self.config.daemon.plugins_dir) {
             self.look_at(&stem, Urgency::Start);
         }
@@ -272,8 +288,10 @@ impl Bench {
         let mut is_new_folder = false;
         for path in paths {
             if path.parent() == Some(&plugins_dir) {
-                if let Some(stem) = stem_of(path) {
-                    self.touched(stem, now);
+                match stem_of(path) {
+                    Ok(Some(stem)) => self.touched(stem, now),
+                    Ok(None) => {}
+                    Err(reason) => self.ignore(path, &reason),
                 }
             } else if *path == plugins_dir {
                 for stem in stems_in(&plugins_dir) {
@@ -284,20 +302,75 @@ impl Bench {
                 self.config_changed = Some(now + QUIET);
                 self.config_in_doubt = false;
             }
-            if *path == self.drop_in_folder || *path == plugins_dir {
+            if *path == self.drop_in_folder || plugins_dir.starts_with(path) {
                 is_new_folder = true;
             }
         }
         if is_new_folder {
-            // A folder that has come or gone is another one from now on, and the watch was on the old one.
-            match watch(&plugins_dir, &self.config_path, &self.drop_in_folder) {
-                Ok(watch) => self.watch = watch,
-                Err(error) => self.log(
+            self.watch_again();
+        }
+    }
+
+    /// A folder that has come or gone is another one from now on, and the watch was on the old one.
+    fn watch_again(&mut self) {
+        let plugins_dir = self.config.daemon.plugins_dir.clone();
+        match watch(&plugins_dir, &self.config_path, &self.drop_in_folder) {
+            Ok(watch) => self.watch = watch,
+            Err(error) => self.log(
+                LogLevel::Error,
+                None,
+                format!("changed files are no longer noticed: {error}"),
+            ),
+        }
+        let was_gone = self.folder_due.is_some();
+        if plugins_dir.is_dir() {
+            self.folder_due = None;
+            if was_gone {
+                self.log(
+                    LogLevel::Info,
+                    None,
+                    format!("the plugin folder {} is back", plugins_dir.display()),
+                );
+            }
+            let now = Instant::now();
+            let known: Vec<Stem> = self.plugins.keys().cloned().collect();
+            for stem in stems_in(&plugins_dir).into_iter().chain(known) {
+                self.touched(stem, now);
+            }
+        } else {
+            self.folder_due = Some(Instant::now() + FOLDER_RETRY);
+            if !was_gone {
+                self.log(
                     LogLevel::Error,
                     None,
-                    format!("changed files are no longer noticed: {error}"),
-                ),
+                    format!("the plugin folder {} is gone; drivers go on, and new files are taken when it is back", plugins_dir.display()),
+                );
             }
+        }
+    }
+
+    fn ignore_misnamed(&mut self) {
+        let entries = std::fs::read_dir(&self.config.daemon.plugins_dir)
+            .into_iter()
+            .flatten()
+            .flatten();
+        for path in entries.map(|entry| entry.path()).collect::<Vec<_>>() {
+            if let Err(reason) = stem_of(&path) {
+                self.ignore(&path, &reason);
+            }
+        }
+    }
+
+    fn ignore(&mut self, path: &Path, reason: &str) {
+        if self.ignored.len() < IGNORED_LIMIT && self.ignored.insert(path.to_owned()) {
+            self.log(
+                LogLevel::Warn,
+                None,
+                format!(
+                    "{:?} in the plugin folder is ignored: {reason}",
+                    path.file_name().unwrap_or_default()
+                ),
+            );
         }
     }
 
@@ -319,6 +392,7 @@ impl Bench {
             .values()
             .filter_map(|plugin| plugin.due)
             .chain(self.config_changed)
+            .chain(self.folder_due)
             .min()
     }
 
@@ -332,6 +406,9 @@ impl Bench {
             .collect();
         for stem in due {
             self.look_at(&stem, Urgency::Beside);
+        }
+        if self.folder_due.is_some_and(|due| due <= now) {
+            self.watch_again();
         }
         if self.config_changed.is_some_and(|due| due <= now) {
             self.config_changed = None;
@@ -399,6 +476,10 @@ impl Bench {
                     plugin.due = grace_ends;
                     return;
                 }
+                // A folder that is gone says nothing about the files in it.
+                if gone && self.folder_due.is_some() {
+                    return;
+                }
                 if gone {
                     self.plugin_gone(&stem).await;
                 } else {
@@ -426,19 +507,34 @@ fn stems_in(folder: &Path) -> Vec<Stem> {
         .into_iter()
         .flatten()
         .flatten()
-        .filter_map(|entry| stem_of(&entry.path()))
+        .filter_map(|entry| stem_of(&entry.path()).ok().flatten())
         .collect();
     stems.sort();
     stems
 }
 
-fn stem_of(path: &Path) -> Option<Stem> {
-    if path.extension()? != "wasm" {
-        return None;
+/// The stem of a plugin's file; none for a file that is no plugin by its name, and a reason for one that cannot be one.
+fn stem_of(path: &Path) -> Result<Option<Stem>, String> {
+    let is_wasm = path
+        .extension()
+        .is_some_and(|extension| extension.eq_ignore_ascii_case("wasm"));
+    let name = path
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default();
+    // Editors and copying tools write hidden files beside the real one.
+    if !is_wasm || name.starts_with('.') {
+        return Ok(None);
     }
-    // Editors and copying tools write hidden files beside the real one, and a name that no device can have names no plugin.
-    let stem = PluginName::new(path.file_stem()?.to_str()?).ok()?;
-    Some(stem.to_string())
+    let stem = name
+        .strip_suffix(".wasm")
+        .ok_or("its ending has to be .wasm in small letters")?;
+    if FORBIDDEN_KEYS.contains(&stem) {
+        return Err("its name would poison a mirror in a browser".to_owned());
+    }
+    PluginName::new(stem)
+        .map(|stem| Some(stem.to_string()))
+        .map_err(|error| error.to_string())
 }
 
 fn folder_of(file: &Path) -> &Path {
