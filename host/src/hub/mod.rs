@@ -101,6 +101,8 @@ struct Shared {
     channels: Channels,
     /// Copied when it changes, so that a pass over it holds no lock.
     clients: Mutex<Arc<Vec<Arc<Client>>>>,
+    /// Their number, for those who may not wait for that lock: the counters hold the store's.
+    client_count: AtomicUsize,
     seats: AtomicUsize,
     next_number: AtomicU64,
     /// Samples or messages wait to be put into segments; only the first of them wakes the loop.
@@ -118,6 +120,7 @@ impl Hub {
             channels: Channels::new(state.clone(), logs, config.ring_bytes),
             config,
             clients: Mutex::default(),
+            client_count: AtomicUsize::new(0),
             seats: AtomicUsize::new(0),
             next_number: AtomicU64::new(1),
             has_news: AtomicBool::new(false),
@@ -174,7 +177,7 @@ impl Hub {
 
     /// How many clients are connected.
     pub fn clients(&self) -> usize {
-        self.shared.clients.lock().len()
+        self.shared.client_count.load(Ordering::Acquire)
     }
 
     /// What clients may ask for.
@@ -225,7 +228,7 @@ impl Hub {
         if *shared.stop.borrow() {
             return;
         }
-        Arc::make_mut(&mut shared.clients.lock()).push(client);
+        shared.change_clients(|clients| clients.push(client));
         while sessions.try_join_next().is_some() {}
         sessions.spawn(session.run(early));
     }
@@ -235,7 +238,9 @@ impl Hub {
         let shared = &self.shared;
         shared.stop.send_replace(true);
         let mut sessions = std::mem::take(&mut *shared.sessions.lock());
-        for client in shared.clients.lock().iter() {
+        // A copy, as in every pass: closing takes the client's own lock, behind which somebody may wait for the store.
+        let clients = Arc::clone(&shared.clients.lock());
+        for client in clients.iter() {
             client.close(CloseCode::GoingAway, "the daemon is stopping");
         }
         let all_gone = async { while sessions.join_next().await.is_some() {} };
@@ -269,7 +274,13 @@ impl Shared {
     }
 
     fn forget(&self, client: &Arc<Client>) {
-        Arc::make_mut(&mut self.clients.lock()).retain(|known| known.number != client.number);
+        self.change_clients(|clients| clients.retain(|known| known.number != client.number));
+    }
+
+    fn change_clients(&self, change: impl FnOnce(&mut Vec<Arc<Client>>)) {
+        let mut clients = self.clients.lock();
+        change(Arc::make_mut(&mut clients));
+        self.client_count.store(clients.len(), Ordering::Release);
     }
 
     fn welcome(&self, number: u64) -> ServerMessage {
@@ -367,7 +378,7 @@ fn count(shared: &Arc<Shared>, state: &StateHandle) {
         let Some(shared) = weak.upgrade() else {
             return;
         };
-        let clients = shared.clients.lock().len();
+        let clients = shared.client_count.load(Ordering::Acquire);
         // A document without these members, as in a test, has nothing to count.
         if store.get(&clients_at).is_some() {
             let _ = store.set(&clients_at, clients.into());
