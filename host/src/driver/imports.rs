@@ -12,6 +12,7 @@ use super::bindings::autobench::driver::{
 };
 use super::convert;
 use super::host_state::{HostState, LOG_LINES_PER_CALL, Mode};
+use crate::serial::{ReserveError, TRANSMIT_LIMIT_BYTES};
 
 /// Paths that one instance may number.
 const INTERNED_PATHS_LIMIT: usize = 1024;
@@ -57,13 +58,18 @@ impl serial::HostPort for HostState {
         let Some((index, control)) = self.port(port.rep()) else {
             return Ok(Err(serial::SerialError::NotGranted));
         };
-        if !control.is_attached() {
-            return Ok(Err(serial::SerialError::NotAttached));
+        if data.len() > TRANSMIT_LIMIT_BYTES {
+            // It would not fit into an empty queue either: `full` would have the driver try for ever.
+            return Ok(Err(serial::SerialError::Invalid(format!(
+                "{} bytes in one write; at most {TRANSMIT_LIMIT_BYTES} fit",
+                data.len()
+            ))));
         }
         let reserved = self.reserved_bytes.get(index.0).copied().unwrap_or(0) + data.len();
-        if reserved > control.transmit_free_bytes() {
-            control.note_refused();
-            return Ok(Err(serial::SerialError::Full));
+        match control.reserve(reserved) {
+            Ok(()) => {}
+            Err(ReserveError::NotAttached) => return Ok(Err(serial::SerialError::NotAttached)),
+            Err(ReserveError::Full) => return Ok(Err(serial::SerialError::Full)),
         }
         if let Some(slot) = self.reserved_bytes.get_mut(index.0) {
             *slot = reserved;

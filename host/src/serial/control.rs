@@ -25,6 +25,17 @@ pub enum SignalError {
     Other(String),
 }
 
+/// Why bytes cannot be queued now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ReserveError {
+    /// The device is away.
+    #[error("the device is away")]
+    NotAttached,
+    /// The transmit queue has no room for them; the driver hears when it has.
+    #[error("the transmit queue is full")]
+    Full,
+}
+
 /// A cheap handle of a port.
 #[derive(Clone)]
 pub struct PortControl {
@@ -97,14 +108,21 @@ impl PortControl {
             .is_some_and(|attached| attached.has_control_lines)
     }
 
-    /// Room in the transmit queue.
-    pub fn transmit_free_bytes(&self) -> usize {
-        self.shared.line.lock().transmit.free_bytes()
-    }
-
-    /// Remembers that a write did not fit, so that the driver hears of room.
-    pub fn note_refused(&self) {
-        self.shared.line.lock().transmit.note_refused();
+    /// Checks that this much fits into the transmit queue. If it does not, the driver hears of room as soon as the queue has run empty: that
+    /// is noted under the lock of the check, and the thread is woken, because it may have emptied the queue a moment ago and sleep.
+    pub fn reserve(&self, reserved_bytes: usize) -> Result<(), ReserveError> {
+        {
+            let mut line = self.shared.line.lock();
+            if line.attached.is_none() {
+                return Err(ReserveError::NotAttached);
+            }
+            if reserved_bytes <= line.transmit.free_bytes() {
+                return Ok(());
+            }
+            line.transmit.note_refused();
+        }
+        self.wake();
+        Err(ReserveError::Full)
     }
 
     /// Queues what a committed call asked for. While the device is away nothing is queued: bytes for a line that is gone would reach whatever
@@ -149,5 +167,55 @@ impl PortControl {
     fn wake(&self) {
         // The counter is at its limit only when the thread has not yet looked at the last wake-up, which then serves for this one too.
         let _ = rustix::io::write(&self.shared.wake, &1_u64.to_ne_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use autobench_core::driver::PortAction;
+
+    use super::super::transmit::TRANSMIT_LIMIT_BYTES;
+    use super::*;
+
+    /// A port with a pseudo-terminal, whose other end has to live as long.
+    fn attached() -> (PortControl, TTYPort) {
+        let control = PortControl::new("main".into()).unwrap();
+        let (other, tty) = TTYPort::pair().unwrap();
+        control.shared.line.lock().attached = Some(Attached {
+            tty,
+            identity: Arc::default(),
+            has_control_lines: false,
+        });
+        (control, other)
+    }
+
+    fn is_woken(control: &PortControl) -> bool {
+        let mut counter = [0; 8];
+        rustix::io::read(&control.shared.wake, &mut counter).is_ok()
+    }
+
+    #[test]
+    fn a_refused_write_is_noted_and_the_thread_looks_again() {
+        let (control, _other) = attached();
+        control.perform(PortAction::Write(vec![0; TRANSMIT_LIMIT_BYTES]));
+        assert!(is_woken(&control));
+        assert_eq!(control.reserve(0), Ok(()));
+        assert!(!is_woken(&control), "there is nothing to look at");
+
+        assert_eq!(control.reserve(1), Err(ReserveError::Full));
+        assert!(
+            is_woken(&control),
+            "the queue may be empty by now and the thread asleep"
+        );
+        control.shared.line.lock().transmit.sent(TRANSMIT_LIMIT_BYTES);
+        assert!(control.shared.line.lock().transmit.take_drained());
+        assert_eq!(control.reserve(1), Ok(()));
+    }
+
+    #[test]
+    fn nothing_is_reserved_on_a_line_that_is_away() {
+        let control = PortControl::new("main".into()).unwrap();
+        assert_eq!(control.reserve(1), Err(ReserveError::NotAttached));
+        assert!(!is_woken(&control));
     }
 }

@@ -9,7 +9,7 @@ mod find;
 mod line;
 mod transmit;
 
-pub use control::{PortControl, SignalError};
+pub use control::{PortControl, ReserveError, SignalError};
 pub use engine::{Port, PortEvents, PortSettings};
 pub use find::{FindError, Found, find};
 pub use line::DisplayLine;
