@@ -29,6 +29,11 @@ const BACKOFF_MIN: Duration = Duration::from_millis(250);
 const BACKOFF_MAX: Duration = Duration::from_secs(2);
 /// How long a port that closes waits for its last bytes to leave.
 const LAST_WORDS: Duration = Duration::from_millis(500);
+/// How often the system is asked, while a change of the line waits for the bytes before it or a closing port for its last ones, whether they
+/// have left. A tty becomes writable long before it is empty, and there is no event for the end; `tcdrain` would have to be interrupted.
+const SETTLE_POLL: Duration = Duration::from_millis(10);
+/// How long the output may make no progress before a change of the line goes ahead of it: the far end has stalled the line for good.
+const SETTLE_LIMIT: Duration = Duration::from_secs(1);
 /// Bytes taken from the line at once: what one call of a driver gets at most.
 const READ_BYTES: usize = 64 << 10;
 
@@ -82,7 +87,8 @@ impl Port {
         let engine = Engine {
             control: control.clone(),
             events,
-            phase: Phase::Fresh,
+            said: Said::default(),
+            refused: Refused::default(),
             backoff: BACKOFF_MIN,
             jitter: Jitter::seeded(&settings),
             buffer: vec![0; READ_BYTES],
@@ -123,10 +129,9 @@ impl Drop for Port {
     }
 }
 
-/// What the log has been told; one line for each change.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// How a port is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    Fresh,
     Missing,
     Busy,
     Denied,
@@ -134,11 +139,106 @@ enum Phase {
     Open,
 }
 
+/// What the log was told last; one line for each change of the phase or of its reason.
+#[derive(Debug, Default)]
+struct Said(Option<(Phase, String)>);
+
+impl Said {
+    fn is_news(&mut self, phase: Phase, text: &str) -> bool {
+        if self
+            .0
+            .as_ref()
+            .is_some_and(|(said, why)| *said == phase && why == text)
+        {
+            return false;
+        }
+        self.0 = Some((phase, text.to_owned()));
+        true
+    }
+}
+
+/// The last refusal of the system and what it turned out to mean. Finding out looks through every process, which is done once for as long
+/// as the system says the same.
+#[derive(Debug, Default)]
+struct Refused(Option<(String, (Phase, String))>);
+
+impl Refused {
+    fn explain(&mut self, refusal: String, find_out: impl FnOnce() -> (Phase, String)) -> (Phase, String) {
+        if let Some((known, meaning)) = &self.0
+            && *known == refusal
+        {
+            return meaning.clone();
+        }
+        let meaning = find_out();
+        self.0 = Some((refusal, meaning.clone()));
+        meaning
+    }
+
+    fn forget(&mut self) {
+        self.0 = None;
+    }
+}
+
+/// Whether what was written before a change of the line has left.
+#[derive(Debug, Default)]
+struct Settling {
+    /// The fewest bytes that were seen to wait, and since when they were that few.
+    fewest: Option<(u32, Instant)>,
+}
+
+impl Settling {
+    /// Whether the line may be changed, when so many bytes have not left. Asked again until it may.
+    fn is_settled(&mut self, pending_bytes: u32, now: Instant) -> bool {
+        match self.fewest {
+            _ if pending_bytes == 0 => {}
+            Some((fewest, since)) if pending_bytes >= fewest => {
+                if now.saturating_duration_since(since) < SETTLE_LIMIT {
+                    return false;
+                }
+            }
+            _ => {
+                self.fewest = Some((pending_bytes, now));
+                return false;
+            }
+        }
+        self.fewest = None;
+        true
+    }
+}
+
+/// What a round of writing left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Left {
+    /// The queue is empty.
+    Nothing,
+    /// The line takes no more now.
+    Bytes,
+    /// A change waits until the bytes before it have left.
+    Change,
+}
+
+/// Why streaming ended.
+struct End {
+    reason: String,
+    /// Whether what the system still holds for the line is thrown away. Else closing would wait for it, for as long as the line is stalled.
+    drops_output: bool,
+}
+
+impl End {
+    fn lost(reason: impl ToString) -> Self {
+        Self {
+            reason: reason.to_string(),
+            drops_output: true,
+        }
+    }
+}
+
 struct Engine {
     settings: PortSettings,
     control: PortControl,
     events: Box<dyn PortEvents>,
-    phase: Phase,
+    said: Said,
+    refused: Refused,
     backoff: Duration,
     jitter: Jitter,
     buffer: Vec<u8>,
@@ -149,8 +249,8 @@ impl Engine {
         while !self.stopping() {
             match self.open() {
                 Ok(()) => {
-                    let reason = self.stream();
-                    self.detach(&reason);
+                    let end = self.stream();
+                    self.detach(&end);
                 }
                 Err((phase, reason)) => {
                     self.say(phase, &reason);
@@ -170,7 +270,10 @@ impl Engine {
             self.settings.simulated.as_deref(),
             &self.settings.sysfs_root,
         )
-        .map_err(|error| (Phase::Missing, error.to_string()))?;
+        .map_err(|error| {
+            self.refused.forget();
+            (Phase::Missing, error.to_string())
+        })?;
         let path = found.path.display().to_string();
         let line = self.settings.line;
         let tty = serialport::new(&path, line.baud_rate)
@@ -180,7 +283,11 @@ impl Engine {
             .flow_control(line::flow_control(line.flow_control))
             .exclusive(self.settings.exclusive)
             .open_native()
-            .map_err(|error| refusal(&found.path, &error))?;
+            .map_err(|error| {
+                let key = format!("{path}: {:?}: {error}", error.kind());
+                self.refused.explain(key, || refusal(&found.path, &error))
+            })?;
+        self.refused.forget();
         let broken =
             |what: &str, error: &dyn std::fmt::Display| (Phase::Broken, format!("{path}: {what}: {error}"));
         let mut tty = tty;
@@ -228,34 +335,54 @@ impl Engine {
     }
 
     /// Reads and writes until the line is lost or the port is stopped, and says why it ended.
-    fn stream(&mut self) -> String {
+    fn stream(&mut self) -> End {
         let mut last_words: Option<Instant> = None;
+        let mut settling = Settling::default();
         loop {
             if self.stopping() && last_words.is_none() {
                 last_words = Some(Instant::now() + LAST_WORDS);
             }
-            let waiting = match write_queued(self.control.shared(), &self.settings.device) {
-                Ok(waiting) => waiting,
-                Err(error) => return error.to_string(),
+            let left = match write_queued(self.control.shared(), &self.settings.device, &mut settling) {
+                Ok(left) => left,
+                Err(error) => return End::lost(error),
             };
-            if !waiting && self.control.shared().line.lock().transmit.take_drained() {
+            if left == Left::Nothing && self.control.shared().line.lock().transmit.take_drained() {
                 self.events.drained();
             }
-            if let Some(until) = last_words
-                && (!waiting || Instant::now() >= until)
-            {
-                return "the port is closed".to_owned();
+            // Only the settling of output is asked for again and again; everything else wakes the poll.
+            let mut timeout = (left == Left::Change).then_some(SETTLE_POLL);
+            if let Some(until) = last_words {
+                let has_output = left != Left::Nothing || self.pending_output_bytes() > 0;
+                let time_left = until.saturating_duration_since(Instant::now());
+                if !has_output || time_left.is_zero() {
+                    return End {
+                        reason: "the port is closed".to_owned(),
+                        drops_output: has_output,
+                    };
+                }
+                timeout = Some(if left == Left::Bytes {
+                    time_left
+                } else {
+                    time_left.min(SETTLE_POLL)
+                });
             }
-            let timeout = last_words.map(|until| until.saturating_duration_since(Instant::now()));
-            match self.wait(waiting, timeout) {
+            match self.wait(left == Left::Bytes, timeout) {
                 Ok(readable) => {
                     if readable && let Err(reason) = self.read() {
-                        return reason;
+                        return End::lost(reason);
                     }
                 }
-                Err(error) => return error.to_string(),
+                Err(error) => return End::lost(error),
             }
         }
+    }
+
+    /// What the system holds for the line.
+    fn pending_output_bytes(&self) -> u32 {
+        let line = self.control.shared().line.lock();
+        line.attached
+            .as_ref()
+            .map_or(0, |attached| pending_output_bytes(&attached.tty))
     }
 
     /// Waits for the line or a wake-up; true when the line has something to say, be it that it is gone.
@@ -323,15 +450,25 @@ impl Engine {
         }
     }
 
-    fn detach(&mut self, reason: &str) {
-        {
+    fn detach(&mut self, end: &End) {
+        let attached = {
             let mut line = self.control.shared().line.lock();
-            line.attached = None;
             line.transmit.clear();
+            line.attached.take()
+        };
+        if let Some(attached) = attached {
+            if end.drops_output {
+                // A line that is gone may refuse; then it holds nothing either.
+                let _ = with_descriptor(&attached.tty, |tty| {
+                    rustix::termios::tcflush(tty, QueueSelector::OFlush)
+                });
+            }
+            // Outside of the lock: closing a tty may wait for its output, and a driver that writes would wait with it.
+            drop(attached);
         }
         if !self.stopping() {
-            self.say(Phase::Missing, &format!("lost: {reason}"));
-            self.events.lost(reason);
+            self.say(Phase::Missing, &format!("lost: {}", end.reason));
+            self.events.lost(&end.reason);
         }
     }
 
@@ -357,7 +494,7 @@ impl Engine {
     }
 
     fn say(&mut self, phase: Phase, text: &str) {
-        if self.phase == phase {
+        if !self.said.is_news(phase, text) {
             return;
         }
         let (device, port) = (&self.settings.device, &self.settings.name);
@@ -367,28 +504,33 @@ impl Engine {
                 tracing::warn!(channel = "device", tag = %device, "port {port} is not open: {text}; trying again until it is")
             }
         }
-        self.phase = phase;
     }
 }
 
-/// Writes what is queued until the line takes no more; true when something is left.
-fn write_queued(shared: &Shared, device: &str) -> Result<bool, Errno> {
+/// Writes what is queued until the line takes no more, or until a change has to wait for what was written before it.
+fn write_queued(shared: &Shared, device: &str, settling: &mut Settling) -> Result<Left, Errno> {
     let mut guard = shared.line.lock();
     let line = &mut *guard;
     let Some(attached) = &mut line.attached else {
-        return Ok(false);
+        return Ok(Left::Nothing);
     };
     if line.transmit.take_discard() {
         let _ = attached.tty.clear(ClearBuffer::Output);
     }
     loop {
+        // The library changes a line at once; what the system has not sent by then would leave under the new settings.
+        if line.transmit.is_change_next()
+            && !settling.is_settled(pending_output_bytes(&attached.tty), Instant::now())
+        {
+            return Ok(Left::Change);
+        }
         match line.transmit.next() {
-            None => return Ok(false),
+            None => return Ok(Left::Nothing),
             Some(NextStep::Bytes(data)) => {
                 match with_descriptor(&attached.tty, |tty| rustix::io::write(tty, data)) {
                     Ok(count) => line.transmit.sent(count),
                     Err(Errno::INTR) => {}
-                    Err(Errno::AGAIN) => return Ok(true),
+                    Err(Errno::AGAIN) => return Ok(Left::Bytes),
                     Err(error) => return Err(error),
                 }
             }
@@ -399,6 +541,11 @@ fn write_queued(shared: &Shared, device: &str) -> Result<bool, Errno> {
             }
         }
     }
+}
+
+/// A line that cannot say counts as empty.
+fn pending_output_bytes(tty: &TTYPort) -> u32 {
+    tty.bytes_to_write().unwrap_or(0)
 }
 
 fn apply(tty: &mut TTYPort, change: &Step) -> serialport::Result<()> {
@@ -487,5 +634,52 @@ mod tests {
                 "{wait:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_change_waits_for_the_bytes_before_it_as_long_as_they_leave() {
+        let begin = Instant::now();
+        let at = |ms| begin + Duration::from_millis(ms);
+        let mut settling = Settling::default();
+        assert!(settling.is_settled(0, at(0)), "nothing was written");
+        assert!(!settling.is_settled(900, at(0)));
+        assert!(!settling.is_settled(500, at(900)));
+        assert!(
+            !settling.is_settled(100, at(1800)),
+            "slow, but the bytes are leaving"
+        );
+        assert!(settling.is_settled(0, at(1900)));
+        assert!(!settling.is_settled(100, at(5000)), "a new wait begins");
+    }
+
+    #[test]
+    fn a_change_does_not_wait_for_a_stalled_line_for_ever() {
+        let begin = Instant::now();
+        let mut settling = Settling::default();
+        assert!(!settling.is_settled(100, begin));
+        assert!(!settling.is_settled(100, begin + SETTLE_LIMIT / 2));
+        assert!(settling.is_settled(100, begin + SETTLE_LIMIT));
+    }
+
+    #[test]
+    fn a_new_reason_is_said_even_when_the_phase_is_the_same_and_each_once() {
+        let mut said = Said::default();
+        assert!(said.is_news(Phase::Missing, "a is not there"));
+        assert!(!said.is_news(Phase::Missing, "a is not there"));
+        assert!(said.is_news(Phase::Missing, "two lines fit"));
+        assert!(said.is_news(Phase::Busy, "two lines fit"));
+    }
+
+    #[test]
+    fn who_holds_a_line_is_found_out_once_per_refusal() {
+        let mut refused = Refused::default();
+        let busy = (Phase::Busy, "held by minicom".to_owned());
+        assert_eq!(refused.explain("busy".to_owned(), || busy.clone()), busy);
+        let again = refused.explain("busy".to_owned(), || unreachable!("it is known"));
+        assert_eq!(again, busy);
+        let denied = (Phase::Denied, "not for you".to_owned());
+        assert_eq!(refused.explain("denied".to_owned(), || denied.clone()), denied);
+        refused.forget();
+        assert_eq!(refused.explain("denied".to_owned(), || busy.clone()), busy);
     }
 }

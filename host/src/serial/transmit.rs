@@ -7,7 +7,8 @@ use autobench_core::driver::{LineSettings, PortAction};
 /// Bytes that may wait. A write that does not fit is refused with `full` at the call: nothing waits for a line, and nothing is cut.
 pub const TRANSMIT_LIMIT_BYTES: usize = 64 << 10;
 
-/// Changes of the line that may wait among the bytes. Past it the oldest gives way to the newest, which alone decides how the line ends up.
+/// Changes of the line that may wait one by one. Past it a change merges into the one of its kind that waits behind the same bytes: edges
+/// are lost then, but never how the line is set when the next byte goes out. So at most two more wait behind each write.
 const CHANGES_LIMIT: usize = 64;
 
 /// One thing to do on the line.
@@ -26,6 +27,36 @@ pub enum Step {
         /// BREAK.
         break_condition: Option<bool>,
     },
+}
+
+impl Step {
+    /// Makes one change of two of the same kind. False when they are not.
+    fn merge(&mut self, newer: &Self) -> bool {
+        match (self, newer) {
+            (Self::SetLine(line), Self::SetLine(newer)) => {
+                *line = *newer;
+                true
+            }
+            (
+                Self::SetSignals {
+                    data_terminal_ready,
+                    request_to_send,
+                    break_condition,
+                },
+                Self::SetSignals {
+                    data_terminal_ready: newer_data_terminal_ready,
+                    request_to_send: newer_request_to_send,
+                    break_condition: newer_break_condition,
+                },
+            ) => {
+                *data_terminal_ready = newer_data_terminal_ready.or(*data_terminal_ready);
+                *request_to_send = newer_request_to_send.or(*request_to_send);
+                *break_condition = newer_break_condition.or(*break_condition);
+                true
+            }
+            _ => false,
+        }
+    }
 }
 
 /// What comes next on the line.
@@ -84,15 +115,18 @@ impl TransmitQueue {
     }
 
     fn push_change(&mut self, change: Step) {
-        let changes = self
-            .steps
-            .iter()
-            .filter(|step| !matches!(step, Step::Bytes(_)))
-            .count();
-        if changes >= CHANGES_LIMIT
-            && let Some(oldest) = self.steps.iter().position(|step| !matches!(step, Step::Bytes(_)))
-        {
-            self.steps.remove(oldest);
+        let is_change = |step: &&Step| !matches!(step, Step::Bytes(_));
+        if self.steps.iter().filter(is_change).count() >= CHANGES_LIMIT {
+            for waiting in self
+                .steps
+                .iter_mut()
+                .rev()
+                .take_while(|step| !matches!(step, Step::Bytes(_)))
+            {
+                if waiting.merge(&change) {
+                    return;
+                }
+            }
         }
         self.steps.push_back(change);
     }
@@ -110,6 +144,13 @@ impl TransmitQueue {
     /// Whether what the system has not yet sent is to be thrown away; asked once.
     pub fn take_discard(&mut self) -> bool {
         std::mem::take(&mut self.discard)
+    }
+
+    /// Whether a change of the line comes next.
+    pub fn is_change_next(&self) -> bool {
+        self.steps
+            .front()
+            .is_some_and(|step| !matches!(step, Step::Bytes(_)))
     }
 
     /// What comes next: a change of the line is handed out once, bytes stay until [`Self::sent`] says how many of them are gone.
@@ -225,5 +266,57 @@ mod tests {
         queue.note_refused();
         assert!(queue.take_drained());
         assert!(!queue.take_drained());
+    }
+
+    #[test]
+    fn a_burst_of_signals_loses_neither_the_line_nor_a_signal() {
+        let line = LineSettings {
+            baud_rate: 300,
+            data_bits: autobench_core::driver::DataBits::Eight,
+            parity: autobench_core::driver::Parity::None,
+            stop_bits: autobench_core::driver::StopBits::One,
+            flow_control: autobench_core::driver::FlowControl::None,
+        };
+        let mut queue = TransmitQueue::default();
+        queue.push(PortAction::SetLine(line));
+        queue.push(PortAction::SetSignals {
+            data_terminal_ready: None,
+            request_to_send: Some(false),
+            break_condition: None,
+        });
+        for _ in 0..1000 {
+            queue.push(signals());
+        }
+        let (mut lines, mut dtr, mut rts, mut count) = (Vec::new(), None, None, 0);
+        while let Some(NextStep::Change(change)) = queue.next() {
+            count += 1;
+            match change {
+                Step::SetLine(line) => lines.push(line),
+                Step::SetSignals {
+                    data_terminal_ready,
+                    request_to_send,
+                    ..
+                } => {
+                    dtr = data_terminal_ready.or(dtr);
+                    rts = request_to_send.or(rts);
+                }
+                Step::Bytes(_) => unreachable!(),
+            }
+        }
+        assert_eq!((lines, dtr, rts), (vec![line], Some(true), Some(false)));
+        assert_eq!(count, CHANGES_LIMIT);
+    }
+
+    #[test]
+    fn changes_merge_only_behind_the_same_bytes() {
+        let mut queue = TransmitQueue::default();
+        for _ in 0..CHANGES_LIMIT {
+            queue.push(signals());
+        }
+        queue.push(write(b"a"));
+        queue.push(signals());
+        queue.push(signals());
+        assert_eq!(queue.steps.len(), CHANGES_LIMIT + 2);
+        assert!(!matches!(queue.steps.back(), Some(Step::Bytes(_))));
     }
 }
