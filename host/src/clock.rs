@@ -1,6 +1,6 @@
 //! The daemon's clocks: one origin for everything that is stamped with monotonic time.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use autobench_core::driver::CallTime;
 
@@ -29,11 +29,6 @@ impl Clock {
     /// Nanoseconds since the start of the daemon. They last for 584 years.
     pub fn monotonic_ns(&self) -> u64 {
         u64::try_from(self.origin.elapsed().as_nanos()).unwrap_or(u64::MAX)
-    }
-
-    /// The moment that a reading of the monotonic clock means.
-    pub fn instant(&self, monotonic_ns: u64) -> Instant {
-        self.origin + Duration::from_nanos(monotonic_ns)
     }
 }
 

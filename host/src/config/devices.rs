@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use autobench_core::state::FORBIDDEN_KEYS;
+
 use super::model::{DaemonConfig, DeviceConfig, DriverLimits, Grants};
-use super::name::{DeviceId, POISONED_KEYS, PluginName, SliceName};
+use super::name::{DeviceId, PluginName, SliceName};
 use super::ports::{Lines, port};
 use super::problem::nearest;
 use super::raw::RawDevice;
@@ -197,7 +199,7 @@ type Object = serde_json::Map<String, serde_json::Value>;
 fn settings(table: &Table, findings: &mut Findings) -> Object {
     let mut object = Object::new();
     for (key, node) in table {
-        if POISONED_KEYS.contains(&key.as_str()) {
+        if FORBIDDEN_KEYS.contains(&key.as_str()) {
             findings.error(
                 "bad-name",
                 &node.key,

@@ -25,7 +25,7 @@ pub use model::{
     AuthConfig, BenchConfig, DaemonConfig, DaemonLimits, DeviceConfig, DriverLimits, Grants, LineOverrides,
     LogConfig, PortConfig, PortSource, RedactPattern, Role, SimDevice, SimSpec, TerminalConfig, TokenConfig,
 };
-pub use name::{DeviceId, HOST_MEMBERS, NameError, PluginName, PortName, SliceName};
+pub use name::{DeviceId, NameError, PluginName, PortName, SliceName};
 pub use problem::{Colour, ConfigErrors, Place, Problem, Source, Weight, render};
 pub use values::{DEFAULT_LISTEN, likely_address};
 pub use variables::{Environment, Overrides};

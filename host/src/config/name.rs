@@ -3,25 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// Members of the state that the host owns. A slice with such a name would overwrite them.
-pub const HOST_MEMBERS: [&str; 13] = [
-    "version",
-    "meta",
-    "message",
-    "layout",
-    "config",
-    "serverConfig",
-    "plugins",
-    "devices",
-    "streams",
-    "jobs",
-    "pno",
-    "logs",
-    "alarms",
-];
-
-/// Keys that break or poison a mirror in a browser, wherever they stand in the state.
-pub const POISONED_KEYS: [&str; 3] = ["__proto__", "prototype", "constructor"];
+use autobench_core::state::{FORBIDDEN_KEYS, HOST_MEMBERS};
 
 /// Longest name, in characters. Names stand in paths of the state, in file names and in every log line.
 pub const LONGEST_NAME: usize = 64;
@@ -169,7 +151,7 @@ fn is_slice(text: &str) -> bool {
         && text.starts_with(|first: char| first.is_ascii_lowercase())
         && text.chars().all(|one| one.is_ascii_alphanumeric())
         && !HOST_MEMBERS.contains(&text)
-        && !POISONED_KEYS.contains(&text)
+        && !FORBIDDEN_KEYS.contains(&text)
 }
 
 #[cfg(test)]
