@@ -1,0 +1,184 @@
+//! The task of one client: reads its messages, answers them, and writes when its socket would block the hub.
+//!
+//! Here is the task itself. What a message does is in `messages`, what a client gets because it asked for it in `subscriptions`.
+
+mod messages;
+mod subscriptions;
+
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+
+use autobench_core::frame::{CloseCode, FrameReader};
+use autobench_core::outbox::Channel;
+use smallvec::SmallVec;
+use socket2::SockRef;
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+
+use super::client::{Client, Pumped};
+use super::personal::Full;
+use super::rate::Bucket;
+use super::{Seat, Shared};
+
+/// What is taken from a socket in one go. On the stack, and only while bytes are read: an idle client holds no buffer.
+const READ_BYTES: usize = 8 << 10;
+/// Reads in a row for one client before the others get their turn.
+const READS_IN_A_ROW: usize = 8;
+
+pub(super) struct Session {
+    client: Arc<Client>,
+    shared: Arc<Shared>,
+    reader: FrameReader,
+    bucket: Bucket,
+    refused_in_a_row: u32,
+    /// What the limit counts: one entry per message that subscribed to something, with the channels that it brought.
+    subscriptions: Vec<SmallVec<[Channel; 1]>>,
+    /// Given back last, when everything else of the client is gone.
+    _seat: Seat,
+}
+
+/// Why a session is over.
+#[derive(Debug)]
+enum End {
+    /// The client went without a word, or the socket failed.
+    Gone(Option<io::Error>),
+    /// A close frame went out.
+    Closed(CloseCode),
+    /// It was given up without one.
+    Aborted(CloseCode),
+}
+
+impl Session {
+    pub(super) fn new(client: Arc<Client>, shared: Arc<Shared>, seat: Seat) -> Self {
+        let limits = &shared.config.limits;
+        Self {
+            reader: FrameReader::new(limits.message_bytes as usize),
+            bucket: Bucket::new(limits.messages_per_s, limits.message_burst, Instant::now()),
+            refused_in_a_row: 0,
+            subscriptions: Vec::new(),
+            client,
+            shared,
+            _seat: seat,
+        }
+    }
+
+    /// Serves the client until it is gone. `early` is what it sent right behind the upgrade.
+    pub(super) async fn run(mut self, early: bytes::Bytes) {
+        let (id, peer) = (self.client.id(), self.client.peer);
+        tracing::info!(client = id, %peer, "connected");
+        self.take(&early);
+        drop(early);
+        match self.serve().await {
+            End::Gone(None) => tracing::info!(client = id, "gone"),
+            End::Gone(Some(error)) => tracing::info!(client = id, %error, "gone"),
+            End::Closed(code) => {
+                self.linger().await;
+                tracing::info!(client = id, code = code.number(), "closed");
+            }
+            End::Aborted(code) => {
+                // The system shall not keep what this client will never take.
+                let _ = SockRef::from(&self.client.stream).set_linger(Some(std::time::Duration::ZERO));
+                tracing::warn!(client = id, code = code.number(), "takes nothing; dropped");
+            }
+        }
+    }
+
+    async fn serve(&mut self) -> End {
+        loop {
+            let interest = match self.client.pump(&self.shared.channels) {
+                Ok(Pumped::CaughtUp) => Interest::READABLE,
+                Ok(Pumped::Blocked) => Interest::READABLE | Interest::WRITABLE,
+                Ok(Pumped::Closed(code)) => return End::Closed(code),
+                Ok(Pumped::Aborted(code)) => return End::Aborted(code),
+                Err(error) => return End::Gone(Some(error)),
+            };
+            tokio::select! {
+                ready = self.client.stream.ready(interest) => match ready {
+                    Ok(ready) if ready.is_readable() || ready.is_read_closed() => match self.read() {
+                        Ok(true) => {}
+                        Ok(false) => return self.last_words(),
+                        Err(error) => return End::Gone(Some(error)),
+                    },
+                    Ok(_) => {}
+                    Err(error) => return End::Gone(Some(error)),
+                },
+                () = self.client.wake.notified() => {}
+            }
+        }
+    }
+
+    /// The client has closed its side. If its last bytes were wrong, it is still told so.
+    fn last_words(&self) -> End {
+        match self.client.pump(&self.shared.channels) {
+            Ok(Pumped::Closed(code)) => End::Closed(code),
+            _ => End::Gone(None),
+        }
+    }
+
+    /// Takes what is there. False when the client has closed its side.
+    fn read(&mut self) -> io::Result<bool> {
+        let mut buffer = [0; READ_BYTES];
+        for _ in 0..READS_IN_A_ROW {
+            match self.client.stream.try_read(&mut buffer) {
+                Ok(0) => return Ok(false),
+                Ok(count) => {
+                    self.take(buffer.get(..count).unwrap_or_default());
+                    if count < buffer.len() {
+                        break;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(true)
+    }
+
+    fn take(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        self.client.heard();
+        self.reader.push(bytes);
+        loop {
+            let handled = match self.reader.next() {
+                Ok(Some(message)) => self.handle(message),
+                Ok(None) => return,
+                Err(error) => return self.client.close(error.close_code(), &error.to_string()),
+            };
+            if let Err(Full) = handled {
+                return self
+                    .client
+                    .close(CloseCode::Policy, "this client asks for more than it reads");
+            }
+        }
+    }
+
+    /// Waits, a bounded time, until the client has taken the close frame and said goodbye. Closing with unread bytes would reset the
+    /// connection, and the client would never read why.
+    async fn linger(&mut self) {
+        let stream = &self.client.stream;
+        let _ = SockRef::from(stream).shutdown(std::net::Shutdown::Write);
+        let drained = async { while stream.readable().await.is_ok() && discard(stream) {} };
+        let _ = tokio::time::timeout(self.shared.config.close_timeout, drained).await;
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        for channel in self.subscriptions.iter().flatten() {
+            self.left(*channel);
+        }
+        self.shared.forget(&self.client);
+    }
+}
+
+/// Reads and forgets what is there. False when nothing more will come.
+fn discard(stream: &TcpStream) -> bool {
+    let mut buffer = [0; READ_BYTES];
+    match stream.try_read(&mut buffer) {
+        Ok(count) => count > 0,
+        Err(error) => error.kind() == io::ErrorKind::WouldBlock,
+    }
+}

@@ -1,0 +1,118 @@
+//! What a client gets because it asked for it.
+
+use autobench_core::outbox::Channel;
+use autobench_core::wire::{ErrorCode, MessageId, SnapshotRequest, Topic};
+use smallvec::SmallVec;
+
+use super::super::personal::{Full, Item};
+use super::Session;
+
+impl Session {
+    /// A subscription without a channel: state and newest log entries, once more.
+    pub(super) fn send_again(&mut self, id: Option<MessageId>, wanted: SnapshotRequest) -> Result<(), Full> {
+        self.acknowledge(id)?;
+        if wanted.include_snapshot {
+            self.client.push(Item::Snapshot)?;
+        }
+        let count = wanted
+            .logs_history
+            .map_or(self.shared.config.history_entries, u64::from);
+        self.client.push(Item::History(count))
+    }
+
+    pub(super) fn subscribe(&mut self, id: Option<MessageId>, topic: Topic) -> Result<(), Full> {
+        let channels = &self.shared.channels;
+        let wanted: SmallVec<[Channel; 1]> = match topic {
+            Topic::State | Topic::Logs => {
+                // On from the start, so they count as no subscription.
+                self.acknowledge(id)?;
+                let channel = if topic == Topic::State {
+                    Channel::State
+                } else {
+                    Channel::Logs
+                };
+                return self.client.want(channel, channels);
+            }
+            Topic::Alarms => SmallVec::from_slice(&[Channel::Alarms]),
+            Topic::Events => SmallVec::from_slice(&[Channel::Events]),
+            Topic::Telemetry { endpoint_ids } => {
+                let ids = endpoint_ids.unwrap_or_default();
+                if let Some(unknown) = ids.iter().find(|id| channels.series(**id).is_none()) {
+                    let message = format!(
+                        "there is no telemetry series {unknown}; see devices.<id>.series in the state"
+                    );
+                    return self.refuse(ErrorCode::UnknownEndpoint, message, id);
+                }
+                ids.into_iter().map(Channel::Series).collect()
+            }
+        };
+        let mut new: SmallVec<[Channel; 1]> = SmallVec::new();
+        for channel in wanted {
+            if !self.client.wants(channel) && !new.contains(&channel) {
+                new.push(channel);
+            }
+        }
+        let limit = self.shared.config.limits.subscriptions;
+        if !new.is_empty() && self.subscriptions.len() >= limit as usize {
+            let message = format!("a client may have {limit} subscriptions; end one first");
+            return self.refuse(ErrorCode::TooManySubscriptions, message, id);
+        }
+        self.acknowledge(id)?;
+        if new.is_empty() {
+            return Ok(());
+        }
+        // Noted before the queue may turn out to be full: what is noted is given back at the end.
+        for channel in &new {
+            self.joined(*channel);
+        }
+        self.subscriptions.push(new.clone());
+        for channel in new {
+            self.client.want(channel, &self.shared.channels)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn unsubscribe(&mut self, topic: Topic) {
+        let leaving: SmallVec<[Channel; 1]> = match topic {
+            Topic::State => SmallVec::from_slice(&[Channel::State]),
+            Topic::Logs => SmallVec::from_slice(&[Channel::Logs]),
+            Topic::Alarms => SmallVec::from_slice(&[Channel::Alarms]),
+            Topic::Events => SmallVec::from_slice(&[Channel::Events]),
+            Topic::Telemetry {
+                endpoint_ids: Some(ids),
+            } => ids.into_iter().map(Channel::Series).collect(),
+            Topic::Telemetry { endpoint_ids: None } => {
+                let all = self.subscriptions.iter().flatten().copied();
+                all.filter(|channel| matches!(channel, Channel::Series(_)))
+                    .collect()
+            }
+        };
+        for channel in leaving {
+            self.client.unwant(channel);
+            let held_before = self.subscriptions.iter().flatten().count();
+            for subscription in &mut self.subscriptions {
+                subscription.retain(|held| *held != channel);
+            }
+            if self.subscriptions.iter().flatten().count() < held_before {
+                self.left(channel);
+            }
+        }
+        self.subscriptions.retain(|subscription| !subscription.is_empty());
+    }
+
+    fn joined(&self, channel: Channel) {
+        if let Channel::Series(id) = channel
+            && let Some(series) = self.shared.channels.series(id)
+        {
+            series.join();
+        }
+    }
+
+    pub(super) fn left(&self, channel: Channel) {
+        if let Channel::Series(id) = channel
+            && let Some(series) = self.shared.channels.series(id)
+        {
+            series.leave();
+        }
+    }
+}
