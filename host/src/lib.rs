@@ -9,6 +9,8 @@ pub mod driver;
 pub mod http;
 pub mod hub;
 mod layout;
+pub mod load;
 pub mod logs;
+pub mod metrics;
 pub mod serial;
 pub mod state;

@@ -41,7 +41,6 @@ fn options(
         config,
         loader,
         json,
-        test_endpoints: arguments.test_endpoints,
         demo,
     })
 }

@@ -16,11 +16,7 @@ use super::problem::Problem;
 use super::{Shared, socket};
 
 pub(super) fn router(shared: Arc<Shared>) -> Router {
-    let router = match shared.has_test_endpoints {
-        true => Router::new().route("/ws/echo", get(socket::echo)),
-        false => Router::new(),
-    };
-    router
+    Router::new()
         .route("/ws", get(socket::handle))
         .route("/ws/flow", get(socket::handle))
         .route("/api/v1/state", get(state))
@@ -30,6 +26,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/api/v1/telemetry/{endpoint_id}", get(telemetry))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
+        .route("/metrics", get(super::metrics::handle))
         .method_not_allowed_fallback(
             |uri: Uri| async move { Problem::MethodNotAllowed(uri.path().to_owned()) },
         )
@@ -93,22 +90,34 @@ async fn telemetry(State(shared): State<Arc<Shared>>, Path(endpoint_id): Path<St
     }))
 }
 
-/// The process answers.
-async fn healthz() -> Response {
-    json_value(&json!({"status": "ok"}))
+/// The daemon lives: it answers, and the two loops without which no client hears anything run.
+async fn healthz(State(shared): State<Arc<Shared>>) -> Response {
+    let loops = [
+        ("the flusher of the state", shared.state.is_running()),
+        ("the loop of the hub", shared.hub.is_running()),
+    ];
+    match loops.into_iter().find(|(_, is_running)| !is_running) {
+        // While it stops, its loops end one after the other, as they should.
+        Some((name, _)) if !*shared.stop.borrow() => Problem::Unhealthy(name).into_response(),
+        _ => json_value(&json!({"status": "ok"})),
+    }
 }
 
-/// The bench serves: every part that it needs runs.
+/// The bench serves: every part that it needs runs, and it is not about to stop.
 async fn readyz(State(shared): State<Arc<Shared>>) -> Response {
     let meta = shared
         .state
         .slice_bytes("meta")
         .and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
-    match meta
+    let status = meta
         .as_ref()
         .and_then(|meta| meta.get("status"))
-        .and_then(Value::as_str)
-    {
+        .and_then(Value::as_str);
+    let is_stopping = *shared.stop.borrow();
+    let is_running = shared.state.is_running() && shared.hub.is_running();
+    match status {
+        _ if is_stopping => Problem::NotReady("stopping".to_owned()).into_response(),
+        _ if !is_running => Problem::NotReady("broken".to_owned()).into_response(),
         Some("ready") => json_value(&json!({"status": "ready"})),
         status => Problem::NotReady(status.unwrap_or("booting").to_owned()).into_response(),
     }
@@ -170,7 +179,7 @@ fn is_known(headers: &HeaderMap, tag: &str) -> bool {
         .any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag)
 }
 
-pub(super) fn query_number(uri: &Uri, name: &'static str) -> Result<Option<u64>, Problem> {
+fn query_number(uri: &Uri, name: &'static str) -> Result<Option<u64>, Problem> {
     let pairs = uri
         .query()
         .unwrap_or_default()

@@ -10,11 +10,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use autobench_core::frame;
+use autobench_core::logs::Range;
 use autobench_core::outbox::{Channel, Cursor, Positions, Ring, RingView, Segment, View};
-use autobench_core::wire::{LogRange, LogSpan, ServerMessage};
+use autobench_core::wire::ServerMessage;
+use autobench_core::wire::encode::LogsFrame;
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 
+use super::metrics::HubMetrics;
 use super::series::{Backlog, EndpointInfo, Series};
 use crate::logs::LogHandle;
 use crate::state::StateHandle;
@@ -26,6 +29,7 @@ const MESSAGE_ENTRIES: usize = 256;
 pub(super) struct Channels {
     pub(super) state: StateHandle,
     pub(super) logs: LogHandle,
+    pub(super) metrics: HubMetrics,
     log_feed: Mutex<LogFeed>,
     alarms: Mutex<Ring>,
     events: Mutex<Ring>,
@@ -54,6 +58,7 @@ impl Channels {
             alarms: Mutex::new(Ring::new(ring_bytes, 0)),
             events: Mutex::new(Ring::new(ring_bytes, 0)),
             series: RwLock::default(),
+            metrics: HubMetrics::default(),
             state,
             logs,
         }
@@ -94,7 +99,7 @@ impl Channels {
 
     /// Puts what is new in logs and series into segments.
     pub(super) fn publish(&self) {
-        self.log_feed.lock().publish(&self.logs);
+        self.log_feed.lock().publish(&self.logs, &self.metrics);
         for series in self.series.read().values() {
             series.publish();
         }
@@ -140,21 +145,21 @@ impl Channels {
     /// The newest log entries, and where they go on.
     pub(super) fn history(&self, count: u64) -> (Bytes, Cursor) {
         let mut feed = self.log_feed.lock();
-        feed.publish(&self.logs);
+        feed.publish(&self.logs, &self.metrics);
         let mut range = feed.since(&self.logs, feed.published.saturating_sub(count));
         if let Some(missed) = range.missed.take() {
             // Nobody asked for a certain number here: what the ring no longer has is not missed.
             range.from_seq = missed.to_seq + 1;
         }
-        (message_frame(&ServerMessage::LogsHistory(range)), feed.cursor())
+        (range_frame(&range, LogsFrame::History), feed.cursor())
     }
 
     /// The log entries after a number, as far as the ring has them, and where they go on.
-    pub(super) fn replay(&self, since_seq: u64, wrap: fn(LogRange) -> ServerMessage) -> (Bytes, Cursor) {
+    pub(super) fn replay(&self, since_seq: u64, frame: LogsFrame) -> (Bytes, Cursor) {
         let mut feed = self.log_feed.lock();
-        feed.publish(&self.logs);
+        feed.publish(&self.logs, &self.metrics);
         let range = feed.since(&self.logs, since_seq);
-        (message_frame(&wrap(range)), feed.cursor())
+        (range_frame(&range, frame), feed.cursor())
     }
 
     /// The samples of a series after a number; none if there is no such series.
@@ -181,48 +186,29 @@ impl Channels {
 }
 
 impl LogFeed {
-    fn publish(&mut self, logs: &LogHandle) {
-        let range = logs.since(self.published);
-        if range.to_seq < range.from_seq {
-            return;
-        }
-        let mut missed = range.missed;
-        let mut from_seq = range.from_seq;
-        let mut entries = range.entries.into_iter();
-        loop {
-            let entries: Vec<_> = entries.by_ref().take(MESSAGE_ENTRIES).collect();
-            let Some(to_seq) = entries
-                .last()
-                .map(|entry| entry.seq)
-                .or(missed.map(|span| span.to_seq))
-            else {
-                break;
-            };
-            let message = ServerMessage::LogsAppend(LogRange {
-                from_seq,
-                to_seq,
-                missed: missed.take(),
-                entries,
-            });
+    fn publish(&mut self, logs: &LogHandle, metrics: &HubMetrics) {
+        // What is logged from here on is for the next time: a writer without pause must not hold whoever publishes.
+        let last = logs.next_seq() - 1;
+        while self.published < last {
+            let range = logs.encoded_since(self.published, MESSAGE_ENTRIES);
+            if range.is_empty() {
+                return;
+            }
+            let bytes = range_frame(&range, LogsFrame::Append);
+            metrics.log_bytes.add(bytes.len() as u64);
             self.segments.push(Segment {
-                bytes: message_frame(&message),
-                first: from_seq,
-                last: to_seq,
+                bytes,
+                first: range.from_seq,
+                last: range.to_seq,
             });
-            self.published = to_seq;
-            from_seq = to_seq + 1;
+            self.published = range.to_seq;
         }
     }
 
     /// The entries after a number up to what is in segments: what was logged in the meantime comes as a segment of its own.
-    fn since(&self, logs: &LogHandle, seq: u64) -> LogRange {
-        let mut range = logs.since(seq.min(self.published));
-        range.entries.retain(|entry| entry.seq <= self.published);
-        range.to_seq = self.published;
-        range.missed = range.missed.map(|span| LogSpan {
-            to_seq: span.to_seq.min(self.published),
-            ..span
-        });
+    fn since(&self, logs: &LogHandle, seq: u64) -> Range {
+        let mut range = logs.encoded_since(seq.min(self.published), usize::MAX);
+        range.cut_to(self.published);
         range
     }
 
@@ -234,6 +220,15 @@ impl LogFeed {
     }
 }
 
-fn message_frame(message: &ServerMessage) -> Bytes {
-    frame::text(&message.to_json())
+/// Entries as one frame, from the ring's own bytes.
+fn range_frame(range: &Range, kind: LogsFrame) -> Bytes {
+    let entries_bytes: usize = range.entries.iter().map(|entry| entry.len() + 1).sum();
+    let built = frame::build_text(entries_bytes + 128, |out| {
+        range.write(out, kind);
+        Ok::<(), std::convert::Infallible>(())
+    });
+    match built {
+        Ok(frame) => frame,
+        Err(never) => match never {},
+    }
 }

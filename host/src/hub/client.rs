@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use autobench_core::frame::{self, CloseCode};
 use autobench_core::outbox::{Batch, Channel, Cursor, Next, Positions, View};
+use autobench_core::wire::encode::LogsFrame;
 use autobench_core::wire::{ErrorCode, ErrorMessage, ServerMessage};
 use bytes::{Buf, Bytes};
 use parking_lot::Mutex;
@@ -24,6 +25,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 use super::channels::Channels;
+use super::metrics::{Lag, Tally};
 use super::personal::{Full, Item, Personal};
 
 /// How much of a channel a client that catches up is given in one write.
@@ -87,11 +89,6 @@ pub(super) struct Patience {
 }
 
 impl Client {
-    /// A client that gets nothing but answers.
-    pub(super) fn bare(number: u64, peer: SocketAddr, stream: TcpStream) -> Self {
-        Self::owed(number, peer, stream, SmallVec::new(), Personal::default())
-    }
-
     /// A client that is owed what everybody gets first.
     pub(super) fn new(
         number: u64,
@@ -105,24 +102,13 @@ impl Client {
         let _ = personal.message(welcome);
         let _ = personal.push(Item::Snapshot);
         let _ = personal.push(Item::History(history_entries));
-        let wanted = SmallVec::from_buf([Channel::State, Channel::Logs]);
-        Self::owed(number, peer, stream, wanted, personal)
-    }
-
-    fn owed(
-        number: u64,
-        peer: SocketAddr,
-        stream: TcpStream,
-        wanted: SmallVec<[Channel; 2]>,
-        personal: Personal,
-    ) -> Self {
         let now = Instant::now();
         Self {
             number,
             peer,
             stream,
             out: Mutex::new(Out {
-                wanted,
+                wanted: SmallVec::from_buf([Channel::State, Channel::Logs]),
                 positions: Positions::new(),
                 personal,
                 rest: Bytes::new(),
@@ -142,30 +128,40 @@ impl Client {
     }
 
     /// Writes what the hub's loop has for everybody. `last` is the batch of the client before: clients at the same place get the same.
-    pub(super) fn write_shared<'v>(&self, view: &'v View, last: &mut Option<Batch<'v>>) {
+    pub(super) fn write_shared<'v>(&self, view: &'v View, last: &mut Option<Batch<'v>>, tally: &mut Tally) {
         let mut out = self.out.lock();
         if out.has_own_writer {
             // Its own writer looks at the rings again before it lets go of the lock for good.
             return;
         }
-        if !last.as_ref().is_some_and(|batch| batch.fits(&out.positions)) {
-            match view.next(&out.positions) {
+        match last {
+            // The second client at this place: there will be more.
+            Some(batch) if batch.fits(&out.positions) => batch.join(),
+            _ => match view.next(&out.positions) {
                 Next::UpToDate => return,
                 Next::Write(batch) => *last = Some(batch),
                 Next::Snapshot | Next::Missed(..) => return self.hand_over(&mut out),
-            }
+            },
         }
         let Some(batch) = last else {
             return;
         };
+        tally.writes += 1;
         match self.try_write(batch) {
-            Ok(written) if written == batch.total_bytes() => out.positions.clone_from(batch.complete()),
+            Ok(written) if written == batch.total_bytes() => {
+                out.positions.clone_from(batch.complete());
+                tally.bytes += written as u64;
+                tally.segments += batch.segments() as u64;
+            }
             Ok(written) => {
+                tally.bytes += written as u64;
+                tally.blocked += 1;
                 out.took(batch, written);
                 self.hand_over(&mut out);
             }
             // A real error comes again in its own writer, who knows what to do.
             Err(_) => {
+                tally.blocked += 1;
                 out.stalled_since.get_or_insert_with(Instant::now);
                 self.hand_over(&mut out);
             }
@@ -174,14 +170,17 @@ impl Client {
 
     /// Writes until everything is out or the socket would block. Its own task calls it.
     pub(super) fn pump(&self, channels: &Channels) -> io::Result<Pumped> {
+        let metrics = &channels.metrics;
         let mut out = self.out.lock();
         loop {
             if let Phase::Aborted(code) = out.phase {
                 return Ok(Pumped::Aborted(code));
             }
             if !out.rest.is_empty() {
+                metrics.own_writes.inc();
                 match self.stream.try_write(&out.rest) {
                     Ok(written) => {
+                        metrics.written_bytes.add(written as u64);
                         out.rest.advance(written);
                         out.stalled_since = None;
                         if out.rest.is_empty() {
@@ -206,16 +205,25 @@ impl Client {
                     out.stalled_since = None;
                     return Ok(Pumped::CaughtUp);
                 }
-                Next::Write(batch) => match self.try_write(&batch) {
-                    Ok(written) => out.took(&batch, written),
-                    Err(error) => return out.blocked(error),
-                },
+                Next::Write(batch) => {
+                    metrics.own_writes.inc();
+                    match self.try_write(&batch) {
+                        Ok(written) => {
+                            metrics.written_bytes.add(written as u64);
+                            metrics.segments.add(batch.segments() as u64);
+                            out.took(&batch, written);
+                        }
+                        Err(error) => return out.blocked(error),
+                    }
+                }
                 Next::Snapshot => {
+                    metrics.lag_snapshots.inc();
                     tracing::debug!(client = self.number, "fell behind the state; it gets a snapshot");
                     out.lost(Channel::State, "patches were dropped; a snapshot follows");
                     out.recover(Item::Snapshot);
                 }
                 Next::Missed(channel, missed) => {
+                    metrics.missed.inc();
                     tracing::debug!(client = self.number, ?channel, ?missed, "fell behind");
                     out.missed(channel, missed, channels);
                 }
@@ -275,23 +283,8 @@ impl Client {
         self.out.lock().heard_at = Instant::now();
     }
 
-    /// Whether something for this client alone is not out yet.
-    pub(super) fn is_owed(&self) -> bool {
-        let out = self.out.lock();
-        !out.rest.is_empty() || !out.personal.is_empty()
-    }
-
     /// Queues a close frame behind the frame that is under way; everything else that waited is dropped.
     pub(super) fn close(&self, code: CloseCode, reason: &str) {
-        self.end(code, frame::close(code, reason));
-    }
-
-    /// Answers the client's close frame with its own code.
-    pub(super) fn answer_close(&self, code: Option<u16>) {
-        self.end(CloseCode::Normal, frame::close_answer(code));
-    }
-
-    fn end(&self, code: CloseCode, frame: Bytes) {
         let mut out = self.out.lock();
         if out.phase != Phase::Open {
             return;
@@ -300,9 +293,26 @@ impl Client {
         out.positions = Positions::new();
         out.personal.clear();
         // An emptied queue has room for one.
-        let _ = out.personal.push(Item::Frame(frame));
+        let _ = out.personal.push(Item::Frame(frame::close(code, reason)));
         out.has_own_writer = true;
         self.wake.notify_one();
+    }
+
+    /// Adds how far this client is behind `version`.
+    pub(super) fn add_lag(&self, lag: &mut Lag, version: u64, now: Instant) {
+        let out = self.out.lock();
+        if out.phase != Phase::Open {
+            return;
+        }
+        lag.behind += u64::from(out.has_own_writer);
+        if let Some(cursor) = out.positions.get(Channel::State) {
+            let versions = version.saturating_sub(cursor.covered);
+            lag.most_versions = lag.most_versions.max(versions);
+            lag.sum_versions += versions;
+        }
+        if let Some(since) = out.stalled_since {
+            lag.longest_stall = lag.longest_stall.max(now.saturating_duration_since(since));
+        }
     }
 
     /// Asks after a silent client, and gives up one that is gone or takes nothing.
@@ -342,9 +352,9 @@ impl Client {
     }
 
     fn try_write(&self, batch: &Batch<'_>) -> io::Result<usize> {
-        match batch.slices() {
-            [one] => self.stream.try_write(one),
-            many => self.stream.try_write_vectored(many),
+        match batch.whole() {
+            Some(bytes) => self.stream.try_write(bytes),
+            None => self.stream.try_write_vectored(batch.slices()),
         }
     }
 }
@@ -375,6 +385,7 @@ impl Out {
             Item::Frame(bytes) => bytes,
             Item::Pong(payload) => frame::pong(&payload),
             Item::Snapshot => {
+                channels.metrics.snapshots.inc();
                 let snapshot = channels.state.snapshot();
                 self.follow(Channel::State, snapshot.cursor);
                 snapshot.frame
@@ -385,12 +396,12 @@ impl Out {
                 bytes
             }
             Item::Replay(seq) => {
-                let (bytes, cursor) = channels.replay(seq, ServerMessage::LogsHistory);
+                let (bytes, cursor) = channels.replay(seq, LogsFrame::History);
                 self.follow(Channel::Logs, cursor);
                 bytes
             }
             Item::MissedLogs(seq) => {
-                let (bytes, cursor) = channels.replay(seq, ServerMessage::LogsAppend);
+                let (bytes, cursor) = channels.replay(seq, LogsFrame::Append);
                 self.follow(Channel::Logs, cursor);
                 bytes
             }

@@ -19,6 +19,7 @@
 
 mod channels;
 mod client;
+mod metrics;
 mod personal;
 mod rate;
 mod series;
@@ -36,17 +37,21 @@ use autobench_core::state::Pointer;
 use autobench_core::wire::{Alarm, Event, Limits, PROTOCOL, ServerMessage, Welcome, iso8601};
 use bytes::Bytes;
 use parking_lot::Mutex;
+use serde_json::{Map, Value};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 
 use crate::logs::LogHandle;
+use crate::metrics::Page;
 use crate::state::{StateHandle, Watching};
 use channels::{Channels, Seen};
 use client::{Client, Patience};
+use metrics::{Lag, Tally};
 use session::Session;
 
+pub use metrics::HubMetrics;
 pub use series::EndpointInfo;
 
 /// How the fan-out behaves.
@@ -92,17 +97,7 @@ pub struct Hub {
 #[derive(Debug)]
 pub struct Seat {
     shared: Arc<Shared>,
-    purpose: Purpose,
     _watching: Watching,
-}
-
-/// What a client's messages are for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Purpose {
-    /// It talks to the bench.
-    Bench,
-    /// They come back, up to this size: `/ws/echo`.
-    Echo { message_bytes: usize },
 }
 
 #[derive(Debug)]
@@ -190,6 +185,23 @@ impl Hub {
         self.shared.client_count.load(Ordering::Acquire)
     }
 
+    /// What was counted.
+    pub fn metrics(&self) -> &HubMetrics {
+        &self.shared.channels.metrics
+    }
+
+    /// Says it to a scraper, with how far clients are behind now.
+    pub fn page(&self, page: &mut Page) {
+        let version = self.shared.channels.state.published();
+        let now = std::time::Instant::now();
+        let clients = Arc::clone(&self.shared.clients.lock());
+        let mut lag = Lag::default();
+        for client in clients.iter() {
+            client.add_lag(&mut lag, version, now);
+        }
+        self.metrics().page(page, clients.len(), lag);
+    }
+
     /// What clients may ask for.
     pub fn limits(&self) -> &Limits {
         &self.shared.config.limits
@@ -202,15 +214,17 @@ impl Hub {
             return None;
         }
         let limit = shared.config.limits.clients as usize;
-        shared
+        let taken = shared
             .seats
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |taken| {
                 (taken < limit).then_some(taken + 1)
-            })
-            .ok()?;
+            });
+        if taken.is_err() {
+            shared.channels.metrics.refused.inc();
+            return None;
+        }
         Some(Seat {
             shared: Arc::clone(shared),
-            purpose: Purpose::Bench,
             _watching: shared.channels.state.watch(),
         })
     }
@@ -225,14 +239,14 @@ impl Hub {
         // The system takes what a stalled client does not; this much is enough for a fast one.
         let _ = socket2::SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT_BYTES);
         let number = shared.next_number.fetch_add(1, Ordering::Relaxed);
-        let client = match seat.purpose {
-            Purpose::Bench => {
-                let welcome = shared.welcome(number);
-                Client::new(number, peer, stream, &welcome, shared.config.history_entries)
-            }
-            Purpose::Echo { .. } => Client::bare(number, peer, stream),
-        };
-        let client = Arc::new(client);
+        let welcome = shared.welcome(number);
+        let client = Arc::new(Client::new(
+            number,
+            peer,
+            stream,
+            &welcome,
+            shared.config.history_entries,
+        ));
         let session = Session::new(Arc::clone(&client), Arc::clone(shared), seat);
         let mut sessions = shared.sessions.lock();
         // Under this lock, which `close` takes after it has said stop: a client is either told to go there or not begun here.
@@ -240,8 +254,15 @@ impl Hub {
             return;
         }
         shared.change_clients(|clients| clients.push(client));
+        shared.channels.metrics.clients.inc();
         while sessions.try_join_next().is_some() {}
         sessions.spawn(session.run(early));
+    }
+
+    /// Whether the loop runs: without it nobody hears anything.
+    pub fn is_running(&self) -> bool {
+        let run = self.shared.run.lock();
+        run.as_ref().is_some_and(|task| !task.is_finished()) && !*self.shared.stop.borrow()
     }
 
     /// Says goodbye to every client (1001), waits at most `grace` for them, and stops the loop.
@@ -270,27 +291,6 @@ impl Hub {
 
 /// What the system may hold of a client's bytes before they are sent: more only hides that a client does not read.
 const UNSENT_BYTES: u32 = 256 << 10;
-
-impl Seat {
-    /// The place of a client whose messages, up to this size, come back as they are.
-    #[must_use]
-    pub fn for_echo(mut self, message_bytes: usize) -> Self {
-        self.purpose = Purpose::Echo { message_bytes };
-        self
-    }
-
-    fn is_echo(&self) -> bool {
-        matches!(self.purpose, Purpose::Echo { .. })
-    }
-
-    /// The size up to which its client's messages are taken.
-    fn message_bytes(&self) -> usize {
-        match self.purpose {
-            Purpose::Bench => self.shared.config.limits.message_bytes as usize,
-            Purpose::Echo { message_bytes } => message_bytes,
-        }
-    }
-}
 
 impl Drop for Seat {
     fn drop(&mut self) {
@@ -338,8 +338,13 @@ impl Shared {
         }
         let clients = Arc::clone(&self.clients.lock());
         let mut last = None;
+        let mut tally = Tally::default();
+        let begin = Instant::now();
         for client in clients.iter() {
-            client.write_shared(&view, &mut last);
+            client.write_shared(&view, &mut last, &mut tally);
+        }
+        if tally.writes > 0 {
+            self.channels.metrics.passed(&tally, begin.elapsed());
         }
     }
 
@@ -399,12 +404,31 @@ async fn run(shared: Arc<Shared>) {
     }
 }
 
-/// `meta.clients` and `logs` follow what they count.
+/// How long things take, beside what is there already (the start). The bounds of buckets and no exact times: what changed with every pass would
+/// make a pass itself.
+fn timings(shared: &Shared, mut present: Map<String, Value>) -> Map<String, Value> {
+    let hub = &shared.channels.metrics;
+    let state = shared.channels.state.metrics();
+    for (p50, p99, histogram) in [
+        ("hubPassP50", "hubPassP99", &hub.pass_time),
+        ("stateFlushP50", "stateFlushP99", &state.flush_time),
+        ("messageP50", "messageP99", &hub.message_time),
+    ] {
+        for (name, part) in [(p50, 0.5), (p99, 0.99)] {
+            if let Some(ms) = histogram.quantile_ms(part) {
+                present.insert(name.to_owned(), ms.into());
+            }
+        }
+    }
+    present
+}
+
+/// `meta` and `logs` follow what they count.
 fn count(shared: &Arc<Shared>, state: &StateHandle) {
-    let places = (Pointer::parse("/meta/clients"), Pointer::parse("/logs"));
-    let (Ok(clients_at), Ok(logs_at)) = places else {
-        return;
-    };
+    let clients_at = Pointer::of(["meta", "clients"]);
+    let errors_at = Pointer::of(["meta", "errors"]);
+    let timings_at = Pointer::of(["meta", "timings"]);
+    let logs_at = Pointer::of(["logs"]);
     let weak = Arc::downgrade(shared);
     state.register_counters(move |store| {
         let Some(shared) = weak.upgrade() else {
@@ -414,6 +438,13 @@ fn count(shared: &Arc<Shared>, state: &StateHandle) {
         // A document without these members, as in a test, has nothing to count.
         if store.get(&clients_at).is_some() {
             let _ = store.set(&clients_at, clients.into());
+        }
+        if store.get(&errors_at).is_some() {
+            let _ = store.set(&errors_at, shared.channels.logs.metrics().errors().into());
+        }
+        if let Some(Value::Object(present)) = store.get(&timings_at) {
+            let timings = timings(&shared, present.clone());
+            let _ = store.replace(&timings_at, Value::Object(timings));
         }
         if store.get(&logs_at).is_some()
             && let Ok(logs) = serde_json::to_value(shared.channels.logs.metadata())

@@ -5,6 +5,7 @@
 //! pass. What does not pass leaves no gap in the numbers. The ring itself, its bounds and its policy are [`autobench_core::logs`].
 
 mod layer;
+mod metrics;
 mod record;
 mod terminal;
 
@@ -18,9 +19,11 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::config::LogConfig;
+use crate::metrics::Page;
 use terminal::Terminal;
 
 pub use layer::{LogLayer, install};
+pub use metrics::LogMetrics;
 pub use record::LogRecord;
 pub use terminal::{TerminalForm, TerminalStyle};
 
@@ -40,6 +43,7 @@ struct Inner {
     policy: LogPolicy,
     wants_heartbeats: bool,
     ring: Mutex<LogRing>,
+    metrics: LogMetrics,
     next_seq: watch::Sender<u64>,
     terminal: Option<Terminal>,
 }
@@ -72,6 +76,7 @@ impl LogHandle {
             policy: config.policy(),
             wants_heartbeats: config.heartbeat,
             ring,
+            metrics: LogMetrics::default(),
             next_seq,
             terminal,
         };
@@ -92,7 +97,7 @@ impl LogHandle {
             terminal.print(record, ts_ms, &self.inner.policy);
         }
         let mut ring = self.inner.ring.lock();
-        let seq = ring.append(&autobench_core::logs::LogRecord {
+        let Some(seq) = ring.append(&autobench_core::logs::LogRecord {
             ts_ms,
             channel: &record.channel,
             level: record.level,
@@ -101,7 +106,11 @@ impl LogHandle {
             module: record.module.as_deref(),
             emoji: record.emoji.as_deref(),
             color: None,
-        })?;
+        }) else {
+            self.inner.metrics.kept_out.inc();
+            return None;
+        };
+        self.inner.metrics.level(record.level).inc();
         // Sent under the lock, so that the number seen by a reader never goes back.
         self.inner.next_seq.send_replace(seq + 1);
         Some(seq)
@@ -110,6 +119,11 @@ impl LogHandle {
     /// The oldest entries after number `seq`, at most so many, as the JSON in which the ring keeps them, and what the ring has overwritten.
     pub fn encoded_since(&self, seq: u64, max_entries: usize) -> Range {
         self.inner.ring.lock().since(seq, max_entries)
+    }
+
+    /// The number that the next entry gets.
+    pub fn next_seq(&self) -> u64 {
+        self.inner.ring.lock().next_seq()
     }
 
     /// All entries after number `seq`, and what of them the ring has overwritten. Reads every entry's JSON: for answers to one, not for all.
@@ -121,6 +135,21 @@ impl LogHandle {
     pub fn history(&self, count: usize) -> LogRange {
         let range = self.inner.ring.lock().history(count);
         decoded(range)
+    }
+
+    /// What was counted.
+    pub fn metrics(&self) -> &LogMetrics {
+        &self.inner.metrics
+    }
+
+    /// Says it to a scraper.
+    pub fn page(&self, page: &mut Page) {
+        let (metadata, bytes) = {
+            let ring = self.inner.ring.lock();
+            (ring.metadata(), ring.size_bytes())
+        };
+        let left_out = self.inner.terminal.as_ref().map_or(0, Terminal::left_out);
+        self.inner.metrics.page(page, &metadata, bytes, left_out);
     }
 
     /// `logs` of the state.

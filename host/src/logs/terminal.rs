@@ -14,6 +14,7 @@ use autobench_core::logs::{Color, LogPolicy, channel_style};
 
 use super::LogRecord;
 use crate::config::TerminalConfig;
+use crate::metrics::Counter;
 
 /// Lines that may wait for the terminal: a second of a busy bench.
 const QUEUE_LINES: usize = 1024;
@@ -94,6 +95,7 @@ pub(super) struct Terminal {
     style: TerminalStyle,
     lines: SyncSender<Job>,
     left_out: Arc<AtomicU64>,
+    left_out_total: Counter,
 }
 
 #[derive(Debug)]
@@ -116,6 +118,7 @@ impl Terminal {
             style,
             lines,
             left_out,
+            left_out_total: Counter::default(),
         })
     }
 
@@ -131,8 +134,14 @@ impl Terminal {
             Ok(()) => {}
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
                 self.left_out.fetch_add(1, Ordering::Relaxed);
+                self.left_out_total.inc();
             }
         }
+    }
+
+    /// Lines that were left out since the start.
+    pub fn left_out(&self) -> u64 {
+        self.left_out_total.get()
     }
 
     /// Waits until everything queued so far is written, or until the terminal has had its second.

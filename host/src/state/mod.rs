@@ -24,6 +24,8 @@ use autobench_core::state::{Flush, Operation, StateError, Store};
 use autobench_core::wire::encode;
 use bytes::Bytes;
 use parking_lot::Mutex;
+
+use crate::metrics::{Counter, Histogram, Page};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -80,8 +82,24 @@ pub struct Watching {
 
 type Counters = Box<dyn FnMut(&mut Store) + Send>;
 
+/// What the state counts.
+#[derive(Debug, Default)]
+pub struct StateMetrics {
+    /// Patches that were published: one per flush.
+    pub patches: Counter,
+    /// Their bytes.
+    pub patch_bytes: Counter,
+    /// How long a flush took. Not taken where every change is a flush of its own: two looks at the clock would be a tenth of it.
+    pub flush_time: Histogram,
+    /// Snapshots that were taken.
+    pub snapshots: Counter,
+    /// How long they took.
+    pub snapshot_time: Histogram,
+}
+
 struct Shared {
     config: StateConfig,
+    metrics: StateMetrics,
     /// Taken before `store`, never after it.
     stream: Mutex<Stream>,
     store: Mutex<Store>,
@@ -113,6 +131,7 @@ impl StateHandle {
                     frame: None,
                 }),
                 config,
+                metrics: StateMetrics::default(),
                 store: Mutex::new(store),
                 is_dirty: AtomicBool::new(false),
                 dirty: Notify::new(),
@@ -186,6 +205,14 @@ impl StateHandle {
 
     /// The document now, and where the stream goes on from it.
     pub fn snapshot(&self) -> Snapshot {
+        let begin = Instant::now();
+        let snapshot = self.take_snapshot();
+        self.shared.metrics.snapshots.inc();
+        self.shared.metrics.snapshot_time.observe(begin.elapsed());
+        snapshot
+    }
+
+    fn take_snapshot(&self) -> Snapshot {
         let shared = &self.shared;
         let mut stream = shared.stream.lock();
         let snapshot = shared.store.lock().snapshot();
@@ -201,6 +228,53 @@ impl StateHandle {
             frame,
             cursor: stream.ring.cursor(),
         }
+    }
+
+    /// The version up to which the stream of patches goes.
+    pub fn published(&self) -> u64 {
+        self.shared.stream.lock().ring.cursor().covered
+    }
+
+    /// What was counted.
+    pub fn metrics(&self) -> &StateMetrics {
+        &self.shared.metrics
+    }
+
+    /// Says it to a scraper.
+    pub fn page(&self, page: &mut Page) {
+        let metrics = self.metrics();
+        page.gauge("autobench_state_version", "Version of the state", self.version());
+        page.counter(
+            "autobench_state_patches_total",
+            "Patches that were published; one per flush",
+            metrics.patches.get(),
+        );
+        page.counter(
+            "autobench_state_patch_bytes_total",
+            "Bytes of patches, encoded once for all clients",
+            metrics.patch_bytes.get(),
+        );
+        page.histogram(
+            "autobench_state_flush_duration_seconds",
+            "How long it took to encode and publish a flush; not measured with broadcast-interval-ms = 0",
+            &metrics.flush_time,
+        );
+        page.counter(
+            "autobench_state_snapshots_total",
+            "Snapshots of the state that were taken",
+            metrics.snapshots.get(),
+        );
+        page.histogram(
+            "autobench_state_snapshot_duration_seconds",
+            "How long it took to take a snapshot",
+            &metrics.snapshot_time,
+        );
+    }
+
+    /// Whether the flusher runs: without it no change gets out.
+    pub fn is_running(&self) -> bool {
+        let flusher = self.shared.flusher.lock();
+        flusher.as_ref().is_some_and(|task| !task.is_finished())
     }
 
     /// The segments from a number on.
@@ -278,9 +352,12 @@ impl Shared {
     fn flush(&self) {
         // Before the flush is taken: a change that comes between is then in this flush or wakes the flusher again.
         self.is_dirty.store(false, Ordering::Release);
+        let begin = Instant::now();
         let mut stream = self.stream.lock();
         let flush = self.store.lock().take_flush();
         self.publish(&mut stream, flush);
+        drop(stream);
+        self.metrics.flush_time.observe(begin.elapsed());
     }
 
     fn publish(&self, stream: &mut Stream, flush: Option<Flush>) {
@@ -288,6 +365,8 @@ impl Shared {
             return;
         };
         stream.frame = None;
+        self.metrics.patches.inc();
+        self.metrics.patch_bytes.add(flush.frame.len() as u64);
         stream.ring.push(Segment {
             bytes: frame::text(&flush.frame),
             first: flush.from_version + 1,

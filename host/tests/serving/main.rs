@@ -9,4 +9,6 @@ mod hostile;
 #[cfg(test)]
 mod http;
 #[cfg(test)]
+mod metrics;
+#[cfg(test)]
 mod protocol;

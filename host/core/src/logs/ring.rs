@@ -65,6 +65,18 @@ impl Range {
         self.to_seq < self.from_seq
     }
 
+    /// Forgets what comes after a number; a number from before the range leaves it empty.
+    pub fn cut_to(&mut self, last_seq: u64) {
+        let first_entry = self.to_seq + 1 - self.entries.len() as u64;
+        let kept = (last_seq + 1).saturating_sub(first_entry);
+        self.entries.truncate(usize::try_from(kept).unwrap_or(usize::MAX));
+        self.to_seq = self.to_seq.min(last_seq).max(self.from_seq - 1);
+        self.missed = self.missed.and_then(|span| {
+            let to_seq = span.to_seq.min(last_seq);
+            (to_seq >= span.from_seq).then_some(LogSpan { to_seq, ..span })
+        });
+    }
+
     /// Appends it to a buffer as one message.
     pub fn write(&self, buffer: &mut Vec<u8>, frame: LogsFrame) {
         let entries = self.entries.iter().map(|entry| &entry[..]);
@@ -344,6 +356,22 @@ mod tests {
             ..record(&long, LogLevel::Info, &long)
         });
         assert!(ring.size_bytes() < 10_000, "{}", ring.size_bytes());
+    }
+
+    #[test]
+    fn a_range_that_is_cut_is_what_it_would_have_been_then() {
+        let mut ring = LogRing::new(LogPolicy::default(), 3, 10_000);
+        for _ in 0..10 {
+            ring.append(&record("app", LogLevel::Info, "m"));
+        }
+        // Missed are 3 to 7, there are 8 to 10.
+        for (last, entries, missed_to) in [(12, 3, Some(7)), (9, 2, Some(7)), (7, 0, Some(7)), (4, 0, Some(4)), (2, 0, None)] {
+            let mut range = ring.since(2, usize::MAX);
+            range.cut_to(last);
+            assert_eq!((range.from_seq, range.to_seq), (3, last.min(10)));
+            assert_eq!(range.entries.len(), entries, "cut to {last}");
+            assert_eq!(range.missed.map(|span| span.to_seq), missed_to, "cut to {last}");
+        }
     }
 
     #[derive(Debug, Clone)]

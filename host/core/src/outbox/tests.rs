@@ -113,6 +113,28 @@ fn clients_at_the_same_place_share_a_batch() {
     assert!(matches!(view.next(batch.complete()), Next::UpToDate));
 }
 
+#[test]
+fn a_joined_batch_is_the_same_bytes_in_one_piece() {
+    let mut ring = Ring::new(100_000, 0);
+    let mut positions = Positions::new();
+    positions.set(Channel::State, ring.cursor());
+    for number in 1..=3 {
+        ring.push(numbered(number));
+    }
+    let mut view = View::new();
+    view.insert(Channel::State, ring.view(0, usize::MAX));
+    let Next::Write(mut batch) = view.next(&positions) else {
+        panic!("there is news");
+    };
+    assert_eq!((batch.whole(), batch.segments()), (None, 3));
+    batch.join();
+    let apart: Vec<u8> = batch.slices().iter().flat_map(|slice| slice.to_vec()).collect();
+    assert_eq!(batch.whole(), Some(&apart[..]));
+    // What is left of a write is cut from the segments, joined or not.
+    let first = batch.slices().first().map_or(0, |slice| slice.len());
+    assert_eq!(batch.after(first + 2).rest.map(|rest| rest.to_vec()), Some(apart[first + 2..2 * first].to_vec()));
+}
+
 const CHANNELS: [Channel; 4] = [Channel::State, Channel::Logs, Channel::Events, Channel::Series(7)];
 
 #[derive(Debug, Clone)]

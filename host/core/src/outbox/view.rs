@@ -37,8 +37,13 @@ pub struct Batch<'v> {
     complete: Positions,
     parts: SmallVec<[(Channel, u64, &'v Segment); 8]>,
     slices: SmallVec<[IoSlice<'v>; 8]>,
+    /// All of them in one piece, once it is known that several clients get them.
+    joined: Option<Bytes>,
     total_bytes: usize,
 }
+
+/// Segments of more bytes than this together are not copied for the sake of a simpler write.
+const JOIN_BYTES: usize = 64 << 10;
 
 /// Where a client is after a write.
 #[derive(Debug, PartialEq, Eq)]
@@ -80,6 +85,7 @@ impl View {
             complete: positions.clone(),
             parts: SmallVec::new(),
             slices: SmallVec::new(),
+            joined: None,
             total_bytes: 0,
         };
         for (channel, cursor) in positions.iter() {
@@ -117,6 +123,31 @@ impl<'v> Batch<'v> {
     /// Whether this is also what a client at those positions is sent.
     pub fn fits(&self, positions: &Positions) -> bool {
         self.before == *positions
+    }
+
+    /// Puts small segments into one piece: writing many pieces costs the system more per client than copying them once costs here.
+    pub fn join(&mut self) {
+        if self.joined.is_none() && self.slices.len() > 1 && self.total_bytes <= JOIN_BYTES {
+            let mut joined = Vec::with_capacity(self.total_bytes);
+            for slice in &self.slices {
+                joined.extend_from_slice(slice);
+            }
+            self.joined = Some(joined.into());
+        }
+    }
+
+    /// The segments in one piece, if they are.
+    pub fn whole(&self) -> Option<&[u8]> {
+        match (&self.joined, &self.slices[..]) {
+            (Some(joined), _) => Some(joined),
+            (None, [one]) => Some(one),
+            (None, _) => None,
+        }
+    }
+
+    /// How many segments there are.
+    pub fn segments(&self) -> usize {
+        self.parts.len()
     }
 
     /// For one vectored write.

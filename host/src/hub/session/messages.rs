@@ -11,7 +11,7 @@ use autobench_core::wire::{
 
 use super::super::now_ms;
 use super::super::personal::{Full, Item};
-use super::{Session, echo};
+use super::Session;
 use crate::logs::LogRecord;
 
 /// Messages over the rate, in a row, after which a client is closed: it was told so often enough.
@@ -21,13 +21,15 @@ const NAME_CHARS: usize = 80;
 
 impl Session {
     pub(super) fn handle(&mut self, message: Message) -> Result<(), Full> {
-        if self.seat.is_echo()
-            && let Some((opcode, payload)) = echo::echoed(&message)
-        {
-            return self.echo(opcode, payload);
-        }
         match message {
-            Message::Text(text) => self.handle_text(&text),
+            Message::Text(text) => {
+                let begin = Instant::now();
+                let handled = self.handle_text(&text);
+                let metrics = &self.shared.channels.metrics;
+                metrics.messages.inc();
+                metrics.message_time.observe(begin.elapsed());
+                handled
+            }
             Message::Binary(_) => {
                 self.client
                     .close(CloseCode::Unsupported, "messages are JSON text");
@@ -35,8 +37,8 @@ impl Session {
             }
             Message::Ping(payload) => self.client.push(Item::Pong(payload)),
             Message::Pong(_) => Ok(()),
-            Message::Close(reason) => {
-                self.client.answer_close(reason.map(|reason| reason.code));
+            Message::Close(_) => {
+                self.client.close(CloseCode::Normal, "");
                 Ok(())
             }
         }

@@ -1,0 +1,156 @@
+//! What it costs to bring one patch to many sockets, beside a bare loop and beside what is usual.
+//!
+//! Three ways to the same clients, in turns in one run:
+//!
+//! - *bare*: one thread writes the same prebuilt frames to every socket, with one write per flush. Nothing can be faster without leaving
+//!   sockets.
+//! - *ours*: the daemon's own state, hub and HTTP server. Each frame is a change of the state by a thread of its own; it is applied, becomes a
+//!   patch, a segment, and is written by the hub.
+//! - *tokio-tungstenite*: a task per client that takes messages from a broadcast channel and sends them; what most servers do.
+//!
+//! The clients are one thread of this process that reads all sockets and counts frames (`autobench::load::Swarm`). The next flush begins
+//! when the last has come everywhere, so that each is written by itself and nobody is helped by falling behind. What is compared is deliveries per second
+//! on the clock, and processor time without that of the clients, which a busy machine disturbs less.
+//!
+//! `cargo bench -p autobench --bench fanout [-- CLIENTS/FRAMES …]`; rounds: `AUTOBENCH_ROUNDS`; `AUTOBENCH_ONLY=ours` for a profile.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a bench that cannot go on has nothing to report"
+)]
+
+mod contenders;
+
+use std::time::{Duration, Instant};
+
+use contenders::{Bare, Contender, Ours, Tungstenite};
+use rustix::time::{ClockId, clock_gettime};
+
+/// Clients, and frames in one flush.
+const CASES: [(usize, usize); 6] = [(1, 1), (1, 16), (100, 1), (100, 16), (1000, 1), (1000, 16)];
+/// How long one turn of one contender takes, roughly.
+const TURN: Duration = Duration::from_millis(200);
+/// Nothing takes this long.
+const STUCK: Duration = Duration::from_secs(20);
+
+fn main() {
+    let wanted: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|argument| !argument.starts_with('-'))
+        .collect();
+    let rounds = std::env::var("AUTOBENCH_ROUNDS")
+        .ok()
+        .and_then(|rounds| rounds.parse().ok())
+        .unwrap_or(11);
+    let only = std::env::var("AUTOBENCH_ONLY").ok();
+    println!("deliveries per second, and processor time per delivery; medians of {rounds} rounds");
+    println!(
+        "{:>7} {:>6} {:<18} {:>12} {:>8} {:>10} {:>8} {:>10}",
+        "clients", "frames", "", "per second", "ratio", "cpu ns", "ratio", "per write"
+    );
+    for (clients, frames) in CASES {
+        if wanted.is_empty() || wanted.iter().any(|case| *case == format!("{clients}/{frames}")) {
+            case(clients, frames, rounds, only.as_deref());
+        }
+    }
+}
+
+fn case(clients: usize, frames: usize, rounds: usize, only: Option<&str>) {
+    let mut contenders: Vec<Box<dyn Contender>> = vec![
+        Box::new(Bare::new(clients, frames)),
+        Box::new(Ours::new(clients)),
+        Box::new(Tungstenite::new(clients)),
+    ];
+    contenders.retain(|contender| only.is_none_or(|only| contender.name() == only));
+    let mut results: Vec<Vec<Turn>> = contenders.iter().map(|_| Vec::new()).collect();
+    // A first turn says how many flushes fit into one, and warms up.
+    let flushes: Vec<u64> = contenders
+        .iter_mut()
+        .map(|contender| {
+            let trial = turn(&mut **contender, clients, frames, 50);
+            let per_flush = trial.elapsed.as_secs_f64() / 50.0;
+            ((TURN.as_secs_f64() / per_flush) as u64).max(20)
+        })
+        .collect();
+    for _ in 0..rounds {
+        for ((contender, results), flushes) in contenders.iter_mut().zip(&mut results).zip(&flushes) {
+            results.push(turn(&mut **contender, clients, frames, *flushes));
+        }
+    }
+    let base: Vec<Turn> = results.first().cloned().unwrap_or_default();
+    for (contender, turns) in contenders.iter().zip(&results) {
+        let ratio =
+            |of: fn(&Turn) -> f64| median(turns.iter().zip(&base).map(|(ours, bare)| of(ours) / of(bare)));
+        println!(
+            "{clients:>7} {frames:>6} {:<18} {:>12.0} {:>8.3} {:>10.0} {:>8.3} {:>10}",
+            contender.name(),
+            median(turns.iter().map(Turn::per_second)),
+            ratio(Turn::per_second),
+            median(turns.iter().map(Turn::cpu_ns)),
+            1.0 / ratio(Turn::cpu_ns),
+            contender
+                .frames_per_write()
+                .map_or("-".to_owned(), |frames| format!("{frames:.1}")),
+        );
+    }
+}
+
+/// What one turn came to.
+#[derive(Debug, Clone, Copy)]
+struct Turn {
+    deliveries: u64,
+    elapsed: Duration,
+    /// Without that of the clients.
+    cpu: Duration,
+}
+
+impl Turn {
+    fn per_second(&self) -> f64 {
+        self.deliveries as f64 / self.elapsed.as_secs_f64()
+    }
+
+    fn cpu_ns(&self) -> f64 {
+        self.cpu.as_nanos() as f64 / self.deliveries as f64
+    }
+}
+
+fn turn(contender: &mut dyn Contender, clients: usize, frames: usize, flushes: u64) -> Turn {
+    let per_flush = (clients * frames) as u64;
+    let begin = contender.swarm().counts();
+    let (cpu, start) = (process_cpu(), Instant::now());
+    for flush in 0..flushes {
+        if !contender
+            .swarm()
+            .wait_for(begin.frames + flush * per_flush, STUCK)
+        {
+            panic!("{} is stuck", contender.name());
+        }
+        contender.flush(frames);
+    }
+    if !contender
+        .swarm()
+        .wait_for(begin.frames + flushes * per_flush, STUCK)
+    {
+        panic!("{} is stuck", contender.name());
+    }
+    let elapsed = start.elapsed();
+    let end = contender.swarm().counts();
+    Turn {
+        deliveries: end.frames - begin.frames,
+        elapsed,
+        cpu: (process_cpu() - cpu).saturating_sub(end.cpu - begin.cpu),
+    }
+}
+
+fn process_cpu() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}

@@ -1,0 +1,181 @@
+//! What the fan-out counts.
+//!
+//! The loop that writes to everybody adds up what it does in a [`Tally`] of its own and gives it to the counters once per pass, so that a client
+//! costs no counter.
+
+use std::time::Duration;
+
+use crate::metrics::{Counter, Histogram, Page};
+
+/// The hub's counters. They only rise.
+#[derive(Debug, Default)]
+pub struct HubMetrics {
+    /// Passes of the loop over the clients that had something to write.
+    pub passes: Counter,
+    /// How long they took.
+    pub pass_time: Histogram,
+    /// Writes to sockets by the loop.
+    pub shared_writes: Counter,
+    /// Writes to sockets by clients' own writers.
+    pub own_writes: Counter,
+    /// Bytes that sockets took.
+    pub written_bytes: Counter,
+    /// Segments that were handed to sockets, counted once per client.
+    pub segments: Counter,
+    /// Times that a socket took nothing or only a part.
+    pub blocked: Counter,
+    /// Clients that began.
+    pub clients: Counter,
+    /// Clients that had to be refused.
+    pub refused: Counter,
+    /// Clients that went, or were closed by agreement.
+    pub gone: Counter,
+    /// Clients that were dropped because they took nothing.
+    pub dropped: Counter,
+    /// Snapshots that were sent, whyever.
+    pub snapshots: Counter,
+    /// Those that were sent because a client fell behind.
+    pub lag_snapshots: Counter,
+    /// Times that a client was told that it missed something of another channel than the state.
+    pub missed: Counter,
+    /// Messages of clients.
+    pub messages: Counter,
+    /// How long they took to handle.
+    pub message_time: Histogram,
+    /// Bytes of segments that were made of the log.
+    pub log_bytes: Counter,
+}
+
+/// What one pass did.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    pub(super) writes: u64,
+    pub(super) bytes: u64,
+    pub(super) segments: u64,
+    pub(super) blocked: u64,
+}
+
+/// How far clients are behind, at one moment.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Lag {
+    /// Clients that the loop does not write to now.
+    pub(super) behind: u64,
+    /// Versions of the state that the one farthest behind lacks.
+    pub(super) most_versions: u64,
+    /// Versions that all of them lack together.
+    pub(super) sum_versions: u64,
+    /// How long the one that has taken nothing for longest has done so.
+    pub(super) longest_stall: Duration,
+}
+
+impl HubMetrics {
+    pub(super) fn passed(&self, tally: &Tally, took: Duration) {
+        self.passes.inc();
+        self.pass_time.observe(took);
+        self.shared_writes.add(tally.writes);
+        self.written_bytes.add(tally.bytes);
+        self.segments.add(tally.segments);
+        self.blocked.add(tally.blocked);
+    }
+
+    pub(super) fn page(&self, page: &mut Page, clients: usize, lag: Lag) {
+        page.gauge("autobench_clients", "Clients that are connected", clients);
+        page.counter(
+            "autobench_clients_connected_total",
+            "Clients that connected",
+            self.clients.get(),
+        );
+        page.counter(
+            "autobench_clients_refused_total",
+            "Clients that were refused because the house was full",
+            self.refused.get(),
+        );
+        page.counters(
+            "autobench_clients_gone_total",
+            "Clients that are gone: of themselves or by agreement (gone), or given up because they took nothing (stalled)",
+            [
+                (&[("reason", "gone")] as &[(&str, &str)], self.gone.get()),
+                (&[("reason", "stalled")], self.dropped.get()),
+            ],
+        );
+        page.gauge(
+            "autobench_clients_behind",
+            "Clients that are behind or have something of their own to get",
+            lag.behind,
+        );
+        page.gauges(
+            "autobench_client_lag_versions",
+            "Versions of the state that clients have not been sent yet: of the one farthest behind (max), of all together (sum)",
+            [
+                (&[("of", "max")] as &[(&str, &str)], lag.most_versions),
+                (&[("of", "sum")], lag.sum_versions),
+            ],
+        );
+        page.gauge(
+            "autobench_client_stall_seconds",
+            "For how long the socket that has taken nothing for longest has done so",
+            lag.longest_stall.as_secs_f64(),
+        );
+        page.counter(
+            "autobench_hub_passes_total",
+            "Passes over all clients that had something to write",
+            self.passes.get(),
+        );
+        page.histogram(
+            "autobench_hub_pass_duration_seconds",
+            "How long a pass over all clients took",
+            &self.pass_time,
+        );
+        page.counters(
+            "autobench_hub_writes_total",
+            "Writes to sockets: by the one loop (loop), or by the writer of a client that was behind (own)",
+            [
+                (&[("by", "loop")] as &[(&str, &str)], self.shared_writes.get()),
+                (&[("by", "own")], self.own_writes.get()),
+            ],
+        );
+        page.counter(
+            "autobench_hub_written_bytes_total",
+            "Bytes that clients' sockets took",
+            self.written_bytes.get(),
+        );
+        page.counter(
+            "autobench_hub_segments_total",
+            "Segments given to clients, counted once per client",
+            self.segments.get(),
+        );
+        page.counter(
+            "autobench_hub_blocked_total",
+            "Writes that a socket did not take, or not as a whole",
+            self.blocked.get(),
+        );
+        page.counters(
+            "autobench_client_snapshots_total",
+            "Snapshots of the state that were sent: at the beginning or on request (asked), or because a client fell behind (lag)",
+            [
+                (&[("cause", "asked")] as &[(&str, &str)], self.snapshots.get().saturating_sub(self.lag_snapshots.get())),
+                (&[("cause", "lag")], self.lag_snapshots.get()),
+            ],
+        );
+        page.counter(
+            "autobench_client_missed_total",
+            "Times that a client was told that it missed log entries, samples, alarms or events",
+            self.missed.get(),
+        );
+        page.counter(
+            "autobench_client_messages_total",
+            "Messages from clients",
+            self.messages.get(),
+        );
+        page.histogram(
+            "autobench_client_message_duration_seconds",
+            "How long a message from a client took",
+            &self.message_time,
+        );
+        page.counter(
+            "autobench_log_sent_bytes_total",
+            "Bytes of log entries encoded for clients, once for all",
+            self.log_bytes.get(),
+        );
+    }
+}

@@ -1,0 +1,430 @@
+//! One thread that reads many sockets and counts what comes.
+//!
+//! It has to cost less than what it measures: one epoll for all sockets, one buffer for all reads, frames counted by their headers. Only every
+//! n-th client looks into what it is sent, for the time that it took.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::thread::{JoinHandle, Thread};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
+
+use super::frames::FrameCounter;
+use super::latency::{Latencies, monotonic_ns, sent_ns, since};
+
+/// How long a daemon may take to answer a handshake.
+const HANDSHAKE_WAIT: Duration = Duration::from_secs(10);
+/// A daemon drops whom it does not hear for a minute, and asks after half of that.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
+/// A pong that nobody asked for, masked with zeros: the smallest thing that a client may say.
+const PONG: [u8; 6] = [0x8a, 0x80, 0, 0, 0, 0];
+const READ_BYTES: usize = 256 << 10;
+/// What the stop signal is called among the sockets.
+const STOP: u64 = u64::MAX;
+
+/// How clients connect.
+#[derive(Debug, Clone)]
+pub struct SwarmOptions {
+    /// Where.
+    pub address: SocketAddr,
+    /// What goes into `Host`.
+    pub authority: String,
+    /// Path of the socket.
+    pub path: String,
+    /// How many.
+    pub clients: usize,
+    /// How many of them look into what they are sent. They are spread evenly, and take no compressed frames.
+    pub samplers: usize,
+    /// Whether the others offer permessage-deflate.
+    pub deflate: bool,
+    /// Further header lines, without line ends.
+    pub headers: Vec<String>,
+}
+
+/// What was counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Text frames.
+    pub frames: u64,
+    /// Bytes, with headers.
+    pub bytes: u64,
+    /// Reads that gave something.
+    pub reads: u64,
+    /// Sockets that are still there.
+    pub connected: usize,
+    /// Processor time of the reading thread.
+    pub cpu: Duration,
+}
+
+/// The clients. Dropping it closes them.
+#[derive(Debug)]
+pub struct Swarm {
+    tally: Arc<Tally>,
+    wake: Arc<OwnedFd>,
+    thread: Option<JoinHandle<()>>,
+    tid: u64,
+    /// How many of the clients were given compression.
+    deflated: usize,
+}
+
+#[derive(Debug, Default)]
+struct Tally {
+    frames: AtomicU64,
+    bytes: AtomicU64,
+    reads: AtomicU64,
+    connected: AtomicUsize,
+    tid: AtomicU64,
+    stop: AtomicBool,
+    /// Whoever waits for so many frames.
+    target: AtomicU64,
+    waiter: Mutex<Option<Thread>>,
+    latencies: Mutex<Latencies>,
+}
+
+struct Member {
+    stream: TcpStream,
+    frames: FrameCounter,
+    /// The frame under way, for those who look into it.
+    sampled: Option<Vec<u8>>,
+}
+
+impl Swarm {
+    /// Connects clients, one after the other, with the handshake of the socket.
+    pub fn connect(options: &SwarmOptions) -> io::Result<Self> {
+        let samplers = options.samplers.min(options.clients);
+        let mut members = Vec::with_capacity(options.clients);
+        let mut early = Vec::new();
+        let mut deflated = 0;
+        for number in 0..options.clients {
+            // One in the middle of each of as many parts as there are samplers.
+            let part = number * samplers / options.clients.max(1);
+            let middle = (2 * part + 1) * options.clients / (2 * samplers.max(1));
+            let is_sampler = samplers > 0 && number == middle.min(options.clients - 1);
+            let (stream, behind, is_deflated) = handshake(options, options.deflate && !is_sampler)?;
+            deflated += usize::from(is_deflated);
+            members.push(Member {
+                stream,
+                frames: FrameCounter::default(),
+                sampled: is_sampler.then(Vec::new),
+            });
+            early.push(behind);
+        }
+        Self::start(members, &early, true, deflated)
+    }
+
+    /// Reads sockets that are connected already and speak at once.
+    pub fn over(streams: Vec<TcpStream>) -> io::Result<Self> {
+        let members = streams.into_iter().map(|stream| Member {
+            stream,
+            frames: FrameCounter::default(),
+            sampled: None,
+        });
+        Self::start(members.collect(), &[], false, 0)
+    }
+
+    /// What was counted so far.
+    pub fn counts(&self) -> Counts {
+        let tally = &self.tally;
+        Counts {
+            frames: tally.frames.load(Ordering::Acquire),
+            bytes: tally.bytes.load(Ordering::Relaxed),
+            reads: tally.reads.load(Ordering::Relaxed),
+            connected: tally.connected.load(Ordering::Relaxed),
+            cpu: thread_cpu(self.tid),
+        }
+    }
+
+    /// How many clients were given permessage-deflate.
+    pub fn deflated(&self) -> usize {
+        self.deflated
+    }
+
+    /// What the sampling clients saw since the last call.
+    pub fn take_latencies(&self) -> Latencies {
+        std::mem::take(&mut *self.tally.latencies.lock())
+    }
+
+    /// Waits until so many text frames have come since the start. False when they have not within the limit.
+    pub fn wait_for(&self, frames: u64, limit: Duration) -> bool {
+        let tally = &self.tally;
+        if tally.frames.load(Ordering::Acquire) >= frames {
+            return true;
+        }
+        let until = Instant::now() + limit;
+        *tally.waiter.lock() = Some(std::thread::current());
+        // Ordered with the reader's look at it: one of the two sees what the other has written.
+        tally.target.store(frames, Ordering::SeqCst);
+        loop {
+            if tally.frames.load(Ordering::SeqCst) >= frames {
+                tally.target.store(u64::MAX, Ordering::SeqCst);
+                return true;
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            std::thread::park_timeout(left);
+        }
+    }
+
+    fn start(members: Vec<Member>, early: &[Vec<u8>], speaks: bool, deflated: usize) -> io::Result<Self> {
+        let poll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let wake = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
+        epoll::add(
+            &poll,
+            &*wake,
+            epoll::EventData::new_u64(STOP),
+            epoll::EventFlags::IN,
+        )?;
+        for (number, member) in members.iter().enumerate() {
+            member.stream.set_nonblocking(true)?;
+            epoll::add(
+                &poll,
+                &member.stream,
+                epoll::EventData::new_u64(number as u64),
+                epoll::EventFlags::IN,
+            )?;
+        }
+        let tally = Arc::new(Tally::default());
+        tally.target.store(u64::MAX, Ordering::Relaxed);
+        tally.connected.store(members.len(), Ordering::Relaxed);
+        let mut reader = Reader {
+            members: members.into_iter().map(Some).collect(),
+            poll,
+            tally: Arc::clone(&tally),
+            speaks,
+            spoken_at: Instant::now(),
+        };
+        for (number, bytes) in early.iter().enumerate() {
+            reader.take(number, bytes);
+        }
+        let (ready, is_ready) = std::sync::mpsc::sync_channel(1);
+        let thread = std::thread::Builder::new()
+            .name("swarm".to_owned())
+            .spawn(move || {
+                reader.tally.tid.store(tid(), Ordering::Relaxed);
+                let _ = ready.send(());
+                reader.run();
+            })?;
+        let _ = is_ready.recv();
+        Ok(Self {
+            tid: tally.tid.load(Ordering::Relaxed),
+            tally,
+            wake,
+            thread: Some(thread),
+            deflated,
+        })
+    }
+}
+
+impl Drop for Swarm {
+    fn drop(&mut self) {
+        self.tally.stop.store(true, Ordering::Release);
+        let _ = rustix::io::write(&*self.wake, &1_u64.to_ne_bytes());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Reader {
+    members: Vec<Option<Member>>,
+    poll: OwnedFd,
+    tally: Arc<Tally>,
+    speaks: bool,
+    spoken_at: Instant,
+}
+
+impl Reader {
+    fn run(&mut self) {
+        let mut buffer = vec![0; READ_BYTES];
+        let mut events = Vec::with_capacity(1024);
+        let second = Timespec {
+            tv_sec: 1,
+            tv_nsec: 0,
+        };
+        while !self.tally.stop.load(Ordering::Acquire) {
+            events.clear();
+            match epoll::wait(
+                &self.poll,
+                rustix::buffer::spare_capacity(&mut events),
+                Some(&second),
+            ) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(_) => return,
+            }
+            for event in &events {
+                let number = event.data.u64();
+                if number != STOP {
+                    self.read(usize::try_from(number).unwrap_or(usize::MAX), &mut buffer);
+                }
+            }
+            self.tell();
+            if self.speaks && self.spoken_at.elapsed() >= SIGN_OF_LIFE {
+                self.spoken_at = Instant::now();
+                for member in self.members.iter_mut().flatten() {
+                    // Whoever cannot take six bytes has not been silent.
+                    let _ = member.stream.write(&PONG);
+                }
+            }
+        }
+    }
+
+    fn read(&mut self, number: usize, buffer: &mut [u8]) {
+        let Some(Some(member)) = self.members.get_mut(number) else {
+            return;
+        };
+        match member.stream.read(buffer) {
+            Ok(count) if count > 0 => {
+                self.tally.reads.fetch_add(1, Ordering::Relaxed);
+                self.take(number, buffer.get(..count).unwrap_or_default());
+            }
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+                ) => {}
+            Ok(_) | Err(_) => {
+                if let Some(place) = self.members.get_mut(number) {
+                    // Closing it takes it out of the epoll.
+                    *place = None;
+                    self.tally.connected.fetch_sub(1, Ordering::Relaxed);
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, number: usize, bytes: &[u8]) {
+        let Some(Some(Member { frames, sampled, .. })) = self.members.get_mut(number) else {
+            return;
+        };
+        let ended = match sampled {
+            None => frames.take(bytes, |_, _| {}),
+            Some(payload) => {
+                let now = monotonic_ns();
+                let latencies = &self.tally.latencies;
+                frames.take(bytes, |part, is_last| {
+                    payload.extend_from_slice(part);
+                    if is_last {
+                        if let Some(sent) = sent_ns(payload) {
+                            latencies.lock().add(since(sent, now));
+                        }
+                        payload.clear();
+                    }
+                })
+            }
+        };
+        // Only this thread writes them.
+        self.tally.frames.fetch_add(ended, Ordering::SeqCst);
+        self.tally.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+    }
+
+    fn tell(&self) {
+        let tally = &self.tally;
+        if tally.frames.load(Ordering::SeqCst) >= tally.target.load(Ordering::SeqCst) {
+            tally.target.store(u64::MAX, Ordering::SeqCst);
+            if let Some(waiter) = &*tally.waiter.lock() {
+                waiter.unpark();
+            }
+        }
+    }
+}
+
+/// Gives the socket, what came behind the answer, and whether compression was agreed on.
+fn handshake(options: &SwarmOptions, deflate: bool) -> io::Result<(TcpStream, Vec<u8>, bool)> {
+    let mut stream = TcpStream::connect(options.address)?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(HANDSHAKE_WAIT))?;
+    let mut request = format!(
+        "GET {} HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: {}\r\n",
+        options.path,
+        options.authority,
+        autobench_core::wire::PROTOCOL
+    );
+    if deflate {
+        request.push_str("Sec-WebSocket-Extensions: permessage-deflate\r\n");
+    }
+    for header in &options.headers {
+        request.push_str(header);
+        request.push_str("\r\n");
+    }
+    request.push_str("\r\n");
+    stream.write_all(request.as_bytes())?;
+    let mut head = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        let count = stream.read(&mut buffer)?;
+        if count == 0 {
+            return Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "the daemon closed the connection during the handshake",
+            ));
+        }
+        head.extend_from_slice(buffer.get(..count).unwrap_or_default());
+        if let Some(end) = memchr::memmem::find(&head, b"\r\n\r\n") {
+            let behind = head.split_off(end + 4);
+            let head = String::from_utf8_lossy(&head).into_owned();
+            if !head.starts_with("HTTP/1.1 101 ") {
+                let first = head.lines().next().unwrap_or_default();
+                let body = String::from_utf8_lossy(&behind).into_owned();
+                return Err(io::Error::other(format!(
+                    "the daemon answers {first}: {}",
+                    body.trim()
+                )));
+            }
+            let is_deflated = head.to_ascii_lowercase().contains("permessage-deflate");
+            return Ok((stream, behind, is_deflated));
+        }
+        if head.len() > 64 << 10 {
+            return Err(io::Error::other("the answer to the handshake has no end"));
+        }
+    }
+}
+
+fn tid() -> u64 {
+    u64::try_from(rustix::thread::gettid().as_raw_nonzero().get()).unwrap_or(0)
+}
+
+/// Processor time of a thread of this process, as the scheduler counts it; zero for one that is gone.
+pub fn thread_cpu(tid: u64) -> Duration {
+    let text = std::fs::read_to_string(format!("/proc/self/task/{tid}/schedstat")).unwrap_or_default();
+    let ns = text.split(' ').next().and_then(|ns| ns.parse().ok());
+    Duration::from_nanos(ns.unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use autobench_core::frame;
+
+    use super::*;
+
+    #[test]
+    fn a_swarm_counts_what_every_socket_is_sent() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (mut near, mut far) = (Vec::new(), Vec::new());
+        for _ in 0..20 {
+            far.push(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
+            near.push(listener.accept().unwrap().0);
+        }
+        let swarm = Swarm::over(far).unwrap();
+        let bytes = [frame::text(b"one"), frame::ping(b""), frame::text(b"two")].concat();
+        for socket in &mut near {
+            socket.write_all(&bytes).unwrap();
+        }
+        assert!(swarm.wait_for(40, Duration::from_secs(10)));
+        let counts = swarm.counts();
+        assert_eq!(
+            (counts.frames, counts.bytes, counts.connected),
+            (40, 20 * bytes.len() as u64, 20)
+        );
+        assert!(!swarm.wait_for(41, Duration::from_millis(20)));
+    }
+}
