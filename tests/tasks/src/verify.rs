@@ -155,7 +155,8 @@ impl Verify {
     fn rust_tests(&mut self) {
         let stories = guests::source_names(&self.checkout.root.join("tests/tests")).unwrap_or_default();
         let properties = properties::names(&self.checkout.root).unwrap_or_default();
-        let command = self.cargo(&["test", "--workspace", "--no-fail-fast"]);
+        // What the tests measured and which seeds they drew is worth a look also when they pass.
+        let command = self.cargo(&["test", "--workspace", "--no-fail-fast", "--", "--show-output"]);
         // The reader borrows the tally while the step borrows the rest.
         let mut tally = std::mem::take(&mut self.tally);
         let mut reader = Libtest::new(&stories, &properties, &mut tally);
