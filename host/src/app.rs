@@ -45,6 +45,8 @@ pub struct AppOptions {
     pub loader: ConfigLoader,
     /// Whether standard output carries events as JSON, one per line.
     pub json: bool,
+    /// Whether `/ws/echo` is there, for suites that test the socket from outside.
+    pub test_endpoints: bool,
     /// Set for `autobench demo`.
     pub demo: Option<DemoOptions>,
 }
@@ -112,6 +114,7 @@ impl App {
         let AppOptions {
             config,
             loader: config_loader,
+            test_endpoints,
             demo: _,
             json: _,
         } = options;
@@ -127,7 +130,11 @@ impl App {
             },
         );
         let hub = Hub::start(hub_config(&config), state.clone(), logs.clone());
-        let server = Server::start(http_config(&config), state.clone(), logs.clone(), hub.clone())
+        let http = HttpConfig {
+            test_endpoints,
+            ..http_config(&config)
+        };
+        let server = Server::start(http, state.clone(), logs.clone(), hub.clone())
             .await
             .map_err(|error| listen_error(config.daemon.listen, &error))?;
         let url = format!("http://{}/", server.local_addr());

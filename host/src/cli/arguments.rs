@@ -90,6 +90,9 @@ pub struct BenchArguments {
     /// Folder with the built mirror
     #[arg(long, value_name = "FOLDER")]
     pub web_dir: Option<PathBuf>,
+    /// Serve /ws/echo as well, for suites that test the socket from outside
+    #[arg(long)]
+    pub test_endpoints: bool,
 }
 
 impl BenchArguments {

@@ -41,6 +41,7 @@ fn options(
         config,
         loader,
         json,
+        test_endpoints: arguments.test_endpoints,
         demo,
     })
 }

@@ -7,16 +7,21 @@
 //! ```
 //!
 //! Each connection is one task of the accepting task, which ends when they have ended: nothing is detached. A connection that does not send
-//! its request's head in time is cut, and there is room for only so many, so that neither slow nor many connections keep anybody else out of
-//! memory. Sockets do not count here once they are the hub's, which has a limit of its own.
+//! its request's head or body in time is cut, and so is one that takes nothing of its answer (`stream`, `body`). There is room for only so
+//! many; when one more comes, the one that has waited longest for its peer goes (`places`). Sockets do not count here once they are the
+//! hub's, which has a limit of its own.
 
+mod body;
 mod metrics;
 mod names;
 mod page;
+mod places;
 mod problem;
 mod routes;
 mod socket;
+mod stream;
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -43,11 +48,14 @@ use crate::hub::Hub;
 use crate::logs::LogHandle;
 use crate::metrics::Registry;
 use crate::state::StateHandle;
+use body::{Lateness, Timed};
 use metrics::HttpMetrics;
 use names::Names;
 use page::Files;
+use places::{Place, Places};
 use problem::Problem;
 use socket::Handshake;
+use stream::Stream;
 
 /// How the daemon serves HTTP.
 #[derive(Debug, Clone)]
@@ -58,10 +66,15 @@ pub struct HttpConfig {
     pub allowed_hosts: Vec<String>,
     /// The built mirror.
     pub web_dir: Option<PathBuf>,
-    /// How long a client may take for a request's head, and a connection may idle.
+    /// How long a client may take for a request's head, and again for its body, and a connection may idle.
     pub header_timeout: Duration,
-    /// Connections at once that speak HTTP. One more is answered 503 and closed.
+    /// How long a socket may take nothing of its answer.
+    pub stall_timeout: Duration,
+    /// Connections at once that speak HTTP. When one more comes, the one that has waited longest for its peer is cut; if the daemon is busy
+    /// with all of them, the new one is answered 503.
     pub connections: usize,
+    /// Whether `/ws/echo` is there, for suites that test the socket from outside.
+    pub test_endpoints: bool,
     /// Share of the requests that went well that is logged, from 0 to 1. The others always are.
     pub request_sample: f64,
     /// How long answers under way, and clients, may take at the end.
@@ -78,7 +91,9 @@ impl HttpConfig {
             allowed_hosts: Vec::new(),
             web_dir: None,
             header_timeout: Duration::from_secs(10),
+            stall_timeout: Duration::from_secs(10),
             connections: 256,
+            test_endpoints: false,
             request_sample: 1.0,
             grace: Duration::from_secs(3),
             metrics: Registry::default(),
@@ -108,6 +123,8 @@ struct Shared {
     registry: Registry,
     metrics: Arc<HttpMetrics>,
     stop: watch::Receiver<bool>,
+    body_timeout: Duration,
+    has_test_endpoints: bool,
 }
 
 impl Server {
@@ -134,6 +151,8 @@ impl Server {
             names: Names::new(local_addr, &config.allowed_hosts),
             request_sample: config.request_sample,
             requests: AtomicU64::new(0),
+            body_timeout: config.header_timeout,
+            has_test_endpoints: config.test_endpoints,
         });
         let grace = config.grace;
         let accepting = tokio::spawn(accept(listener, config, shared, stop.subscribe()));
@@ -169,7 +188,8 @@ async fn accept(
     mut stop: watch::Receiver<bool>,
 ) {
     let router = routes::router(Arc::clone(&shared));
-    let room = Arc::new(Semaphore::new(config.connections));
+    let places = Places::new(config.connections);
+    let porch = Arc::new(Semaphore::new(PORCH));
     let mut connections = JoinSet::new();
     loop {
         let (stream, peer) = tokio::select! {
@@ -186,16 +206,17 @@ async fn accept(
             },
         };
         shared.metrics.connections.inc();
-        let Ok(permit) = Arc::clone(&room).try_acquire_owned() else {
+        let Some(taken) = places.take() else {
             shared.metrics.turned_away.inc();
-            turn_away(&stream);
+            turn_away(stream, &porch, &mut connections);
             continue;
         };
+        let stream = Stream::new(stream, Arc::clone(taken.place()), config.stall_timeout);
         let (router, shared, header_timeout) = (router.clone(), Arc::clone(&shared), config.header_timeout);
         let stop = stop.clone();
         connections.spawn(async move {
-            let handshake = serve(stream, peer, router, &shared, header_timeout, stop).await;
-            drop(permit);
+            let handshake = serve(stream, peer, taken.place(), router, &shared, header_timeout, stop).await;
+            drop(taken);
             handshake.finish(&shared.hub, peer).await;
         });
     }
@@ -213,16 +234,20 @@ async fn accept(
 
 /// One connection, from its first request to its last, or to its upgrade.
 async fn serve(
-    stream: TcpStream,
+    stream: Stream,
     peer: SocketAddr,
+    place: &Arc<Place>,
     router: Router,
     shared: &Arc<Shared>,
     header_timeout: Duration,
     mut stop: watch::Receiver<bool>,
 ) -> Handshake {
     let handshake = Handshake::default();
-    let service =
-        service_fn(|request| answer(Arc::clone(shared), router.clone(), handshake.clone(), request));
+    let service = service_fn(|request| {
+        let busy = place.busy();
+        let answer = answer(Arc::clone(shared), router.clone(), handshake.clone(), request);
+        async { Ok::<_, Infallible>(answer.await?.map(|body| body::hold(body, busy))) }
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(header_timeout)
@@ -235,6 +260,10 @@ async fn serve(
         () = told_to_stop(&mut stop) => {
             connection.as_mut().graceful_shutdown();
             connection.await
+        }
+        () = place.told_to_leave() => {
+            tracing::debug!(%peer, "a connection that waited made room for another");
+            Ok(())
         }
     };
     if let Err(error) = ended {
@@ -254,19 +283,38 @@ async fn answer(
     router: Router,
     handshake: Handshake,
     mut request: Request<Incoming>,
-) -> Result<Response, std::convert::Infallible> {
+) -> Result<Response, Infallible> {
     let begin = Instant::now();
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let mut response = match check(&shared.names, &request) {
         Ok(()) => {
             request.extensions_mut().insert(handshake);
-            router.oneshot(request.map(Body::new)).await?
+            let (request, lateness) = timed(request, shared.body_timeout);
+            let response = router.oneshot(request).await?;
+            match lateness {
+                Some(lateness) if lateness.is_late() => Problem::RequestTimeout.into_response(),
+                _ => response,
+            }
         }
         Err(problem) => problem.into_response(),
     };
     page::protect(&mut response);
+    if response.status().is_informational() {
+        // The router counts the bytes of every body; an upgrade has none, and may not name a length.
+        response.headers_mut().remove(header::CONTENT_LENGTH);
+    }
     shared.log(&method, &path, &response, begin.elapsed());
     Ok(response)
+}
+
+/// Gives a body its time. A request without one needs no timer.
+fn timed(request: Request<Incoming>, limit: Duration) -> (Request<Body>, Option<Lateness>) {
+    if request.body().is_end_stream() {
+        return (request.map(Body::new), None);
+    }
+    let (head, body) = request.into_parts();
+    let (body, lateness) = Timed::new(body, limit);
+    (Request::from_parts(head, Body::new(body)), Some(lateness))
 }
 
 fn check(names: &Names, request: &Request<Incoming>) -> Result<(), Problem> {
@@ -288,13 +336,24 @@ fn is_json(headers: &HeaderMap) -> bool {
     kind.trim().eq_ignore_ascii_case("application/json")
 }
 
-/// The house is full. The answer is best effort: it fits into any socket's buffer, and nobody waits for it to be read.
-fn turn_away(stream: &TcpStream) {
+/// The daemon is busy with every connection. The answer fits into any socket's buffer, so nobody waits for it to be read; but the peer has
+/// often sent its request already, and closing with unread bytes would take the answer back with a reset. So it is heard out, off the road:
+/// beyond [`PORCH`] such peers, one more is closed at once.
+fn turn_away(stream: TcpStream, porch: &Arc<Semaphore>, connections: &mut JoinSet<()>) {
     const ANSWER: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Type: application/problem+json\r\n\
         Content-Length: 135\r\n\r\n{\"type\":\"about:blank\",\"title\":\"Service Unavailable\",\"status\":503,\
         \"code\":\"too-many-connections\",\"detail\":\"too many connections at once\"}";
     let _ = stream.try_write(ANSWER);
+    if let Ok(permit) = Arc::clone(porch).try_acquire_owned() {
+        connections.spawn(async move {
+            stream::hear_out(stream).await;
+            drop(permit);
+        });
+    }
 }
+
+/// Connections that are told that there is no room, at once.
+const PORCH: usize = 64;
 
 impl Shared {
     fn log(&self, method: &Method, path: &str, response: &Response, took: Duration) {

@@ -3,7 +3,7 @@
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use hyper::StatusCode;
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, SEC_WEBSOCKET_VERSION, UPGRADE};
+use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue, SEC_WEBSOCKET_VERSION, UPGRADE};
 use serde_json::json;
 
 /// Why a request is refused. The code of each is part of the interface: programs may compare it.
@@ -31,6 +31,8 @@ pub(super) enum Problem {
     TooManyClients(u32),
     #[error("the query has {0:?}, which is no whole number from 0 on")]
     BadQuery(&'static str),
+    #[error("the body did not come in time")]
+    RequestTimeout,
     #[error("the daemon is {0}")]
     NotReady(String),
     #[error("{0} has ended; restart the daemon, and see its log for the reason")]
@@ -46,6 +48,7 @@ impl Problem {
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::UpgradeRequired => StatusCode::UPGRADE_REQUIRED,
+            Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::TooManyClients(_) | Self::NotReady(_) | Self::Unhealthy(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -63,6 +66,7 @@ impl Problem {
             Self::BadUpgrade(_) => "bad-upgrade",
             Self::TooManyClients(_) => "too-many-clients",
             Self::BadQuery(_) => "bad-query",
+            Self::RequestTimeout => "request-timeout",
             Self::NotReady(_) => "not-ready",
             Self::Unhealthy(_) => "unhealthy",
         }
@@ -84,6 +88,9 @@ impl IntoResponse for Problem {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         match self {
+            Self::RequestTimeout => {
+                headers.insert(CONNECTION, HeaderValue::from_static("close"));
+            }
             Self::UpgradeRequired => {
                 headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
                 headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));

@@ -16,7 +16,11 @@ use super::problem::Problem;
 use super::{Shared, socket};
 
 pub(super) fn router(shared: Arc<Shared>) -> Router {
-    Router::new()
+    let router = match shared.has_test_endpoints {
+        true => Router::new().route("/ws/echo", get(socket::echo)),
+        false => Router::new(),
+    };
+    router
         .route("/ws", get(socket::handle))
         .route("/ws/flow", get(socket::handle))
         .route("/api/v1/state", get(state))
@@ -179,7 +183,7 @@ fn is_known(headers: &HeaderMap, tag: &str) -> bool {
         .any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag)
 }
 
-fn query_number(uri: &Uri, name: &'static str) -> Result<Option<u64>, Problem> {
+pub(super) fn query_number(uri: &Uri, name: &'static str) -> Result<Option<u64>, Problem> {
     let pairs = uri
         .query()
         .unwrap_or_default()

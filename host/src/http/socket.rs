@@ -1,4 +1,4 @@
-//! The upgrade of `/ws` and `/ws/flow`: from HTTP to a bare socket for the hub.
+//! The upgrade of `/ws`, `/ws/flow` and `/ws/echo`: from HTTP to a bare socket for the hub.
 //!
 //! fastwebsockets answers the handshake. From then on its frames are not used: the stream is taken out of everything that was wrapped
 //! around it, with the bytes that hyper had read ahead, and given to the hub.
@@ -12,13 +12,14 @@ use axum::extract::{Extension, State};
 use axum::response::{IntoResponse, Response};
 use fastwebsockets::upgrade::{UpgradeFut, is_upgrade_request, upgrade};
 use hyper::header::{HeaderValue, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION};
-use hyper::{HeaderMap, Request};
+use hyper::{HeaderMap, Method, Request, Version};
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
-use tokio::net::TcpStream;
 
 use super::Shared;
 use super::problem::Problem;
+use super::routes::query_number;
+use super::stream::Stream;
 use crate::hub::{Hub, Seat};
 
 /// What the connection's task needs to know of a handshake that one of its requests was: it goes on when HTTP is over.
@@ -36,28 +37,54 @@ pub(super) async fn handle(
     Extension(handshake): Extension<Handshake>,
     mut request: Request<Body>,
 ) -> Response {
-    match accept(&shared.hub, &handshake, &mut request) {
-        Ok(response) => response,
-        Err(problem) => problem.into_response(),
-    }
+    accept(&shared.hub, &handshake, &mut request, |seat| seat).unwrap_or_else(Problem::into_response)
 }
 
-fn accept(hub: &Hub, handshake: &Handshake, request: &mut Request<Body>) -> Result<Response, Problem> {
+/// `/ws/echo`, for suites that test the socket from outside: messages come back, up to `?limit=` bytes.
+pub(super) async fn echo(
+    State(shared): State<Arc<Shared>>,
+    Extension(handshake): Extension<Handshake>,
+    mut request: Request<Body>,
+) -> Response {
+    let hub = &shared.hub;
+    let limit = match query_number(request.uri(), "limit") {
+        Ok(None) => hub.limits().message_bytes as usize,
+        Ok(Some(limit)) if limit <= ECHO_BYTES as u64 => limit as usize,
+        Ok(Some(_)) | Err(_) => return Problem::BadQuery("limit").into_response(),
+    };
+    accept(hub, &handshake, &mut request, |seat| seat.for_echo(limit)).unwrap_or_else(Problem::into_response)
+}
+
+/// Most that a message of `/ws/echo` may be allowed to have.
+const ECHO_BYTES: usize = 16 << 20;
+
+fn accept(
+    hub: &Hub,
+    handshake: &Handshake,
+    request: &mut Request<Body>,
+    purpose: impl FnOnce(Seat) -> Seat,
+) -> Result<Response, Problem> {
     let headers = request.headers();
     let is_version_13 = headers
         .get(SEC_WEBSOCKET_VERSION)
         .is_some_and(|version| version == "13");
-    if !is_upgrade_request(request) || !is_version_13 {
+    // HEAD is answered wherever GET is, and yet no handshake.
+    if request.method() != Method::GET || !is_upgrade_request(request) || !is_version_13 {
         return Err(Problem::UpgradeRequired);
     }
-    if !headers.get(SEC_WEBSOCKET_KEY).is_some_and(is_key) {
+    if request.version() < Version::HTTP_11 {
+        return Err(Problem::BadUpgrade("the request has to be HTTP/1.1"));
+    }
+    let mut keys = headers.get_all(SEC_WEBSOCKET_KEY).iter();
+    if !keys.next().is_some_and(is_key) || keys.next().is_some() {
         return Err(Problem::BadUpgrade(
-            "Sec-WebSocket-Key has to be 16 bytes in base64",
+            "Sec-WebSocket-Key has to be there once, 16 bytes in base64",
         ));
     }
     let speaks_ours = asks_for(headers, PROTOCOL);
     let seat = hub
         .take_seat()
+        .map(purpose)
         .ok_or(Problem::TooManyClients(hub.limits().clients))?;
     let (response, upgraded) =
         upgrade(request).map_err(|_| Problem::BadUpgrade("a header of the handshake is missing"))?;
@@ -81,9 +108,9 @@ impl Handshake {
             Ok(websocket) => websocket.into_inner().into_inner(),
             Err(error) => return tracing::debug!(%peer, %error, "went away during the handshake"),
         };
-        match upgraded.downcast::<TokioIo<TcpStream>>() {
-            Ok(parts) => hub.adopt(parts.io.into_inner(), peer, parts.read_buf, seat),
-            Err(_) => tracing::error!(%peer, "the upgraded connection is no TCP stream"),
+        match upgraded.downcast::<TokioIo<Stream>>() {
+            Ok(parts) => hub.adopt(parts.io.into_inner().into_socket(), peer, parts.read_buf, seat),
+            Err(_) => tracing::error!(%peer, "the upgraded connection is no stream of ours"),
         }
     }
 }

@@ -89,6 +89,11 @@ pub(super) struct Patience {
 }
 
 impl Client {
+    /// A client that gets nothing but answers.
+    pub(super) fn bare(number: u64, peer: SocketAddr, stream: TcpStream) -> Self {
+        Self::owed(number, peer, stream, SmallVec::new(), Personal::default())
+    }
+
     /// A client that is owed what everybody gets first.
     pub(super) fn new(
         number: u64,
@@ -102,13 +107,24 @@ impl Client {
         let _ = personal.message(welcome);
         let _ = personal.push(Item::Snapshot);
         let _ = personal.push(Item::History(history_entries));
+        let wanted = SmallVec::from_buf([Channel::State, Channel::Logs]);
+        Self::owed(number, peer, stream, wanted, personal)
+    }
+
+    fn owed(
+        number: u64,
+        peer: SocketAddr,
+        stream: TcpStream,
+        wanted: SmallVec<[Channel; 2]>,
+        personal: Personal,
+    ) -> Self {
         let now = Instant::now();
         Self {
             number,
             peer,
             stream,
             out: Mutex::new(Out {
-                wanted: SmallVec::from_buf([Channel::State, Channel::Logs]),
+                wanted,
                 positions: Positions::new(),
                 personal,
                 rest: Bytes::new(),
@@ -283,8 +299,23 @@ impl Client {
         self.out.lock().heard_at = Instant::now();
     }
 
+    /// Whether something for this client alone is not out yet.
+    pub(super) fn is_owed(&self) -> bool {
+        let out = self.out.lock();
+        !out.rest.is_empty() || !out.personal.is_empty()
+    }
+
     /// Queues a close frame behind the frame that is under way; everything else that waited is dropped.
     pub(super) fn close(&self, code: CloseCode, reason: &str) {
+        self.end(code, frame::close(code, reason));
+    }
+
+    /// Answers the client's close frame with its own code.
+    pub(super) fn answer_close(&self, code: Option<u16>) {
+        self.end(CloseCode::Normal, frame::close_answer(code));
+    }
+
+    fn end(&self, code: CloseCode, frame: Bytes) {
         let mut out = self.out.lock();
         if out.phase != Phase::Open {
             return;
@@ -293,7 +324,7 @@ impl Client {
         out.positions = Positions::new();
         out.personal.clear();
         // An emptied queue has room for one.
-        let _ = out.personal.push(Item::Frame(frame::close(code, reason)));
+        let _ = out.personal.push(Item::Frame(frame));
         out.has_own_writer = true;
         self.wake.notify_one();
     }

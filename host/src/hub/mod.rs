@@ -97,7 +97,17 @@ pub struct Hub {
 #[derive(Debug)]
 pub struct Seat {
     shared: Arc<Shared>,
+    purpose: Purpose,
     _watching: Watching,
+}
+
+/// What a client's messages are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// It talks to the bench.
+    Bench,
+    /// They come back, up to this size: `/ws/echo`.
+    Echo { message_bytes: usize },
 }
 
 #[derive(Debug)]
@@ -225,6 +235,7 @@ impl Hub {
         }
         Some(Seat {
             shared: Arc::clone(shared),
+            purpose: Purpose::Bench,
             _watching: shared.channels.state.watch(),
         })
     }
@@ -239,14 +250,14 @@ impl Hub {
         // The system takes what a stalled client does not; this much is enough for a fast one.
         let _ = socket2::SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT_BYTES);
         let number = shared.next_number.fetch_add(1, Ordering::Relaxed);
-        let welcome = shared.welcome(number);
-        let client = Arc::new(Client::new(
-            number,
-            peer,
-            stream,
-            &welcome,
-            shared.config.history_entries,
-        ));
+        let client = match seat.purpose {
+            Purpose::Bench => {
+                let welcome = shared.welcome(number);
+                Client::new(number, peer, stream, &welcome, shared.config.history_entries)
+            }
+            Purpose::Echo { .. } => Client::bare(number, peer, stream),
+        };
+        let client = Arc::new(client);
         let session = Session::new(Arc::clone(&client), Arc::clone(shared), seat);
         let mut sessions = shared.sessions.lock();
         // Under this lock, which `close` takes after it has said stop: a client is either told to go there or not begun here.
@@ -291,6 +302,27 @@ impl Hub {
 
 /// What the system may hold of a client's bytes before they are sent: more only hides that a client does not read.
 const UNSENT_BYTES: u32 = 256 << 10;
+
+impl Seat {
+    /// The place of a client whose messages, up to this size, come back as they are.
+    #[must_use]
+    pub fn for_echo(mut self, message_bytes: usize) -> Self {
+        self.purpose = Purpose::Echo { message_bytes };
+        self
+    }
+
+    fn is_echo(&self) -> bool {
+        matches!(self.purpose, Purpose::Echo { .. })
+    }
+
+    /// The size up to which its client's messages are taken.
+    fn message_bytes(&self) -> usize {
+        match self.purpose {
+            Purpose::Bench => self.shared.config.limits.message_bytes as usize,
+            Purpose::Echo { message_bytes } => message_bytes,
+        }
+    }
+}
 
 impl Drop for Seat {
     fn drop(&mut self) {

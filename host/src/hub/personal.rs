@@ -9,13 +9,16 @@ use bytes::Bytes;
 /// Most items that wait for one client. A client gets here only by asking for more than it reads; it is closed with 1008 then.
 const CAPACITY: usize = 128;
 
+/// Answers to pings that may wait. A few pings at once get an answer each; of a flood that nobody reads the answers of, only the newest does.
+const PONGS: usize = 16;
+
 /// One thing that a client is sent apart from the channels, in the order in which it was asked for. What is large is named here and made
 /// when its turn comes, so that a client that does not read holds no memory, and gets the newest when it does.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Item {
     /// A small frame: welcome, ack, error, ping.
     Frame(Bytes),
-    /// The answer to a ping of the WebSocket protocol. Only the newest ping needs one.
+    /// The answer to a ping of the WebSocket protocol.
     Pong(Vec<u8>),
     /// The whole state, and the place in the stream of patches that follows it.
     Snapshot,
@@ -43,7 +46,10 @@ impl Personal {
         if item == Item::Snapshot && self.0.contains(&item) {
             return Ok(());
         }
-        if let (Item::Pong(new), Some(Item::Pong(waiting))) = (&item, self.0.back_mut()) {
+        let is_long = self.0.len() >= PONGS;
+        if let (Item::Pong(new), Some(Item::Pong(waiting))) = (&item, self.0.back_mut())
+            && is_long
+        {
             waiting.clone_from(new);
             return Ok(());
         }
@@ -67,6 +73,10 @@ impl Personal {
         item
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub(super) fn clear(&mut self) {
         self.0 = VecDeque::new();
     }
@@ -87,12 +97,17 @@ mod tests {
     }
 
     #[test]
-    fn only_the_newest_ping_is_answered() {
+    fn a_few_pings_are_all_answered_and_of_a_flood_the_newest_is() {
         let mut queue = Personal::default();
-        queue.push(Item::Pong(vec![1])).unwrap();
-        queue.push(Item::Pong(vec![2])).unwrap();
-        assert_eq!(queue.pop(), Some(Item::Pong(vec![2])));
-        assert_eq!(queue.pop(), None);
+        for n in 0..200 {
+            queue.push(Item::Pong(vec![n])).unwrap();
+        }
+        let answered: Vec<_> = std::iter::from_fn(|| queue.pop()).collect();
+        let expected: Vec<_> = (0..PONGS as u8 - 1)
+            .chain([199])
+            .map(|n| Item::Pong(vec![n]))
+            .collect();
+        assert_eq!(answered, expected);
     }
 
     #[test]

@@ -271,28 +271,99 @@ async fn a_handshake_that_trickles_is_cut_and_so_is_a_connection_that_idles() {
 }
 
 #[tokio::test]
-async fn a_full_house_answers_at_once_and_slow_visitors_do_not_keep_it_full() {
+async fn connections_that_send_no_request_keep_nobody_out_and_the_oldest_goes_first() {
     let mut settings = Settings::default();
     settings.http.connections = 4;
-    settings.http.header_timeout = Duration::from_millis(300);
+    settings.http.header_timeout = Duration::from_secs(3600);
     let bench = Bench::with(settings).await;
-    let mut slow = Vec::new();
-    for _ in 0..4 {
-        slow.push(TcpStream::connect(bench.address).await.unwrap());
+    let mut idle = Vec::new();
+    for _ in 0..300 {
+        idle.push(TcpStream::connect(bench.address).await.unwrap());
     }
-    let mut refused = TcpStream::connect(bench.address).await.unwrap();
-    let mut bytes = Vec::new();
-    within(refused.read_to_end(&mut bytes)).await.unwrap();
-    let answer = crate::bench::Answer::read(&bytes);
-    answer.is_problem(503, "too-many-connections");
-    assert_eq!(
-        answer.header("content-length"),
-        Some(&*answer.body.len().to_string())
-    );
-    for stream in &mut slow {
+    // The youngest of them have their places still.
+    let mut youngest = idle.pop().unwrap();
+    assert_eq!(bench.get("/healthz").await.status, 200);
+    for mut stream in idle.drain(..297) {
         let _ = within(stream.read_to_end(&mut Vec::new())).await;
     }
+    youngest
+        .write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        .await
+        .unwrap();
+    let mut bytes = Vec::new();
+    within(youngest.read_to_end(&mut bytes)).await.unwrap();
+    assert_eq!(crate::bench::Answer::read(&bytes).status, 200);
+    bench.close().await;
+}
+
+#[tokio::test]
+async fn clients_that_pipeline_requests_and_never_read_keep_nobody_out_and_are_cut() {
+    let mut settings = Settings::default();
+    settings.http.connections = 8;
+    settings.http.stall_timeout = Duration::from_millis(500);
+    let bench = Bench::with(settings).await;
+    bench
+        .state
+        .replace_slice("filler", json!({"text": "x".repeat(200_000)}))
+        .unwrap();
+    let mut deaf = Vec::new();
+    for _ in 0..8 {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        let mut stream = socket.connect(bench.address).await.unwrap();
+        let requests = "GET /api/v1/state HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(200);
+        stream.write_all(requests.as_bytes()).await.unwrap();
+        deaf.push(stream);
+    }
+    for _ in 0..50 {
+        assert_eq!(bench.get("/healthz").await.status, 200);
+    }
+    // Whoever still has its place is cut because it takes nothing: writing to it fails in the end.
+    for mut stream in deaf {
+        let cut = async { while stream.write_all(&[b'x'; 1000]).await.is_ok() {} };
+        within(cut).await;
+    }
     assert_eq!(bench.get("/healthz").await.status, 200);
+    bench.close().await;
+}
+
+#[tokio::test]
+async fn whoever_is_turned_away_reads_why_although_its_request_was_sent() {
+    let mut settings = Settings::default();
+    settings.http.connections = 0;
+    let bench = Bench::with(settings).await;
+    for _ in 0..50 {
+        let mut stream = TcpStream::connect(bench.address).await.unwrap();
+        // More than one read takes, so that something is always unread.
+        let request = format!(
+            "GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: {}\r\n\r\n",
+            "x".repeat(50_000)
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut bytes = Vec::new();
+        within(stream.read_to_end(&mut bytes)).await.unwrap();
+        let answer = crate::bench::Answer::read(&bytes);
+        answer.is_problem(503, "too-many-connections");
+        assert_eq!(
+            answer.header("content-length"),
+            Some(&*answer.body.len().to_string())
+        );
+    }
+    bench.close().await;
+}
+
+#[tokio::test]
+async fn a_refusal_is_read_although_the_body_is_still_on_its_way() {
+    let bench = Bench::start().await;
+    let head = "POST /api/v1/nothing HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\nContent-Length: 500000\r\n\r\n";
+    for _ in 0..20 {
+        let mut stream = TcpStream::connect(bench.address).await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(&[b'x'; 500_000]).await.unwrap();
+        let mut bytes = Vec::new();
+        within(stream.read_to_end(&mut bytes)).await.unwrap();
+        crate::bench::Answer::read(&bytes).is_problem(415, "unsupported-media-type");
+    }
     bench.close().await;
 }
 

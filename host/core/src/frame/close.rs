@@ -3,7 +3,7 @@
 /// The close codes that this server sends. They are part of the protocol: a code keeps its meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CloseCode {
-    /// 1000: the client said goodbye, and this is the answer.
+    /// 1000: the client said goodbye. The answer carries the client's own code, and this one if it named none.
     Normal,
     /// 1001: the daemon is stopping. Connect again later.
     GoingAway,

@@ -13,7 +13,7 @@ mod writer;
 
 pub use close::{CloseCode, CloseReason};
 pub use reader::{FrameError, FrameReader, Message};
-pub use writer::{append, build_text, close, ping, pong, text};
+pub use writer::{append, build_text, close, close_answer, ping, pong, text};
 
 /// What a frame is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -61,6 +61,12 @@ pub fn close(code: CloseCode, reason: &str) -> Bytes {
     control(Opcode::Close, &payload)
 }
 
+/// The answer to a client's close frame: its own code, as the standard has it, or 1000 if it named none.
+pub fn close_answer(code: Option<u16>) -> Bytes {
+    let code = code.unwrap_or(CloseCode::Normal.number());
+    control(Opcode::Close, &code.to_be_bytes())
+}
+
 fn control(opcode: Opcode, payload: &[u8]) -> Bytes {
     let payload = payload.get(..CONTROL_PAYLOAD_BYTES).unwrap_or(payload);
     let mut out = Vec::with_capacity(2 + payload.len());

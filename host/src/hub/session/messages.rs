@@ -11,7 +11,7 @@ use autobench_core::wire::{
 
 use super::super::now_ms;
 use super::super::personal::{Full, Item};
-use super::Session;
+use super::{Session, echo};
 use crate::logs::LogRecord;
 
 /// Messages over the rate, in a row, after which a client is closed: it was told so often enough.
@@ -21,6 +21,11 @@ const NAME_CHARS: usize = 80;
 
 impl Session {
     pub(super) fn handle(&mut self, message: Message) -> Result<(), Full> {
+        if self.seat.is_echo()
+            && let Some((opcode, payload)) = echo::echoed(&message)
+        {
+            return self.echo(opcode, payload);
+        }
         match message {
             Message::Text(text) => {
                 let begin = Instant::now();
@@ -37,8 +42,8 @@ impl Session {
             }
             Message::Ping(payload) => self.client.push(Item::Pong(payload)),
             Message::Pong(_) => Ok(()),
-            Message::Close(_) => {
-                self.client.close(CloseCode::Normal, "");
+            Message::Close(reason) => {
+                self.client.answer_close(reason.map(|reason| reason.code));
                 Ok(())
             }
         }

@@ -1,7 +1,9 @@
 //! The task of one client: reads its messages, answers them, and writes when its socket would block the hub.
 //!
-//! Here is the task itself. What a message does is in `messages`, what a client gets because it asked for it in `subscriptions`.
+//! Here is the task itself. What a message does is in `messages`, what a client gets because it asked for it in `subscriptions`, and what
+//! becomes of messages on `/ws/echo` in `echo`.
 
+mod echo;
 mod messages;
 mod subscriptions;
 
@@ -32,10 +34,12 @@ pub(super) struct Session {
     reader: FrameReader,
     bucket: Bucket,
     refused_in_a_row: u32,
+    /// Messages may lie in the reader that wait until an answer is out.
+    is_paused: bool,
     /// What the limit counts: one entry per message that subscribed to something, with the channels that it brought.
     subscriptions: Vec<SmallVec<[Channel; 1]>>,
     /// Given back last, when everything else of the client is gone.
-    _seat: Seat,
+    seat: Seat,
 }
 
 /// Why a session is over.
@@ -53,13 +57,14 @@ impl Session {
     pub(super) fn new(client: Arc<Client>, shared: Arc<Shared>, seat: Seat) -> Self {
         let limits = &shared.config.limits;
         Self {
-            reader: FrameReader::new(limits.message_bytes as usize),
+            reader: FrameReader::new(seat.message_bytes()),
             bucket: Bucket::new(limits.messages_per_s, limits.message_burst, Instant::now()),
             refused_in_a_row: 0,
+            is_paused: false,
             subscriptions: Vec::new(),
             client,
             shared,
-            _seat: seat,
+            seat,
         }
     }
 
@@ -93,7 +98,9 @@ impl Session {
     async fn serve(&mut self) -> End {
         loop {
             let interest = match self.client.pump(&self.shared.channels) {
+                Ok(Pumped::CaughtUp) if self.resume() => continue,
                 Ok(Pumped::CaughtUp) => Interest::READABLE,
+                Ok(Pumped::Blocked) if self.is_paused => Interest::WRITABLE,
                 Ok(Pumped::Blocked) => Interest::READABLE | Interest::WRITABLE,
                 Ok(Pumped::Closed(code)) => return End::Closed(code),
                 Ok(Pumped::Aborted(code)) => return End::Aborted(code),
@@ -115,10 +122,13 @@ impl Session {
     }
 
     /// The client has closed its side. If its last bytes were wrong, it is still told so.
-    fn last_words(&self) -> End {
-        match self.client.pump(&self.shared.channels) {
-            Ok(Pumped::Closed(code)) => End::Closed(code),
-            _ => End::Gone(None),
+    fn last_words(&mut self) -> End {
+        loop {
+            match self.client.pump(&self.shared.channels) {
+                Ok(Pumped::Closed(code)) => return End::Closed(code),
+                Ok(Pumped::CaughtUp) if self.resume() => {}
+                _ => return End::Gone(None),
+            }
         }
     }
 
@@ -147,7 +157,25 @@ impl Session {
         }
         self.client.heard();
         self.reader.push(bytes);
+        self.work_off();
+    }
+
+    /// Goes on with what had to wait. False when nothing did.
+    fn resume(&mut self) -> bool {
+        let was_paused = std::mem::take(&mut self.is_paused);
+        if was_paused {
+            self.work_off();
+        }
+        was_paused
+    }
+
+    /// Handles the whole messages that the reader holds.
+    fn work_off(&mut self) {
         loop {
+            if self.must_wait() {
+                self.is_paused = true;
+                return;
+            }
             let handled = match self.reader.next() {
                 Ok(Some(message)) => self.handle(message),
                 Ok(None) => return,

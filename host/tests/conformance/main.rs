@@ -1,0 +1,45 @@
+//! The daemon's socket against the standard (RFC 6455), case by case: a client of bytes sends what each case says, and the answer has to be what
+//! the standard wants, to the byte.
+//!
+//! Each case is a test with its own name. In brackets behind the name stand the numbers of the corresponding cases of the Autobahn test suite,
+//! as a cross-reference; the code and the data are this project's own. What needs messages to come back runs against `/ws/echo`, what is about
+//! frames alone also against `/ws`: the two share their code, and this shows it.
+
+#[cfg(test)]
+mod close;
+#[cfg(test)]
+mod frames;
+#[cfg(test)]
+mod handshake;
+#[cfg(test)]
+mod large;
+#[cfg(test)]
+mod peer;
+#[cfg(test)]
+mod script;
+#[cfg(test)]
+mod server;
+#[cfg(test)]
+mod utf8;
+
+use std::process::ExitCode;
+
+#[cfg(test)]
+fn main() -> ExitCode {
+    let arguments = libtest_mimic::Arguments::from_args();
+    let server = server::Server::start();
+    let mut trials = Vec::new();
+    trials.extend(handshake::trials(&server));
+    trials.extend(frames::trials(&server));
+    trials.extend(utf8::trials(&server));
+    trials.extend(close::trials(&server));
+    trials.extend(large::trials(&server));
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    server.stop();
+    conclusion.exit_code()
+}
+
+#[cfg(not(test))]
+fn main() -> ExitCode {
+    ExitCode::SUCCESS
+}
