@@ -18,7 +18,7 @@ pub fn trials(server: &Server) -> Vec<Trial> {
         scripts.push(
             script(what, "7.7")
                 .sends(FIN | CLOSE, code.to_be_bytes())
-                .is_closed(code),
+                .closes_with(code),
         );
     }
     for code in [
@@ -28,78 +28,78 @@ pub fn trials(server: &Server) -> Vec<Trial> {
         scripts.push(
             script(what, "7.9, 7.13.1")
                 .sends(FIN | CLOSE, code.to_be_bytes())
-                .is_closed(1002),
+                .closes_with(1002),
         );
     }
     scripts.push(
         script("code 65536 in four bytes is refused".into(), "7.13.2")
             .sends(FIN | CLOSE, 65_536_u32.to_be_bytes())
-            .is_closed(1002),
+            .closes_with(1002),
     );
     scripts.push(
         script("a close without a code is answered".into(), "7.3.1")
             .sends(FIN | CLOSE, "")
-            .is_closed(1000),
+            .closes_with(1000),
     );
     scripts.push(
         script("a close of one byte is refused".into(), "7.3.2")
             .sends(FIN | CLOSE, [3])
-            .is_closed(1002),
+            .closes_with(1002),
     );
     for (length, numbers) in [(0, "7.3.3"), (5, "7.3.4"), (123, "7.3.5")] {
         let what = format!("a reason of {length} bytes is taken");
         scripts.push(
             script(what, numbers)
                 .sends_bytes(close(1000, &vec![b'*'; length]))
-                .is_closed(1000),
+                .closes_with(1000),
         );
     }
     scripts.push(
         script("a close of 126 bytes is refused".into(), "7.3.6")
             .sends_bytes(close(1000, &[b'*'; 124]))
-            .is_closed(1002),
+            .closes_with(1002),
     );
     scripts.push(
         script("a reason that is no UTF-8 is refused".into(), "7.5.1")
             .sends_bytes(close(1000, &[0xCE, 0xBA, 0xED, 0xA0, 0x80, b'x']))
-            .is_closed(1007),
+            .closes_with(1007),
     );
     scripts.push(
         script("a reason that ends within a character is refused".into(), "")
             .sends_bytes(close(1000, &[0xE2, 0x82]))
-            .is_closed(1007),
+            .closes_with(1007),
     );
     scripts.push(
         script("a message and then a close: both are answered".into(), "7.1.1")
             .sends(FIN | TEXT, "last words")
             .sends_bytes(close(1000, b""))
             .gets(TEXT, "last words")
-            .is_closed(1000),
+            .closes_with(1000),
     );
     scripts.push(
         script("of two closes the first is answered".into(), "7.1.2")
             .sends_bytes(close(1000, b""))
             .sends_bytes(close(1001, b""))
-            .is_closed(1000),
+            .closes_with(1000),
     );
     scripts.push(
         script("a ping behind a close is not answered".into(), "7.1.3")
             .sends_bytes(close(1000, b""))
             .sends(FIN | PING, "late")
-            .is_closed(1000),
+            .closes_with(1000),
     );
     scripts.push(
         script("a text behind a close does not come back".into(), "7.1.4")
             .sends_bytes(close(1000, b""))
             .sends(FIN | TEXT, "late")
-            .is_closed(1000),
+            .closes_with(1000),
     );
     scripts.push(
         script("a message that a close cuts does not come back".into(), "7.1.5")
             .sends(TEXT, "frag")
             .sends_bytes(close(1000, b""))
             .sends(FIN | CONTINUATION, "ment")
-            .is_closed(1000),
+            .closes_with(1000),
     );
     scripts.push(
         script(
@@ -108,13 +108,13 @@ pub fn trials(server: &Server) -> Vec<Trial> {
         )
         .sends_bytes(close(1000, b""))
         .sends(FIN | BINARY, vec![0; 60_000])
-        .is_closed(1000),
+        .closes_with(1000),
     );
     scripts.push(
         script("garbage behind a close is not looked at".into(), "")
             .sends_bytes(close(1000, b""))
             .sends_bytes(vec![0xFF; 100])
-            .is_closed(1000),
+            .closes_with(1000),
     );
     let mut trials: Vec<Trial> = scripts
         .into_iter()

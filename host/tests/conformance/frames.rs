@@ -54,7 +54,7 @@ fn pings(scripts: &mut Vec<Script>) {
         scripts.push(
             script(what, "2.5")
                 .sends(FIN | PING, vec![0xFE; length])
-                .is_closed(1002),
+                .closes_with(1002),
         );
     }
     for payload in [&b""[..], b"unasked"] {
@@ -98,24 +98,24 @@ fn reserved_bits(scripts: &mut Vec<Script>) {
             )
         };
         let rsv = bits << 4;
-        scripts.push(script("a text").sends(FIN | rsv | TEXT, "x").is_closed(1002));
+        scripts.push(script("a text").sends(FIN | rsv | TEXT, "x").closes_with(1002));
         scripts.push(
             script("a text behind a good one")
                 .sends(FIN | TEXT, "good")
                 .sends(FIN | rsv | TEXT, "bad")
                 .gets(TEXT, "good")
-                .is_closed(1002),
+                .closes_with(1002),
         );
         scripts.push(
             script("a binary message")
                 .sends(FIN | rsv | BINARY, "x")
-                .is_closed(1002),
+                .closes_with(1002),
         );
-        scripts.push(script("a ping").sends(FIN | rsv | PING, "x").is_closed(1002));
+        scripts.push(script("a ping").sends(FIN | rsv | PING, "x").closes_with(1002));
         scripts.push(
             script("a close")
                 .sends(FIN | rsv | CLOSE, [0x03, 0xE8])
-                .is_closed(1002),
+                .closes_with(1002),
         );
     }
 }
@@ -130,11 +130,11 @@ fn opcodes(scripts: &mut Vec<Script>) {
                 numbers,
             )
         };
-        scripts.push(script("an empty frame").sends(FIN | opcode, "").is_closed(1002));
+        scripts.push(script("an empty frame").sends(FIN | opcode, "").closes_with(1002));
         scripts.push(
             script("a frame with payload")
                 .sends(FIN | opcode, "reserved")
-                .is_closed(1002),
+                .closes_with(1002),
         );
         scripts.push(
             script("behind a good message a frame")
@@ -142,7 +142,7 @@ fn opcodes(scripts: &mut Vec<Script>) {
                 .sends(FIN | opcode, "reserved")
                 .sends(FIN | PING, "never answered")
                 .gets(TEXT, "good")
-                .is_closed(1002),
+                .closes_with(1002),
         );
     }
 }
@@ -152,18 +152,18 @@ fn masks_and_lengths(scripts: &mut Vec<Script>) {
     scripts.push(
         script("an unmasked text is refused")
             .sends_bytes(frame_with(FIN | TEXT, b"x", None))
-            .is_closed(1002),
+            .closes_with(1002),
     );
     scripts.push(
         script("an unmasked ping is refused")
             .sends_bytes(frame_with(FIN | PING, b"", None))
-            .is_closed(1002),
+            .closes_with(1002),
     );
     scripts.push(
         script("an unmasked continuation of a masked beginning is refused")
             .sends(TEXT, "a")
             .sends_bytes(frame_with(FIN | CONTINUATION, b"b", None))
-            .is_closed(1002),
+            .closes_with(1002),
     );
     scripts.push(
         script("a mask of zeros is a mask")
@@ -183,32 +183,32 @@ fn masks_and_lengths(scripts: &mut Vec<Script>) {
     scripts.push(
         script("a length of 125 in 16 bits is refused")
             .sends_bytes(in_16_bits(125))
-            .is_closed(1002),
+            .closes_with(1002),
     );
     scripts.push(
         script("a length of 0 in 16 bits is refused")
             .sends_bytes(in_16_bits(0))
-            .is_closed(1002),
+            .closes_with(1002),
     );
     scripts.push(
         script("a length of 65535 in 64 bits is refused")
             .sends_bytes(in_64_bits(65_535))
-            .is_closed(1002),
+            .closes_with(1002),
     );
     scripts.push(
         script("a length of 0 in 64 bits is refused")
             .sends_bytes(in_64_bits(0))
-            .is_closed(1002),
+            .closes_with(1002),
     );
     scripts.push(
         script("a length with the highest bit is refused")
             .sends_bytes(in_64_bits(1 << 63))
-            .is_closed(1002),
+            .closes_with(1002),
     );
     scripts.push(
         script("a length beyond every limit is refused by the header alone")
             .sends_bytes([in_64_bits(u64::MAX >> 1), vec![0; 4]].concat())
-            .is_closed(1009),
+            .closes_with(1009),
     );
 }
 
@@ -218,18 +218,18 @@ fn fragments(scripts: &mut Vec<Script>) {
         script("a ping in pieces is refused", "5.1")
             .sends(PING, "frag")
             .sends(FIN | CONTINUATION, "ment")
-            .is_closed(1002),
+            .closes_with(1002),
     );
     scripts.push(
         script("a pong in pieces is refused", "5.2")
             .sends(PONG, "frag")
             .sends(FIN | CONTINUATION, "ment")
-            .is_closed(1002),
+            .closes_with(1002),
     );
     scripts.push(
         script("a close in pieces is refused", "")
             .sends(CLOSE, [0x03, 0xE8])
-            .is_closed(1002),
+            .closes_with(1002),
     );
     for (opcode, kind) in [(TEXT, "text"), (BINARY, "binary message")] {
         scripts.push(
@@ -285,7 +285,7 @@ fn fragments(scripts: &mut Vec<Script>) {
             script(&format!("a {is_last} piece of nothing is refused"), numbers)
                 .sends(first | CONTINUATION, "of nothing")
                 .sends(FIN | TEXT, "good")
-                .is_closed(1002),
+                .closes_with(1002),
         );
         scripts.push(
             script(
@@ -295,7 +295,7 @@ fn fragments(scripts: &mut Vec<Script>) {
             .sends(FIN | TEXT, "whole")
             .sends(first | CONTINUATION, "of nothing")
             .gets(TEXT, "whole")
-            .is_closed(1002),
+            .closes_with(1002),
         );
         scripts.push(
             script(
@@ -307,7 +307,7 @@ fn fragments(scripts: &mut Vec<Script>) {
             .sends(first | CONTINUATION, "of nothing")
             .sends(FIN | TEXT, "good")
             .gets(TEXT, "fragment")
-            .is_closed(1002),
+            .closes_with(1002),
         );
     }
     scripts.push(
@@ -318,26 +318,26 @@ fn fragments(scripts: &mut Vec<Script>) {
         .sends(CONTINUATION, "frag")
         .sends(FIN | CONTINUATION, "ment")
         .sends(FIN | TEXT, "good")
-        .is_closed(1002),
+        .closes_with(1002),
     );
     scripts.push(
         script("a new text inside another is refused", "5.18")
             .sends(TEXT, "one")
             .sends(FIN | TEXT, "two")
-            .is_closed(1002),
+            .closes_with(1002),
     );
     scripts.push(
         script("a new binary message inside a text is refused", "")
             .sends(TEXT, "one")
             .sends(FIN | BINARY, "two")
-            .is_closed(1002),
+            .closes_with(1002),
     );
     scripts.push(
         script("a close between the pieces ends it, and nothing comes back", "")
             .sends(TEXT, "frag")
             .sends(FIN | CLOSE, [0x03, 0xE8])
             .sends_bytes(frame(FIN | CONTINUATION, b"ment"))
-            .is_closed(1000),
+            .closes_with(1000),
     );
     let mut many = script("a text in a thousand pieces is one message", "");
     for n in 0..1000 {

@@ -69,7 +69,7 @@ impl Script {
     }
 
     /// The server has to close with this code.
-    pub fn is_closed(mut self, code: u16) -> Self {
+    pub fn closes_with(mut self, code: u16) -> Self {
         self.end = End::Closed(code);
         self
     }

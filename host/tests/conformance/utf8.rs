@@ -106,13 +106,13 @@ pub fn trials(server: &Server) -> Vec<Trial> {
         scripts.push(
             Script::new("utf8", format!("{what} is refused"), "6.3, 6.10-6.21")
                 .sends(FIN | TEXT, &bytes)
-                .is_closed(1007),
+                .closes_with(1007),
         );
         let mut pieces = Script::new("utf8", format!("{what} in pieces of a byte is refused"), "6.3");
         for (at, byte) in bytes.iter().enumerate() {
             pieces = pieces.sends(if at == 0 { TEXT } else { CONTINUATION }, [*byte]);
         }
-        scripts.push(pieces.sends(FIN | CONTINUATION, "").is_closed(1007));
+        scripts.push(pieces.sends(FIN | CONTINUATION, "").closes_with(1007));
     }
     scripts.push(
         Script::new("utf8", "a binary message may hold anything", "")
