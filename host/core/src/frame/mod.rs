@@ -4,8 +4,10 @@
 //! there is no moment at which dropping a future could lose half a header. [`text`] and its siblings build frames that are written as they
 //! are: a frame is encoded once and its [`bytes::Bytes`] are shared by every client.
 //!
-//! What is *not* here: sockets, timers, and the handshake. Extensions are not negotiated yet; the reader knows which reserved bits it may
-//! see, and today that is none.
+//! Where permessage-deflate was agreed on, a message's first frame may carry the reserved bit that says that it is compressed
+//! ([`FrameReader::with_deflate`], [`append_compressed`]); what is compressed, and with what before it, is the business of `deflate`.
+//!
+//! What is *not* here: sockets, timers, and the handshake.
 
 mod close;
 mod reader;
@@ -13,7 +15,9 @@ mod writer;
 
 pub use close::{CloseCode, CloseReason};
 pub use reader::{FrameError, FrameReader, Message};
-pub use writer::{append, build_text, close, close_answer, ping, pong, text};
+pub use writer::{
+    Framed, append, append_compressed, build_text, close, close_answer, ping, pong, split, text,
+};
 
 /// What a frame is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,7 +1,9 @@
 //! Frames on their way in.
 
 use super::close::may_travel;
+use super::writer::COMPRESSED;
 use super::{CONTROL_PAYLOAD_BYTES, CloseCode, CloseReason, Opcode};
+use crate::deflate::{InflateError, inflate};
 
 /// One whole message or control frame of a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +56,9 @@ pub enum FrameError {
     /// A text that is no UTF-8.
     #[error("the text is not UTF-8")]
     BadText,
+    /// A compressed message that no compressor made.
+    #[error("the message cannot be decompressed")]
+    BadDeflate,
     /// A message over the limit.
     #[error("a message is over the limit of {limit_bytes} bytes")]
     TooBig {
@@ -67,7 +72,7 @@ impl FrameError {
     pub const fn close_code(self) -> CloseCode {
         match self {
             Self::TooBig { .. } => CloseCode::TooBig,
-            Self::BadText => CloseCode::InvalidPayload,
+            Self::BadText | Self::BadDeflate => CloseCode::InvalidPayload,
             _ => CloseCode::Protocol,
         }
     }
@@ -85,7 +90,7 @@ pub struct FrameReader {
     consumed: usize,
     partial: Option<Partial>,
     limit_bytes: usize,
-    /// Reserved bits of the first byte that an agreed extension uses.
+    /// Reserved bits that an agreed extension uses, in the first byte of a message's first frame.
     allowed_reserved: u8,
     state: State,
 }
@@ -94,6 +99,7 @@ pub struct FrameReader {
 #[derive(Debug)]
 struct Partial {
     opcode: Opcode,
+    is_compressed: bool,
     payload: Vec<u8>,
     /// Up to here a text is known to be UTF-8; a character may lie across a border.
     checked: usize,
@@ -110,6 +116,7 @@ enum State {
 #[derive(Debug, Clone, Copy)]
 struct Header {
     is_final: bool,
+    is_compressed: bool,
     opcode: Opcode,
     mask: [u8; 4],
     header_len: usize,
@@ -130,6 +137,13 @@ impl FrameReader {
             allowed_reserved: 0,
             state: State::Open,
         }
+    }
+
+    /// Compressed messages are taken from now on: permessage-deflate was agreed on, and that the client compresses each message alone. The
+    /// limit holds for a message before and after.
+    pub fn with_deflate(mut self) -> Self {
+        self.allowed_reserved = COMPRESSED;
+        self
     }
 
     /// Takes bytes as they came from the socket. Nothing is looked at before [`next`](Self::next); after a close frame or an error bytes
@@ -181,8 +195,15 @@ impl FrameReader {
         };
         check_order(&header, self.partial.as_ref())?;
         if !header.opcode.is_control() {
-            let before = self.partial.as_ref().map_or(0, |p| p.payload.len());
-            if header.payload_len > self.limit_bytes.saturating_sub(before) {
+            let (before, is_compressed) = match &self.partial {
+                Some(partial) => (partial.payload.len(), partial.is_compressed),
+                None => (0, header.is_compressed),
+            };
+            let limit_bytes = match is_compressed {
+                true => most_compressed(self.limit_bytes),
+                false => self.limit_bytes,
+            };
+            if header.payload_len > limit_bytes.saturating_sub(before) {
                 return Err(FrameError::TooBig {
                     limit_bytes: self.limit_bytes,
                 });
@@ -200,15 +221,16 @@ impl FrameReader {
             Opcode::Text | Opcode::Binary | Opcode::Continuation => {
                 let mut partial = self.partial.take().unwrap_or(Partial {
                     opcode: header.opcode,
+                    is_compressed: header.is_compressed,
                     payload: Vec::new(),
                     checked: 0,
                 });
                 partial.payload.extend_from_slice(payload);
-                if partial.opcode == Opcode::Text {
+                if partial.opcode == Opcode::Text && !partial.is_compressed {
                     partial.check_text(header.is_final)?;
                 }
                 if header.is_final {
-                    Step::Message(partial.into_message()?)
+                    Step::Message(partial.into_message(self.limit_bytes)?)
                 } else {
                     self.partial = Some(partial);
                     Step::Piece
@@ -248,10 +270,14 @@ impl Header {
         let Some((&[first, second], rest)) = bytes.split_first_chunk::<2>() else {
             return Ok(None);
         };
+        let bits = first & 0x0F;
+        let allowed_reserved = match Opcode::from_bits(bits) {
+            Some(Opcode::Text | Opcode::Binary) => allowed_reserved,
+            _ => 0,
+        };
         if first & 0x70 & !allowed_reserved != 0 {
             return Err(FrameError::ReservedBits);
         }
-        let bits = first & 0x0F;
         let opcode = Opcode::from_bits(bits).ok_or(FrameError::ReservedOpcode(bits))?;
         let is_final = first & 0x80 != 0;
         if second & 0x80 == 0 {
@@ -290,6 +316,7 @@ impl Header {
         };
         Ok(Some(Self {
             is_final,
+            is_compressed: first & COMPRESSED != 0,
             opcode,
             mask: *mask,
             header_len: 2 + length_len + 4,
@@ -311,12 +338,24 @@ impl Partial {
         Ok(())
     }
 
-    fn into_message(self) -> Result<Message, FrameError> {
+    fn into_message(self, limit_bytes: usize) -> Result<Message, FrameError> {
+        let payload = match self.is_compressed {
+            true => inflate(&self.payload, limit_bytes).map_err(|error| match error {
+                InflateError::Corrupt => FrameError::BadDeflate,
+                InflateError::TooBig => FrameError::TooBig { limit_bytes },
+            })?,
+            false => self.payload,
+        };
         Ok(match self.opcode {
-            Opcode::Text => Message::Text(String::from_utf8(self.payload).map_err(|_| FrameError::BadText)?),
-            _ => Message::Binary(self.payload),
+            Opcode::Text => Message::Text(String::from_utf8(payload).map_err(|_| FrameError::BadText)?),
+            _ => Message::Binary(payload),
         })
     }
+}
+
+/// What a message within the limit may have on the wire: whatever cannot be compressed grows, by an eighth with the worst codes.
+const fn most_compressed(limit_bytes: usize) -> usize {
+    limit_bytes.saturating_add(limit_bytes / 8).saturating_add(64)
 }
 
 fn check_order(header: &Header, partial: Option<&Partial>) -> Result<(), FrameError> {

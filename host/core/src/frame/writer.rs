@@ -1,4 +1,4 @@
-//! Frames on their way out: unmasked, whole, built once.
+//! Frames on their way out: unmasked, whole, built once. And back again, where one that was built is to be compressed.
 
 use bytes::Bytes;
 
@@ -6,6 +6,9 @@ use super::{CONTROL_PAYLOAD_BYTES, CloseCode, Opcode};
 
 /// Longest header of an unmasked frame: two bytes, and eight of length.
 const HEADER_BYTES: usize = 10;
+
+/// The reserved bit of a message's first frame that says that the message is compressed.
+pub(super) const COMPRESSED: u8 = 0x40;
 
 /// A text frame around a payload that is already there.
 pub fn text(payload: &[u8]) -> Bytes {
@@ -36,6 +39,61 @@ pub fn append(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
     let (header, header_len) = header(opcode, payload.len());
     out.extend(header.iter().take(header_len));
     out.extend_from_slice(payload);
+}
+
+/// Appends one whole frame whose payload was compressed (RFC 7692): the first reserved bit says so.
+pub fn append_compressed(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
+    let start = out.len();
+    append(out, opcode, payload);
+    if let Some(first) = out.get_mut(start) {
+        *first |= COMPRESSED;
+    }
+}
+
+/// The frames of a segment that was built here.
+pub fn split(segment: &[u8]) -> impl Iterator<Item = Framed<'_>> {
+    let mut rest = segment;
+    std::iter::from_fn(move || {
+        let frame = Framed::first_of(rest)?;
+        rest = rest.get(frame.whole.len()..).unwrap_or_default();
+        Some(frame)
+    })
+}
+
+/// A frame that was built here, taken apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Framed<'f> {
+    /// Header and payload.
+    pub whole: &'f [u8],
+    payload: &'f [u8],
+}
+
+impl<'f> Framed<'f> {
+    /// What of it compression may replace: the payload of a whole text that is not compressed yet.
+    pub fn compressible(&self) -> Option<&'f [u8]> {
+        let plain_text = 0x80 | Opcode::Text.bits();
+        (self.whole.first() == Some(&plain_text)).then_some(self.payload)
+    }
+
+    /// None at the end. What is no frame of ours stays together, so that no byte is ever lost.
+    fn first_of(bytes: &'f [u8]) -> Option<Self> {
+        let (&[_, short], rest) = bytes.split_first_chunk::<2>()?;
+        let (length, header_len) = match (short, rest) {
+            (126, &[high, low, ..]) => (u64::from(u16::from_be_bytes([high, low])), 4),
+            (127, &[a, b, c, d, e, f, g, h, ..]) => {
+                (u64::from_be_bytes([a, b, c, d, e, f, g, h]), HEADER_BYTES)
+            }
+            _ => (u64::from(short), 2),
+        };
+        let split = usize::try_from(length)
+            .ok()
+            .and_then(|length| bytes.split_at_checked(header_len + length))
+            .map_or(bytes, |(whole, _)| whole);
+        Some(Self {
+            whole: split,
+            payload: split.get(header_len..).unwrap_or_default(),
+        })
+    }
 }
 
 /// A ping. Bytes beyond what a control frame may carry are left out.
