@@ -221,6 +221,7 @@ fn hub_config(config: &BenchConfig) -> HubConfig {
         },
         broadcast_interval: Duration::from_millis(config.daemon.broadcast_interval_ms),
         history_entries: u64::from(config.client.logs.snapshot),
+        deflate: config.daemon.deflate,
         ..HubConfig::default()
     }
 }

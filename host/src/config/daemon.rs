@@ -98,6 +98,7 @@ impl Layers<'_> {
                 .iter()
                 .filter_map(|host| allowed_host(host, findings))
                 .collect(),
+            deflate: raw.deflate.unwrap_or(true),
             broadcast_interval_ms: integer(
                 &raw.broadcast_interval_ms,
                 "broadcast-interval-ms",

@@ -89,7 +89,7 @@ fn keys_that_nobody_reads_are_errors_with_the_key_that_was_meant() {
         &[
             "plugins.toml:2:1: [daemon] has no key \"lisen\" — did you mean \"listen\"?",
             "plugins.toml:3:1: [daemon] has no key \"colour\" — known here: listen, plugins-dir, data-dir, web-dir, sysfs-root, \
-             allowed-hosts, broadcast-interval-ms, limits",
+             allowed-hosts, broadcast-interval-ms, deflate, limits",
             "plugins.toml:5:1: [daemon.limits] has no key \"client\" — did you mean \"clients\"?",
             "plugins.toml:6:2: the file has no key \"deamon\" — did you mean \"daemon\"?",
         ],
@@ -109,13 +109,14 @@ fn keys_that_nobody_reads_are_errors_with_the_key_that_was_meant() {
 #[test]
 fn a_wrong_type_says_what_to_write() {
     check(
-        "[daemon]\nlisten = 9898\nallowed-hosts = \"bench.local\"\nbroadcast-interval-ms = \"10\"\nlimits = 5\n[devices]\nmeter = \"power-meter\"\n",
+        "[daemon]\nlisten = 9898\nallowed-hosts = \"bench.local\"\nbroadcast-interval-ms = \"10\"\ndeflate = 1\nlimits = 5\n[devices]\nmeter = \"power-meter\"\n",
         &[
             "plugins.toml:2:10: \"listen\" is an integer, and has to be a text — write listen = \"127.0.0.1:9898\"",
             "plugins.toml:3:17: \"allowed-hosts\" is a text, and has to be a list of texts — write allowed-hosts = [\"bench.local\"]",
             "plugins.toml:4:25: \"broadcast-interval-ms\" is a text, and has to be an integer — write broadcast-interval-ms = 10",
-            "plugins.toml:5:10: \"limits\" is an integer, and has to be a table — write [daemon.limits] and its keys below it",
-            "plugins.toml:7:9: \"meter\" is a text, and has to be a table — write [devices.meter] and its keys below it",
+            "plugins.toml:5:11: \"deflate\" is an integer, and has to be true or false — write deflate = true",
+            "plugins.toml:6:10: \"limits\" is an integer, and has to be a table — write [daemon.limits] and its keys below it",
+            "plugins.toml:8:9: \"meter\" is a text, and has to be a table — write [devices.meter] and its keys below it",
         ],
     );
     check(
@@ -651,6 +652,7 @@ fn an_empty_file_is_a_bench_without_devices() {
     );
     assert_eq!(config.daemon.web_dir, None);
     assert_eq!(config.daemon.broadcast_interval_ms, 10);
+    assert!(config.daemon.deflate);
     assert_eq!(config.daemon.limits.message_bytes, 65_536);
     assert_eq!(
         (
@@ -680,6 +682,7 @@ web-dir = "web"
 sysfs-root = "sys"
 allowed-hosts = ["Bench.local.", "192.0.2.7"]
 broadcast-interval-ms = 0
+deflate = false
 [daemon.limits]
 clients = 7
 message-kib = 1
@@ -716,6 +719,7 @@ panes = [{ pane = "power-meter", device = "meter" }, { pane = "logs", col = 1 }]
     let config = bench.load().unwrap_or_else(|errors| panic!("{errors}"));
     assert_eq!(config.warnings, []);
     assert_eq!(config.daemon.allowed_hosts, ["bench.local", "192.0.2.7"]);
+    assert!(!config.daemon.deflate);
     assert_eq!(config.daemon.sysfs_root, bench.path("sys"));
     assert_eq!(config.daemon.web_dir, Some(bench.path("web")));
     assert_eq!(

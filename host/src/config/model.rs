@@ -51,6 +51,8 @@ pub struct DaemonConfig {
     pub allowed_hosts: Vec<String>,
     /// Distance between two flushes while changes keep coming; 0 sends each change.
     pub broadcast_interval_ms: u64,
+    /// Whether clients that offer it are sent compressed messages.
+    pub deflate: bool,
     /// Where USB identities are read; tests plant their own.
     pub sysfs_root: PathBuf,
     /// `[daemon.limits]`.

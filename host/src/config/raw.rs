@@ -31,6 +31,7 @@ pub struct RawDaemon {
     pub sysfs_root: Option<Written<String>>,
     pub allowed_hosts: Vec<Written<String>>,
     pub broadcast_interval_ms: Option<Written<i64>>,
+    pub deflate: Option<bool>,
     pub limits: RawDaemonLimits,
 }
 
@@ -143,6 +144,7 @@ fn read_daemon(table: Table, findings: &mut Findings) -> RawDaemon {
         sysfs_root: fields.text("sysfs-root", "\"/sys\""),
         allowed_hosts: fields.texts("allowed-hosts", "[\"bench.local\"]"),
         broadcast_interval_ms: fields.integer("broadcast-interval-ms", "10"),
+        deflate: fields.boolean("deflate"),
         limits: RawDaemonLimits::default(),
     };
     let limits = fields.table("limits");

@@ -6,12 +6,15 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use autobench_core::deflate::{Agreement, negotiate};
 use autobench_core::wire::PROTOCOL;
 use axum::body::Body;
 use axum::extract::{Extension, State};
 use axum::response::{IntoResponse, Response};
 use fastwebsockets::upgrade::{UpgradeFut, is_upgrade_request, upgrade};
-use hyper::header::{HeaderValue, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION};
+use hyper::header::{
+    HeaderValue, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
+};
 use hyper::{HeaderMap, Method, Request, Version};
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
@@ -82,10 +85,15 @@ fn accept(
         ));
     }
     let speaks_ours = asks_for(headers, PROTOCOL);
+    let deflate = match hub.accepts_deflate() {
+        true => agree_on_deflate(headers)?,
+        false => None,
+    };
     let seat = hub
         .take_seat()
         .map(purpose)
-        .ok_or(Problem::TooManyClients(hub.limits().clients))?;
+        .ok_or(Problem::TooManyClients(hub.limits().clients))?
+        .with_deflate(deflate);
     let (response, upgraded) =
         upgrade(request).map_err(|_| Problem::BadUpgrade("a header of the handshake is missing"))?;
     *handshake.0.lock() = Some(Accepted { upgraded, seat });
@@ -95,7 +103,19 @@ fn accept(
             .headers_mut()
             .insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(PROTOCOL));
     }
+    if let Some(agreement) = deflate {
+        response.headers_mut().insert(
+            SEC_WEBSOCKET_EXTENSIONS,
+            HeaderValue::from_static(agreement.answer()),
+        );
+    }
     Ok(response)
+}
+
+fn agree_on_deflate(headers: &HeaderMap) -> Result<Option<Agreement>, Problem> {
+    let offers = headers.get_all(SEC_WEBSOCKET_EXTENSIONS);
+    negotiate(offers.iter().map(HeaderValue::as_bytes))
+        .map_err(|_| Problem::BadUpgrade("Sec-WebSocket-Extensions has to be a list of extensions"))
 }
 
 impl Handshake {

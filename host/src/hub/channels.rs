@@ -17,6 +17,7 @@ use autobench_core::wire::encode::LogsFrame;
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 
+use super::contexts::Packed;
 use super::metrics::HubMetrics;
 use super::series::{Backlog, EndpointInfo, Series};
 use crate::logs::LogHandle;
@@ -34,6 +35,8 @@ pub(super) struct Channels {
     alarms: Mutex<Ring>,
     events: Mutex<Ring>,
     series: RwLock<BTreeMap<u32, Arc<Series>>>,
+    /// What was compressed once for several clients.
+    pub(super) packed: Packed,
 }
 
 /// The place of each channel up to which everybody who keeps up has been written to.
@@ -59,6 +62,7 @@ impl Channels {
             events: Mutex::new(Ring::new(ring_bytes, 0)),
             series: RwLock::default(),
             metrics: HubMetrics::default(),
+            packed: Packed::default(),
             state,
             logs,
         }

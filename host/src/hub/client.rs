@@ -9,33 +9,43 @@
 //! While a client keeps up the hub's one loop writes to it. From the moment that its socket would block, or that something personal waits,
 //! it has its own writer (its own task) until it has caught up. Both hold the lock of [`Out`] while they write, so frames never interleave,
 //! and a segment that was sent in part is finished before anything else.
+//!
+//! A client for which messages are compressed is written the segments of a shared context while it is a member of one; its positions are the
+//! plain ones all the same, and whoever moves them need not think of it (`autobench_core::deflate` says why). What its own writer compresses for
+//! it alone, it compresses without the lock.
 
 use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use autobench_core::deflate::{
+    Coded, Compression, Follow, Membership, Pass, Reached, Run, Turn, compress_apart,
+};
 use autobench_core::frame::{self, CloseCode};
 use autobench_core::outbox::{Batch, Channel, Cursor, Next, Positions, View};
 use autobench_core::wire::encode::LogsFrame;
 use autobench_core::wire::{ErrorCode, ErrorMessage, ServerMessage};
 use bytes::{Buf, Bytes};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use smallvec::SmallVec;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 use super::channels::Channels;
-use super::metrics::{Lag, Tally};
-use super::personal::{Full, Item, Personal};
+use super::metrics::{HubMetrics, Lag, Tally};
+use super::personal::{Full, Item, ItemKind, Personal};
 
 /// How much of a channel a client that catches up is given in one write.
 const CATCH_UP_BYTES: usize = 256 << 10;
+/// From this much on it is compressed for a client whose line is narrow.
+const NARROW_BYTES: usize = 2 << 10;
 
 #[derive(Debug)]
 pub(super) struct Client {
     pub(super) number: u64,
     pub(super) peer: SocketAddr,
     pub(super) stream: TcpStream,
+    compression: Option<Compression>,
     out: Mutex<Out>,
     /// Its own task has something to do: write, close, or end.
     pub(super) wake: Notify,
@@ -46,10 +56,14 @@ struct Out {
     /// The channels that the client is to get, in order; positions may lag behind, until what comes first is out.
     wanted: SmallVec<[Channel; 2]>,
     positions: Positions,
+    /// The context whose window the client has.
+    membership: Option<Membership>,
     personal: Personal,
     /// What is left of a frame or segment that was begun.
     rest: Bytes,
     has_own_writer: bool,
+    /// Its socket blocked since it has its own writer: the line is what it waits for.
+    is_narrow: bool,
     /// Since when the socket takes nothing, while something waits for it.
     stalled_since: Option<Instant>,
     heard_at: Instant,
@@ -123,12 +137,15 @@ impl Client {
             number,
             peer,
             stream,
+            compression: None,
             out: Mutex::new(Out {
                 wanted,
                 positions: Positions::new(),
+                membership: None,
                 personal,
                 rest: Bytes::new(),
                 has_own_writer: true,
+                is_narrow: false,
                 stalled_since: None,
                 heard_at: now,
                 pinged_at: now,
@@ -138,25 +155,86 @@ impl Client {
         }
     }
 
+    /// The same client, for whom messages are compressed like this.
+    pub(super) fn compressed(mut self, compression: Option<Compression>) -> Self {
+        self.compression = compression;
+        self
+    }
+
     /// Its name on the wire.
     pub(super) fn id(&self) -> String {
         format!("c-{}", self.number)
     }
 
     /// Writes what the hub's loop has for everybody. `last` is the batch of the client before: clients at the same place get the same.
-    pub(super) fn write_shared<'v>(&self, view: &'v View, last: &mut Option<Batch<'v>>, tally: &mut Tally) {
+    pub(super) fn write_shared<'v>(
+        &self,
+        view: &'v View,
+        last: &mut Option<Batch<'v>>,
+        pass: &mut Pass,
+        tally: &mut Tally,
+    ) {
         let mut out = self.out.lock();
+        let out = &mut *out;
         if out.has_own_writer {
             // Its own writer looks at the rings again before it lets go of the lock for good.
+            if let Some(membership) = out.membership {
+                pass.is_member(membership);
+            }
             return;
         }
+        let Some(compression) = self.compression else {
+            return self.write_plain(out, view, last, tally);
+        };
+        match pass.turn(compression, &mut out.membership, &out.positions) {
+            Turn::UpToDate => {}
+            Turn::Coded(coded) => self.write_coded(out, &coded, tally),
+            Turn::Plain => {
+                self.write_plain(out, view, last, tally);
+                if !out.has_own_writer {
+                    pass.would_join(compression, &out.positions);
+                }
+            }
+        }
+    }
+
+    fn write_coded(&self, out: &mut Out, coded: &Coded, tally: &mut Tally) {
+        tally.writes += 1;
+        match self.stream.try_write(coded.bytes()) {
+            Ok(written) => {
+                tally.bytes += written as u64;
+                tally.segments += coded.segments() as u64;
+                out.membership = Some(coded.membership());
+                out.positions.clone_from(coded.after());
+                if written < coded.bytes().len() {
+                    tally.blocked += 1;
+                    out.rest = coded.bytes().slice(written..);
+                    self.hand_over(out);
+                }
+            }
+            // As below.
+            Err(_) => {
+                tally.blocked += 1;
+                out.stalled_since.get_or_insert_with(Instant::now);
+                self.hand_over(out);
+            }
+        }
+    }
+
+    fn write_plain<'v>(
+        &self,
+        out: &mut Out,
+        view: &'v View,
+        last: &mut Option<Batch<'v>>,
+        tally: &mut Tally,
+    ) {
         match last {
             // The second client at this place: there will be more.
             Some(batch) if batch.fits(&out.positions) => batch.join(),
             _ => match view.next(&out.positions) {
                 Next::UpToDate => return,
                 Next::Write(batch) => *last = Some(batch),
-                Next::Snapshot | Next::Missed(..) => return self.hand_over(&mut out),
+                Next::Snapshot | Next::Missed(..) => return self.hand_over(out),
             },
         }
         let Some(batch) = last else {
@@ -173,13 +251,13 @@ impl Client {
                 tally.bytes += written as u64;
                 tally.blocked += 1;
                 out.took(batch, written);
-                self.hand_over(&mut out);
+                self.hand_over(out);
             }
             // A real error comes again in its own writer, who knows what to do.
             Err(_) => {
                 tally.blocked += 1;
                 out.stalled_since.get_or_insert_with(Instant::now);
-                self.hand_over(&mut out);
+                self.hand_over(out);
             }
         }
     }
@@ -208,19 +286,32 @@ impl Client {
                 }
             }
             if let Some(item) = out.personal.pop() {
-                out.rest = out.make(item, channels);
+                let kind = item.kind();
+                let bytes = out.make(item, channels);
+                out.rest = self.pack(&mut out, kind, bytes, channels);
                 continue;
             }
             if let Phase::Closing(code, _) = out.phase {
                 return Ok(Pumped::Closed(code));
             }
+            if let Some(member) = out.membership {
+                match channels.packed.follow(member, &out.positions, CATCH_UP_BYTES) {
+                    Follow::UpToDate => return Ok(out.caught_up()),
+                    Follow::Left => out.membership = None,
+                    Follow::Write(run) => {
+                        metrics.own_writes.inc();
+                        match self.stream.try_write_vectored(&run.slices()) {
+                            Ok(written) => out.followed(&run, written, metrics),
+                            Err(error) => return out.blocked(error),
+                        }
+                    }
+                }
+                continue;
+            }
             let view = channels.view_for(&out.positions, CATCH_UP_BYTES);
             match view.next(&out.positions) {
-                Next::UpToDate => {
-                    out.has_own_writer = false;
-                    out.stalled_since = None;
-                    return Ok(Pumped::CaughtUp);
-                }
+                Next::UpToDate => return Ok(out.caught_up()),
+                Next::Write(batch) if self.packs(&out, &batch) => self.pack_batch(&mut out, &batch, metrics),
                 Next::Write(batch) => {
                     metrics.own_writes.inc();
                     match self.try_write(&batch) {
@@ -255,6 +346,13 @@ impl Client {
         }
         out.has_own_writer = true;
         out.personal.push(item)
+    }
+
+    /// A frame for this client alone, compressed if it may be and gets smaller by it.
+    pub(super) fn packed(&self, frame: Bytes) -> Bytes {
+        self.compression
+            .and_then(|compression| compress_apart(compression, std::slice::from_ref(&frame)))
+            .unwrap_or(frame)
     }
 
     /// Adds a message for this client alone.
@@ -377,6 +475,60 @@ impl Client {
         }
     }
 
+    /// Compresses, if it pays, what was made for this client alone. The lock is let go meanwhile; the client keeps its own writer, so nobody
+    /// else writes, and only closing can come between.
+    fn pack(
+        &self,
+        out: &mut MutexGuard<'_, Out>,
+        kind: ItemKind,
+        bytes: Bytes,
+        channels: &Channels,
+    ) -> Bytes {
+        let Some(compression) = self.compression.filter(|_| kind != ItemKind::Small) else {
+            return bytes;
+        };
+        let version = out.positions.get(Channel::State).map(|cursor| cursor.covered);
+        out.has_own_writer = true;
+        let packed = MutexGuard::unlocked(out, || match (kind, version) {
+            (ItemKind::Snapshot, Some(version)) => channels.packed.snapshot(version, &bytes),
+            _ => compress_apart(compression, std::slice::from_ref(&bytes)),
+        });
+        match packed {
+            Some(packed) => {
+                // It enters the client's window.
+                out.membership = None;
+                packed
+            }
+            None => bytes,
+        }
+    }
+
+    /// Whether what a client has to catch up with is compressed for it alone: only if its line is narrow, or everybody else would pay for it.
+    fn packs(&self, out: &Out, batch: &Batch<'_>) -> bool {
+        self.compression.is_some() && out.is_narrow && batch.total_bytes() >= NARROW_BYTES
+    }
+
+    fn pack_batch(&self, out: &mut MutexGuard<'_, Out>, batch: &Batch<'_>, metrics: &HubMetrics) {
+        let Some(compression) = self.compression else {
+            return;
+        };
+        out.has_own_writer = true;
+        let frames: Vec<Bytes> = batch.frames().cloned().collect();
+        let packed = MutexGuard::unlocked(out, || compress_apart(compression, &frames));
+        if out.phase != Phase::Open {
+            return;
+        }
+        match packed {
+            Some(packed) => {
+                metrics.segments.add(batch.segments() as u64);
+                out.positions.clone_from(batch.complete());
+                out.rest = packed;
+            }
+            // It does not get smaller: the rest of this time it goes out as it is.
+            None => out.is_narrow = false,
+        }
+    }
+
     fn hand_over(&self, out: &mut Out) {
         out.has_own_writer = true;
         self.wake.notify_one();
@@ -402,10 +554,35 @@ impl Out {
         self.stalled_since = None;
     }
 
+    fn caught_up(&mut self) -> Pumped {
+        self.has_own_writer = false;
+        self.is_narrow = false;
+        self.stalled_since = None;
+        Pumped::CaughtUp
+    }
+
+    fn followed(&mut self, run: &Run, written_bytes: usize, metrics: &HubMetrics) {
+        metrics.written_bytes.add(written_bytes as u64);
+        if let Some(Reached {
+            membership,
+            positions,
+            rest,
+            segments,
+        }) = run.after(written_bytes)
+        {
+            metrics.segments.add(segments as u64);
+            self.membership = Some(membership);
+            self.positions.clone_from(positions);
+            self.rest = rest;
+            self.stalled_since = None;
+        }
+    }
+
     fn blocked(&mut self, error: io::Error) -> io::Result<Pumped> {
         if error.kind() != io::ErrorKind::WouldBlock {
             return Err(error);
         }
+        self.is_narrow = true;
         self.stalled_since.get_or_insert_with(Instant::now);
         Ok(Pumped::Blocked)
     }

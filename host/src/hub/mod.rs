@@ -9,7 +9,7 @@
 //! Every channel is a ring of segments that are encoded once (`autobench_core::outbox`); a client is a few positions in those rings. One loop,
 //! `run`, writes to every client that keeps up, and never waits for any. Each client has one task (`session`) that reads, and that
 //! writes while its client does not keep up. Files: `channels` the rings and how a client joins them, `series` telemetry, `client` what
-//! a client is owed, `personal` what goes to one client only, `session` its messages, `rate` how many of those it may send.
+//! a client is owed, `contexts` how that is compressed once for all, `personal` what goes to one client only, `session` its messages, `rate` how many of those it may send.
 //!
 //! Bounds: segments 8 MiB per channel, 1 MiB per series; a client that fell off gets a snapshot (state) or is told what it missed (others).
 //! 128 personal items per client; a client that fills them is closed with 1008. Clients: one more is refused before the upgrade. A socket
@@ -19,6 +19,7 @@
 
 mod channels;
 mod client;
+mod contexts;
 mod metrics;
 mod personal;
 mod rate;
@@ -30,6 +31,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use autobench_core::deflate::Agreement;
 use autobench_core::driver::Sample;
 use autobench_core::frame::CloseCode;
 use autobench_core::outbox::{Channel, RING_BYTES};
@@ -65,6 +67,8 @@ pub struct HubConfig {
     pub history_entries: u64,
     /// Memory for the segments of a channel.
     pub ring_bytes: usize,
+    /// Whether clients that offer it are sent compressed messages.
+    pub deflate: bool,
     /// How long a socket may take nothing.
     pub stall_timeout: Duration,
     /// How long a client may take to say goodbye.
@@ -80,6 +84,7 @@ impl Default for HubConfig {
             broadcast_interval: Duration::from_millis(10),
             history_entries: 200,
             ring_bytes: RING_BYTES,
+            deflate: true,
             stall_timeout: Duration::from_secs(10),
             close_timeout: Duration::from_secs(2),
             server_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -99,6 +104,8 @@ pub struct Seat {
     shared: Arc<Shared>,
     purpose: Purpose,
     _watching: Watching,
+    /// What the handshake agreed on about compression.
+    deflate: Option<Agreement>,
 }
 
 /// What a client's messages are for.
@@ -212,6 +219,11 @@ impl Hub {
         self.metrics().page(page, clients.len(), lag);
     }
 
+    /// Whether an offer of permessage-deflate is to be taken.
+    pub fn accepts_deflate(&self) -> bool {
+        self.shared.config.deflate
+    }
+
     /// What clients may ask for.
     pub fn limits(&self) -> &Limits {
         &self.shared.config.limits
@@ -237,6 +249,7 @@ impl Hub {
             shared: Arc::clone(shared),
             purpose: Purpose::Bench,
             _watching: shared.channels.state.watch(),
+            deflate: None,
         })
     }
 
@@ -257,7 +270,8 @@ impl Hub {
             }
             Purpose::Echo { .. } => Client::bare(number, peer, stream),
         };
-        let client = Arc::new(client);
+        let compression = seat.deflate.map(|agreement| agreement.compression);
+        let client = Arc::new(client.compressed(compression));
         let session = Session::new(Arc::clone(&client), Arc::clone(shared), seat);
         let mut sessions = shared.sessions.lock();
         // Under this lock, which `close` takes after it has said stop: a client is either told to go there or not begun here.
@@ -304,6 +318,13 @@ impl Hub {
 const UNSENT_BYTES: u32 = 256 << 10;
 
 impl Seat {
+    /// Notes that the client may compress, and how it may be compressed for.
+    #[must_use]
+    pub fn with_deflate(mut self, agreement: Option<Agreement>) -> Self {
+        self.deflate = agreement;
+        self
+    }
+
     /// The place of a client whose messages, up to this size, come back as they are.
     #[must_use]
     pub fn for_echo(mut self, message_bytes: usize) -> Self {
@@ -363,18 +384,20 @@ impl Shared {
     }
 
     /// Writes what is new to everybody who keeps up.
-    fn pass(&self, seen: &mut Seen) {
+    fn pass(&self, seen: &mut Seen, coder: &mut contexts::Coder) {
         let view = self.channels.news(seen);
         if view.is_empty() {
             return;
         }
+        let begin = Instant::now();
+        let mut pass = coder.begin(&view, &self.channels.packed);
         let clients = Arc::clone(&self.clients.lock());
         let mut last = None;
         let mut tally = Tally::default();
-        let begin = Instant::now();
         for client in clients.iter() {
-            client.write_shared(&view, &mut last, &mut tally);
+            client.write_shared(&view, &mut last, &mut pass, &mut tally);
         }
+        coder.end(pass);
         if tally.writes > 0 {
             self.channels.metrics.passed(&tally, begin.elapsed());
         }
@@ -414,6 +437,7 @@ async fn run(shared: Arc<Shared>) {
     let mut tend = tokio::time::interval(shared.tend_interval());
     tend.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut seen = Seen::default();
+    let mut coder = contexts::Coder::default();
     let mut next_publish = Instant::now();
     let mut is_waiting = false;
     loop {
@@ -423,7 +447,10 @@ async fn run(shared: Arc<Shared>) {
             Ok(()) = logs.changed(), if !is_waiting => is_waiting = true,
             () = shared.news.notified(), if !is_waiting => is_waiting = true,
             () = tokio::time::sleep_until(next_publish), if is_waiting => {}
-            _ = tend.tick() => shared.tend(),
+            _ = tend.tick() => {
+                shared.tend();
+                coder.rest(shared.client_count.load(Ordering::Acquire), &shared.channels.packed);
+            }
         }
         if is_waiting && Instant::now() >= next_publish {
             is_waiting = false;
@@ -432,7 +459,7 @@ async fn run(shared: Arc<Shared>) {
             shared.channels.publish();
             next_publish = Instant::now() + shared.config.broadcast_interval;
         }
-        shared.pass(&mut seen);
+        shared.pass(&mut seen, &mut coder);
     }
 }
 

@@ -32,6 +32,17 @@ pub(super) enum Item {
     Backlog(u32, u64),
 }
 
+/// What compressing an item is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ItemKind {
+    /// Not worth it.
+    Small,
+    /// Once for everybody who gets this version.
+    Snapshot,
+    /// For this client.
+    Large,
+}
+
 /// The queue of one client.
 #[derive(Debug, Default)]
 pub(super) struct Personal(VecDeque<Item>);
@@ -39,6 +50,16 @@ pub(super) struct Personal(VecDeque<Item>);
 /// The queue is full.
 #[derive(Debug)]
 pub(super) struct Full;
+
+impl Item {
+    pub(super) fn kind(&self) -> ItemKind {
+        match self {
+            Self::Frame(_) | Self::Pong(_) => ItemKind::Small,
+            Self::Snapshot => ItemKind::Snapshot,
+            Self::History(_) | Self::Replay(_) | Self::MissedLogs(_) | Self::Backlog(..) => ItemKind::Large,
+        }
+    }
+}
 
 impl Personal {
     pub(super) fn push(&mut self, item: Item) -> Result<(), Full> {

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod bench;
 #[cfg(test)]
+mod deflate;
+#[cfg(test)]
 mod fanout;
 #[cfg(test)]
 mod hostile;

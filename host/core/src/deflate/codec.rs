@@ -6,7 +6,7 @@ use bytes::Bytes;
 use flate2::{Compress, Decompress, FlushCompress, FlushDecompress, Status};
 
 use super::Compression;
-use crate::frame::{self, Opcode};
+use crate::frame;
 
 /// What ends every message on the compressor's side and does not travel: the tail of an empty block.
 const TAIL: [u8; 4] = [0x00, 0x00, 0xFF, 0xFF];
@@ -55,15 +55,15 @@ impl Coder {
         self.0.reset();
     }
 
-    /// Appends the frames of a segment, each text compressed in the window that the ones before it left. Frames that are no text, and an
-    /// empty one, are appended as they are. Gives how many were compressed.
+    /// Appends the frames of a segment, each message compressed in the window that the ones before it left. Control frames, and an
+    /// empty message, are appended as they are. Gives how many were compressed.
     pub(super) fn append_in_window(&mut self, out: &mut Vec<u8>, segment: &[u8]) -> Result<u32, Broken> {
         let mut count = 0;
         for frame in frame::split(segment) {
             match frame.compressible() {
-                Some(payload) if !payload.is_empty() => {
+                Some((opcode, payload)) if !payload.is_empty() => {
                     let payload = self.compress(payload)?;
-                    frame::append_compressed(out, Opcode::Text, &payload);
+                    frame::append_compressed(out, opcode, &payload);
                     count += 1;
                 }
                 _ => out.extend_from_slice(frame.whole),
@@ -76,14 +76,15 @@ impl Coder {
     pub(super) fn append_alone(&mut self, out: &mut Vec<u8>, segment: &[u8]) -> Result<(), Broken> {
         for frame in frame::split(segment) {
             let compressed = match frame.compressible() {
-                Some(payload) if payload.len() >= ALONE_FROM_BYTES => {
+                Some((opcode, payload)) if payload.len() >= ALONE_FROM_BYTES => {
                     self.reset();
-                    Some(self.compress(payload)?).filter(|compressed| compressed.len() < payload.len())
+                    let compressed = self.compress(payload)?;
+                    (compressed.len() < payload.len()).then_some((opcode, compressed))
                 }
                 _ => None,
             };
             match compressed {
-                Some(payload) => frame::append_compressed(out, Opcode::Text, &payload),
+                Some((opcode, payload)) => frame::append_compressed(out, opcode, &payload),
                 None => out.extend_from_slice(frame.whole),
             }
         }

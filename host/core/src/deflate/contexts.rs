@@ -52,6 +52,8 @@ pub struct Coded {
     pub(super) opens: bool,
     pub(super) before: Positions,
     pub(super) after: Positions,
+    /// How many plain segments it stands for.
+    pub(super) segments: usize,
     pub(super) bytes: Bytes,
 }
 
@@ -203,6 +205,7 @@ impl Context {
             opens,
             before: std::mem::replace(&mut self.standing, batch.complete().clone()),
             after: batch.complete().clone(),
+            segments: batch.segments(),
             bytes: out.into(),
         });
         self.next += 1;
@@ -311,6 +314,11 @@ impl Coded {
     /// Where a client is that got all of it, or whose first byte is out: the rest of a segment always follows.
     pub fn after(&self) -> &Positions {
         &self.after
+    }
+
+    /// How many plain segments it stands for.
+    pub fn segments(&self) -> usize {
+        self.segments
     }
 
     /// The membership of a client that got it.

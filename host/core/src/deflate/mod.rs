@@ -38,7 +38,7 @@ pub use codec::compress_apart;
 pub(crate) use codec::{InflateError, inflate};
 pub use contexts::{Coded, Contexts, Membership, Pass, Turn};
 pub use offer::{Agreement, MalformedOffer, negotiate};
-pub use tail::{Follow, Run, Tails};
+pub use tail::{Follow, Reached, Run, Tails};
 
 /// How the messages to a client may be compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -38,6 +38,19 @@ pub enum Follow {
 #[derive(Debug)]
 pub struct Run(SmallVec<[Arc<Coded>; 8]>);
 
+/// Where a member is after a write.
+#[derive(Debug)]
+pub struct Reached<'r> {
+    /// Counting a segment as sent as soon as its first byte is.
+    pub membership: Membership,
+    /// The same, in plain positions.
+    pub positions: &'r Positions,
+    /// What is left of a segment that was sent in part. It goes out before anything else.
+    pub rest: Bytes,
+    /// How many plain segments that was.
+    pub segments: usize,
+}
+
 /// What a segment costs beside its bytes: two positions, and what the allocator adds.
 const SEGMENT_OVERHEAD_BYTES: usize = size_of::<Coded>() + 64;
 
@@ -130,9 +143,10 @@ impl Run {
         self.0.iter().map(|coded| IoSlice::new(&coded.bytes)).collect()
     }
 
-    /// Where a client is when so many bytes were sent, and what is left of a segment that was sent in part. None, if nothing was sent.
-    pub fn after(&self, written_bytes: usize) -> Option<(Membership, &Positions, Bytes)> {
+    /// Where a client is when so many bytes were sent. None, if nothing was.
+    pub fn after(&self, written_bytes: usize) -> Option<Reached<'_>> {
         let mut left = written_bytes;
+        let mut segments = 0;
         let mut reached = None;
         for coded in &self.0 {
             if left == 0 {
@@ -140,7 +154,13 @@ impl Run {
             }
             let taken = left.min(coded.bytes.len());
             left -= taken;
-            reached = Some((coded.membership(), &coded.after, coded.bytes.slice(taken..)));
+            segments += coded.segments;
+            reached = Some(Reached {
+                membership: coded.membership(),
+                positions: &coded.after,
+                rest: coded.bytes.slice(taken..),
+                segments,
+            });
         }
         reached
     }

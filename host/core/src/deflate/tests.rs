@@ -448,7 +448,7 @@ impl Client {
             let Some(end) = to.get(channel) else { continue };
             for segment in &rings[&channel].history[cursor.segment as usize..end.segment as usize] {
                 for frame in frame::split(&segment.bytes) {
-                    let text = frame.compressible().unwrap().to_vec();
+                    let text = frame.compressible().unwrap().1.to_vec();
                     self.meant.push(String::from_utf8(text).unwrap());
                 }
             }
@@ -533,7 +533,13 @@ impl Client {
                     Follow::Write(run) => {
                         let whole: Vec<u8> = run.slices().iter().flat_map(|s| s.to_vec()).collect();
                         let taken = self.send(&whole);
-                        let Some((membership, positions, rest)) = run.after(taken) else {
+                        let Some(Reached {
+                            membership,
+                            positions,
+                            rest,
+                            ..
+                        }) = run.after(taken)
+                        else {
                             return;
                         };
                         self.membership = Some(membership);

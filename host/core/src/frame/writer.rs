@@ -69,10 +69,10 @@ pub struct Framed<'f> {
 }
 
 impl<'f> Framed<'f> {
-    /// What of it compression may replace: the payload of a whole text that is not compressed yet.
-    pub fn compressible(&self) -> Option<&'f [u8]> {
-        let plain_text = 0x80 | Opcode::Text.bits();
-        (self.whole.first() == Some(&plain_text)).then_some(self.payload)
+    /// What of it compression may replace: the payload of a whole message that is not compressed yet.
+    pub fn compressible(&self) -> Option<(Opcode, &'f [u8])> {
+        let opcode = Opcode::from_bits(self.whole.first()?.checked_sub(0x80)?)?;
+        matches!(opcode, Opcode::Text | Opcode::Binary).then_some((opcode, self.payload))
     }
 
     /// None at the end. What is no frame of ours stays together, so that no byte is ever lost.

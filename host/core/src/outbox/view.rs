@@ -155,6 +155,11 @@ impl<'v> Batch<'v> {
         &self.slices
     }
 
+    /// The bytes of each segment.
+    pub fn frames(&self) -> impl Iterator<Item = &'v Bytes> {
+        self.parts.iter().map(|(_, _, segment)| &segment.bytes)
+    }
+
     /// Bytes of all segments.
     pub fn total_bytes(&self) -> usize {
         self.total_bytes

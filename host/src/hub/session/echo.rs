@@ -14,7 +14,8 @@ impl Session {
     pub(super) fn echo(&mut self, opcode: Opcode, payload: &[u8]) -> Result<(), Full> {
         let mut frame = Vec::with_capacity(payload.len() + 10);
         frame::append(&mut frame, opcode, payload);
-        self.client.push(Item::Frame(frame.into()))
+        // It follows no channel, so there is no context whose window this could disturb.
+        self.client.push(Item::Frame(self.client.packed(frame.into())))
     }
 
     /// Whether the next message has to wait until the last answer is out.

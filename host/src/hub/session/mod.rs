@@ -57,7 +57,10 @@ impl Session {
     pub(super) fn new(client: Arc<Client>, shared: Arc<Shared>, seat: Seat) -> Self {
         let limits = &shared.config.limits;
         Self {
-            reader: FrameReader::new(seat.message_bytes()),
+            reader: match seat.deflate {
+                Some(_) => FrameReader::new(seat.message_bytes()).with_deflate(),
+                None => FrameReader::new(seat.message_bytes()),
+            },
             bucket: Bucket::new(limits.messages_per_s, limits.message_burst, Instant::now()),
             refused_in_a_row: 0,
             is_paused: false,
