@@ -46,6 +46,12 @@ pub enum ClientMessage {
         #[serde(skip_serializing_if = "Option::is_none")]
         page: Option<String>,
     },
+    /// The token, from a client whose upgrade carried none.
+    #[serde(rename = "auth")]
+    Auth {
+        /// The token itself.
+        token: Secret,
+    },
     /// Asks for `pong`.
     #[serde(rename = "ping")]
     Ping,
@@ -64,6 +70,28 @@ pub enum ClientMessage {
     /// Wants a channel no more.
     #[serde(rename = "unsubscribe")]
     Unsubscribe(Topic),
+}
+
+/// A text that no log may ever show.
+#[derive(Clone, PartialEq, Eq, Serialize, TS)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Keeps a text from being shown.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text, for whoever compares it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret")
+    }
 }
 
 /// What a client subscribes to.
@@ -175,6 +203,12 @@ fn read_message(fields: &Map<String, Value>) -> Result<ClientMessage, Refused> {
             name: optional_text(fields, kind, "name")?,
             page: optional_text(fields, kind, "page")?,
         },
+        "auth" => match fields.get("token") {
+            Some(Value::String(token)) => ClientMessage::Auth {
+                token: Secret::new(token.as_str()),
+            },
+            _ => return Err(bad("\"auth\" needs \"token\", a text")),
+        },
         "ping" => ClientMessage::Ping,
         "state.resync" => ClientMessage::StateResync,
         "logs.replay" => ClientMessage::LogsReplay {
@@ -204,7 +238,7 @@ fn read_message(fields: &Map<String, Value>) -> Result<ClientMessage, Refused> {
             return Err((
                 ErrorCode::UnknownType,
                 format!(
-                    "the type {:?} is not known; known are hello, ping, state.resync, logs.replay, subscribe and unsubscribe",
+                    "the type {:?} is not known; known are hello, auth, ping, state.resync, logs.replay, subscribe and unsubscribe",
                     shortened(other)
                 ),
             ));
@@ -327,6 +361,12 @@ mod tests {
                 page: None
             }
         );
+        assert_eq!(
+            parse(r#"{"type":"auth","token":"abc"}"#),
+            ClientMessage::Auth {
+                token: Secret::new("abc")
+            }
+        );
         assert_eq!(parse(r#"{"type":"ping"}"#), ClientMessage::Ping);
         assert_eq!(parse(r#"{"type":"state.resync"}"#), ClientMessage::StateResync);
         assert_eq!(
@@ -402,6 +442,14 @@ mod tests {
             let text = serde_json::to_vec(&frame).unwrap();
             assert_eq!(ClientFrame::parse(&text).unwrap(), frame);
         }
+    }
+
+    #[test]
+    fn a_token_is_not_shown() {
+        let frame = ClientFrame::parse(br#"{"type":"auth","token":"hunter2"}"#).unwrap();
+        assert!(!format!("{frame:?}").contains("hunter2"), "{frame:?}");
+        let error = refusal(r#"{"type":"auth","token":["hunter2"]}"#);
+        assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub use app_state::{
     PortIdentityEntry, ReloadVerdict, SeriesEntry, SeriesKind, ServerConfig, Severity, Slices,
     WsClientConfig,
 };
-pub use client::{ClientError, ClientFrame, ClientMessage, MessageId, SnapshotRequest, Subscription, Topic};
+pub use client::{ClientError, ClientFrame, ClientMessage, MessageId, Secret, SnapshotRequest, Subscription, Topic};
 pub use server::{
     Ack, Alarm, AlarmState, ErrorCode, ErrorMessage, Event, EventBody, Limits, LogEntry, LogRange, LogSpan,
     PatchOperation, Pong, ServerMessage, StatePatch, StateSnapshot, Telemetry, Welcome,

@@ -77,6 +77,10 @@ pub struct Welcome {
     pub features: Vec<String>,
     /// Whether the missing patches follow instead of a snapshot.
     pub resumed: bool,
+    /// Whether nothing follows until the client has sent `auth`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[ts(optional, as = "Option<bool>")]
+    pub auth_required: bool,
 }
 
 /// What the daemon takes from clients.
@@ -345,6 +349,10 @@ pub enum ErrorCode {
     UnknownChannel,
     /// It names a telemetry series that does not exist.
     UnknownEndpoint,
+    /// The client has not said who it is, or its token is not known.
+    Unauthorized,
+    /// The client's role does not suffice.
+    Forbidden,
     /// It is larger than `limits.messageBytes`.
     TooLarge,
     /// The client sends more than `limits.messagesPerS`.

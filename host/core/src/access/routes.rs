@@ -1,0 +1,137 @@
+//! The table of routes.
+
+use super::Role;
+
+/// A method that a route takes. `HEAD` goes wherever `GET` does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Method {
+    /// Looks, and never acts.
+    Get,
+    /// Adds or does something.
+    Post,
+    /// Puts something in the place of what is there.
+    Put,
+    /// Ends something.
+    Delete,
+}
+
+impl Method {
+    /// Its name on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Post => "POST",
+            Self::Put => "PUT",
+            Self::Delete => "DELETE",
+        }
+    }
+}
+
+/// Who may use a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Everybody whom `Host` and `Origin` let in: it tells nothing about the bench, or asks for the token itself.
+    Open,
+    /// Whoever has this role or a stronger one.
+    Role(Role),
+    /// Whoever has the token of the log ingest, or is an operator.
+    Ingest,
+}
+
+impl std::fmt::Display for Access {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Open => f.write_str("no token"),
+            Self::Role(role) => role.fmt(f),
+            Self::Ingest => f.write_str("ingest token or operator"),
+        }
+    }
+}
+
+/// Names a route within the program: the host has one handler for each, by exhaustive match.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(missing_docs, reason = "the table says what each is")]
+pub enum RouteId {
+    Page,
+    File,
+    Socket,
+    Healthz,
+    Readyz,
+    SessionBegin,
+    SessionShow,
+    SessionEnd,
+    State,
+    Logs,
+    LogsIngest,
+    Message,
+    MessagePut,
+    Layout,
+    LayoutPut,
+    Devices,
+    Device,
+    Plugins,
+    Telemetry,
+    TelemetryIngest,
+    TelemetrySeries,
+}
+
+/// One line of the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Route {
+    /// Its handler.
+    pub id: RouteId,
+    /// Its method.
+    pub method: Method,
+    /// Its path; a part in braces stands for anything without a slash, with a star for anything at all.
+    pub path: &'static str,
+    /// Who may use it.
+    pub access: Access,
+    /// What it is for.
+    pub about: &'static str,
+}
+
+const VIEWER: Access = Access::Role(Role::Viewer);
+const OPERATOR: Access = Access::Role(Role::Operator);
+
+/// Every route that the daemon serves.
+#[rustfmt::skip]
+pub const ROUTES: &[Route] = &[
+    route(RouteId::Page, Method::Get, "/", Access::Open, "the mirror"),
+    route(RouteId::File, Method::Get, "/{*file}", Access::Open, "the mirror's files"),
+    route(RouteId::Socket, Method::Get, "/ws", Access::Open, "the socket; it asks for the token itself"),
+    route(RouteId::Socket, Method::Get, "/ws/flow", Access::Open, "the socket under its other name"),
+    route(RouteId::Healthz, Method::Get, "/healthz", Access::Open, "the process answers"),
+    route(RouteId::Readyz, Method::Get, "/readyz", Access::Open, "the bench serves"),
+    route(RouteId::SessionShow, Method::Get, "/api/v1/session", VIEWER, "who asks, and with which role"),
+    route(RouteId::SessionBegin, Method::Post, "/api/v1/session", Access::Open, "gives a session for a token"),
+    route(RouteId::SessionEnd, Method::Delete, "/api/v1/session", Access::Open, "ends the session"),
+    route(RouteId::State, Method::Get, "/api/v1/state", VIEWER, "the state, or one value of it"),
+    route(RouteId::Logs, Method::Get, "/api/v1/logs", VIEWER, "log entries"),
+    route(RouteId::LogsIngest, Method::Post, "/api/v1/logs", Access::Ingest, "takes log entries in"),
+    route(RouteId::Message, Method::Get, "/api/v1/message", VIEWER, "the text that all mirrors show"),
+    route(RouteId::MessagePut, Method::Put, "/api/v1/message", OPERATOR, "sets that text"),
+    route(RouteId::Layout, Method::Get, "/api/v1/layout", VIEWER, "which panes the mirrors show where"),
+    route(RouteId::LayoutPut, Method::Put, "/api/v1/layout", OPERATOR, "sets the layout"),
+    route(RouteId::Devices, Method::Get, "/api/v1/devices", VIEWER, "every device"),
+    route(RouteId::Device, Method::Get, "/api/v1/devices/{id}", VIEWER, "one device"),
+    route(RouteId::Plugins, Method::Get, "/api/v1/plugins", VIEWER, "every plugin"),
+    route(RouteId::Telemetry, Method::Get, "/api/v1/telemetry", VIEWER, "every telemetry series"),
+    route(RouteId::TelemetryIngest, Method::Post, "/api/v1/telemetry", OPERATOR, "takes samples in"),
+    route(RouteId::TelemetrySeries, Method::Get, "/api/v1/telemetry/{endpointId}", VIEWER, "the last ten minutes of a series"),
+];
+
+const fn route(
+    id: RouteId,
+    method: Method,
+    path: &'static str,
+    access: Access,
+    about: &'static str,
+) -> Route {
+    Route {
+        id,
+        method,
+        path,
+        access,
+        about,
+    }
+}
