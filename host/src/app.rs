@@ -18,12 +18,14 @@ use autobench_core::state::{Pointer, Store};
 use autobench_core::wire::{AppState, Limits, Meta, MetaStatus};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::access::{Audit, Guard};
 use crate::cli::{Announcer, listen_error};
 use crate::clock::Clock;
 use crate::config::{BenchConfig, ConfigLoader};
 use crate::data_folder::DataFolder;
 use crate::driver::Cache;
 use crate::driver::compile::Compiler;
+use crate::driver::endpoints::Endpoints;
 use crate::driver::engine::Engine;
 use crate::driver::loader::Loader;
 use crate::driver::supervisor::{Services, Supervisor};
@@ -129,10 +131,14 @@ impl App {
                 ..StateConfig::new(boot_id)
             },
         );
-        let hub = Hub::start(hub_config(&config), state.clone(), logs.clone());
+        let audit = Audit::open(&config.daemon.data_dir, logs.clone())
+            .context("the audit file in the data folder cannot be opened")?;
+        let guard = Guard::new(&config.auth, config.ingest.token.as_deref(), audit);
+        let endpoints = Endpoints::open(config.daemon.data_dir.join("endpoints.json"));
+        let hub = Hub::start(hub_config(&config, guard), state.clone(), logs.clone());
         let http = HttpConfig {
             test_endpoints,
-            ..http_config(&config)
+            ..http_config(&config, endpoints.clone())
         };
         let server = Server::start(http, state.clone(), logs.clone(), hub.clone())
             .await
@@ -158,6 +164,7 @@ impl App {
             hub: hub.clone(),
             logs: logs.clone(),
             clock,
+            endpoints,
         };
         let supervisor = Supervisor::start(config, config_loader, loader, services)
             .await
@@ -205,7 +212,7 @@ fn initial_state(config: &BenchConfig, boot_id: &str) -> AppState {
     }
 }
 
-fn hub_config(config: &BenchConfig) -> HubConfig {
+fn hub_config(config: &BenchConfig, guard: Guard) -> HubConfig {
     let limits = &config.daemon.limits;
     let u32_of = |value: usize| u32::try_from(value).unwrap_or(u32::MAX);
     let u32_ms = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
@@ -222,14 +229,17 @@ fn hub_config(config: &BenchConfig) -> HubConfig {
         broadcast_interval: Duration::from_millis(config.daemon.broadcast_interval_ms),
         history_entries: u64::from(config.client.logs.snapshot),
         deflate: config.daemon.deflate,
+        guard,
         ..HubConfig::default()
     }
 }
 
-fn http_config(config: &BenchConfig) -> HttpConfig {
+fn http_config(config: &BenchConfig, series: Endpoints) -> HttpConfig {
     HttpConfig {
         allowed_hosts: config.daemon.allowed_hosts.clone(),
         web_dir: config.daemon.web_dir.clone(),
+        ingest_channels: config.ingest.allowed_channels.clone(),
+        series,
         grace: GRACE,
         ..HttpConfig::new(config.daemon.listen)
     }

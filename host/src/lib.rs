@@ -1,5 +1,6 @@
 //! The daemon `autobench`: one process beside a hardware bench that owns its state, its logs and its ports.
 
+pub mod access;
 pub mod app;
 pub mod cli;
 pub mod clock;

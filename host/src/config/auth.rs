@@ -1,19 +1,30 @@
 //! `[auth]`, and the doors that may not stand open.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 
-use super::model::{AuthConfig, Role, TokenConfig};
+use autobench_core::access::Role;
+
+use super::model::{AuthConfig, DaemonConfig, TokenConfig};
 use super::problem::{Place, Weight};
-use super::raw::{RawToken, Written};
+use super::raw::{RawBench, RawToken, Written};
 use super::tree::Findings;
 use super::values::choice;
+use super::variables::{Environment, Overrides};
+use crate::access::LOCAL;
 
 /// Tokens by name.
 pub fn auth(raw: &[RawToken], findings: &mut Findings) -> AuthConfig {
     let mut tokens = BTreeMap::new();
     for token in raw {
         let header = &token.name;
+        if !is_name(&header.value) {
+            findings.error(
+                "bad-name",
+                &header.at,
+                format!("\"{}\" is no name for a token", header.value),
+                "take letters, digits, dashes, dots and underscores, at most 64, and not \"local\"",
+            );
+        }
         let role = match &token.role {
             Some(_) => choice(
                 &token.role,
@@ -40,7 +51,7 @@ pub fn auth(raw: &[RawToken], findings: &mut Findings) -> AuthConfig {
             Some(written) => digest(written, findings),
             None => {
                 let message = format!("the token \"{}\" has no sha256", header.value);
-                let hint = "write sha256 = \"…\" with what `printf %s TOKEN | sha256sum` prints";
+                let hint = "run autobench token new and write the lines that it prints";
                 findings.missing("missing-key", &header.at, message, hint);
                 None
             }
@@ -52,31 +63,43 @@ pub fn auth(raw: &[RawToken], findings: &mut Findings) -> AuthConfig {
     AuthConfig { tokens }
 }
 
-/// Nothing may look protected that is not.
-pub fn refuse_tokens(raw: &[RawToken], findings: &mut Findings) {
-    if let Some(token) = raw.first() {
-        findings.error(
-            "tokens-not-enforced",
-            &token.name.at,
-            "this version does not check tokens yet, so [auth.tokens] would protect nothing",
-            "remove it, listen on 127.0.0.1, and reach the bench through an SSH tunnel or a proxy that authenticates",
-        );
-    }
-}
-
-/// Without tokens nobody but this machine may be let in.
-pub fn refuse_network(listen: SocketAddr, written: Place, findings: &mut Findings) {
-    if listen.ip().is_loopback() {
+/// Beyond loopback nobody may be let in without a token.
+pub fn refuse_network(
+    daemon: &DaemonConfig,
+    auth: &AuthConfig,
+    raw: &RawBench,
+    environment: &Environment,
+    overrides: &Overrides,
+    findings: &mut Findings,
+) {
+    let listen = daemon.listen;
+    // A token with a mistake in it is a problem of its own; there is one to be mended, and not none.
+    if listen.ip().is_loopback() || !auth.tokens.is_empty() || !raw.tokens.is_empty() {
         return;
     }
-    let message = format!(
-        "listening on {listen} would let everyone on the network operate the bench, and this version checks no tokens yet"
-    );
+    let place = if overrides.listen.is_some() {
+        Place::Flag("--listen")
+    } else if environment.get("AUTOBENCH_LISTEN").is_some() {
+        Place::Variable("AUTOBENCH_LISTEN")
+    } else {
+        match &raw.daemon.listen {
+            Some(written) => findings.place(&written.at),
+            None => return,
+        }
+    };
+    let message =
+        format!("listening on {listen} without any token would let everyone on the network operate the bench");
     let hint = format!(
-        "listen on 127.0.0.1:{} and reach the bench through an SSH tunnel or a proxy that authenticates",
+        "run autobench token new and write the lines that it prints, or listen on 127.0.0.1:{}",
         listen.port()
     );
-    findings.problem(Weight::Error, "open-to-network", written, message, hint);
+    findings.problem(Weight::Error, "open-to-network", place, message, hint);
+}
+
+/// A token's name stands in the audit, beside that of whoever needs none.
+fn is_name(name: &str) -> bool {
+    let is_part = |one: char| one.is_ascii_alphanumeric() || matches!(one, '-' | '_' | '.');
+    !name.is_empty() && name.len() <= 64 && name.chars().all(is_part) && name != LOCAL
 }
 
 fn digest(written: &Written<String>, findings: &mut Findings) -> Option<[u8; 32]> {

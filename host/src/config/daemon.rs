@@ -3,7 +3,6 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use super::auth::refuse_network;
 use super::load::absolute;
 use super::model::{DaemonConfig, DaemonLimits};
 use super::problem::{Place, Weight, folder_of};
@@ -126,27 +125,24 @@ impl Layers<'_> {
     }
 
     fn listen(&self, raw: &RawDaemon, findings: &mut Findings) -> SocketAddr {
-        let (listen, place) = if let Some(listen) = self.overrides.listen {
-            (Some(listen), Place::Flag("--listen"))
+        let listen = if let Some(listen) = self.overrides.listen {
+            Some(listen)
         } else if let Some(text) = self.environment.get("AUTOBENCH_LISTEN") {
             let place = Place::Variable("AUTOBENCH_LISTEN");
-            let listen = address(
+            address(
                 text,
                 &place,
                 &format!("set it to {}", likely_address(text)),
                 findings,
-            );
-            (listen, place)
+            )
         } else if let Some(written) = &raw.listen {
             let place = findings.place(&written.at);
             let hint = format!("write listen = \"{}\"", likely_address(&written.value));
-            (address(&written.value, &place, &hint, findings), place)
+            address(&written.value, &place, &hint, findings)
         } else {
-            return DEFAULT_LISTEN;
+            None
         };
-        let listen = listen.unwrap_or(DEFAULT_LISTEN);
-        refuse_network(listen, place, findings);
-        listen
+        listen.unwrap_or(DEFAULT_LISTEN)
     }
 
     /// A folder: from a flag or a variable relative to where the daemon was started, from the file relative to the file.

@@ -10,6 +10,7 @@ use super::problem::nearest;
 use super::raw::{RawLayout, RawPane};
 use super::tree::Findings;
 use super::values::{integer, name};
+use crate::layout::overlap;
 
 /// The grid of panes.
 pub fn layout(
@@ -62,13 +63,6 @@ pub fn layout(
         panes.push(pane);
     }
     Layout { rows, cols, panes }
-}
-
-fn overlap(one: &Pane, other: &Pane) -> bool {
-    one.row < other.row + other.row_span
-        && other.row < one.row + one.row_span
-        && one.col < other.col + other.col_span
-        && other.col < one.col + one.col_span
 }
 
 fn pane(raw: &RawPane, devices: &BTreeMap<DeviceId, DeviceConfig>, findings: &mut Findings) -> Option<Pane> {

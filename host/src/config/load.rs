@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::auth::{auth, refuse_tokens};
+use super::auth::{auth, refuse_network};
 use super::daemon::daemon;
 use super::devices::devices;
 use super::layout::layout;
@@ -90,7 +90,8 @@ impl ConfigLoader {
         );
         let (client, logs) = variables::read(&self.environment, findings);
         let auth = auth(&raw.tokens, findings);
-        refuse_tokens(&raw.tokens, findings);
+        refuse_network(&daemon, &auth, &raw, &self.environment, &self.overrides, findings);
+        let ingest = variables::read_ingest(&self.environment, findings);
         let devices = devices(&raw.devices, &daemon, findings);
         let plugins = devices
             .values()
@@ -104,6 +105,7 @@ impl ConfigLoader {
             auth,
             client,
             logs,
+            ingest,
             layout,
             devices,
             warnings: Vec::new(),

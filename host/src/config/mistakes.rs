@@ -363,42 +363,60 @@ fn a_file_that_cannot_be_read_says_what_to_do() {
 }
 
 #[test]
-fn the_network_stays_out_while_tokens_are_not_checked() {
-    let hint = "reach the bench through an SSH tunnel or a proxy that authenticates";
+fn the_network_stays_out_while_there_is_no_token() {
+    let hint = "run autobench token new and write the lines that it prints, or listen on 127.0.0.1";
     check(
         "[daemon]\nlisten = \"0.0.0.0:9898\"\n",
         &[&format!(
-            "plugins.toml:2:10: listening on 0.0.0.0:9898 would let everyone on the network operate the bench, and this version checks no \
-             tokens yet — listen on 127.0.0.1:9898 and {hint}"
+            "plugins.toml:2:10: listening on 0.0.0.0:9898 without any token would let everyone on the network operate the bench — {hint}:9898"
         )],
     );
     let mut bench = Bench::new("");
     bench.overrides.listen = Some("[::]:80".parse().unwrap());
     assert!(
-        bench.told()[0].starts_with("--listen: listening on [::]:80 would let everyone"),
+        bench.told()[0].starts_with("--listen: listening on [::]:80 without any token"),
         "{:?}",
         bench.told()
     );
     let bench = Bench::new("").variable("AUTOBENCH_LISTEN", "192.0.2.1:80");
     assert!(
-        bench.told()[0].starts_with("AUTOBENCH_LISTEN: listening on 192.0.2.1:80 would"),
+        bench.told()[0].starts_with("AUTOBENCH_LISTEN: listening on 192.0.2.1:80 without"),
         "{:?}",
         bench.told()
     );
 }
 
 #[test]
-fn tokens_that_are_not_checked_yet_are_refused_and_never_repeated() {
+fn with_a_token_the_network_is_let_in_and_the_token_is_known() {
+    let sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    let text = format!(
+        "[daemon]\nlisten = \"0.0.0.0:9898\"\n[auth.tokens.lab]\nsha256 = \"{sha256}\"\nrole = \"operator\"\n"
+    );
+    let config = Bench::new(&text).load().unwrap();
+    let token = &config.auth.tokens["lab"];
+    assert_eq!(
+        (token.sha256, token.role),
+        (crate::access::digest("abc"), super::Role::Operator)
+    );
+}
+
+#[test]
+fn a_token_with_a_mistake_is_told_and_never_repeated() {
     check(
-        "[auth.tokens.me]\nsha256 = \"hunter2\"\nrole = \"root\"\n",
+        "[auth.tokens.me]\nsha256 = \"hunter2\"\nrole = \"root\"\n[auth.tokens.local]\n",
         &[
-            "plugins.toml:1:14: this version does not check tokens yet, so [auth.tokens] would protect nothing — remove it, listen on \
-             127.0.0.1, and reach the bench through an SSH tunnel or a proxy that authenticates",
             "plugins.toml:2:10: \"sha256\" is not a SHA-256 in hexadecimal digits — write the 64 digits that `printf %s TOKEN | sha256sum` \
              prints, never the token itself",
             "plugins.toml:3:8: \"role\" cannot be \"root\" — write one of \"viewer\", \"operator\", \"admin\"",
+            "plugins.toml:4:14: \"local\" is no name for a token — take letters, digits, dashes, dots and underscores, at most 64, and not \
+             \"local\"",
+            "plugins.toml:4:14: the token \"local\" has no role — write role = \"viewer\", \"operator\" or \"admin\"",
+            "plugins.toml:4:14: the token \"local\" has no sha256 — run autobench token new and write the lines that it prints",
         ],
     );
+    let told = Bench::new("").variable("LOG_INGEST_TOKEN", "hunter2").told();
+    assert!(told[0].starts_with("LOG_INGEST_TOKEN: it is shorter than 16"), "{told:?}");
+    assert!(!told[0].contains("hunter2"));
 }
 
 #[test]
@@ -831,6 +849,8 @@ fn the_variables_of_the_log_and_of_browsers_are_taken_under_their_names() {
         .variable("VITE_WS_RECONNECT_FACTOR", "2")
         .variable("VITE_WS_RECONNECT_JITTER", "0")
         .variable("WS_HEARTBEAT_LOG", "true")
+        .variable("LOG_INGEST_TOKEN", "0123456789abcdef")
+        .variable("LOG_INGEST_ALLOWED_CHANNELS", "sidecar,ffmpeg")
         .load()
         .unwrap();
     assert_eq!(
@@ -842,6 +862,9 @@ fn the_variables_of_the_log_and_of_browsers_are_taken_under_their_names() {
         })
     );
     assert_eq!((config.logs.capacity, config.logs.heartbeat), (70, true));
+    assert_eq!(config.ingest.token.as_deref(), Some("0123456789abcdef"));
+    assert_eq!(config.ingest.allowed_channels, ["sidecar", "ffmpeg"]);
+    assert!(!format!("{config:?}").contains("0123456789abcdef"));
     assert_eq!(config.logs.policy().presentable("a token=5 b"), "a [redacted] b");
     assert_eq!(config.logs.terminal.is_pretty, Some(false));
     assert!(config.logs.terminal.no_color);

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use autobench_core::access::Role;
 use autobench_core::driver::{DataBits, FlowControl, LineSettings, LogLevel, Parity, StopBits};
 use autobench_core::logs::LogPolicy;
 use autobench_core::wire::{Layout, ServerConfig};
@@ -28,6 +29,8 @@ pub struct BenchConfig {
     pub client: ServerConfig,
     /// The log ring and what goes into it.
     pub logs: LogConfig,
+    /// What may come into the log from outside.
+    pub ingest: IngestConfig,
     /// `[layout]`, if it is written; otherwise the layout follows from the devices.
     pub layout: Option<Layout>,
     /// `[devices.<id>]`.
@@ -85,6 +88,24 @@ pub struct AuthConfig {
     pub tokens: BTreeMap<String, TokenConfig>,
 }
 
+/// Who may put entries into the log from outside, and which.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct IngestConfig {
+    /// A token that serves for nothing else.
+    pub token: Option<String>,
+    /// Channels that may be written to; empty for all but the daemon's own.
+    pub allowed_channels: Vec<String>,
+}
+
+impl std::fmt::Debug for IngestConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("IngestConfig")
+            .field("has_token", &self.token.is_some())
+            .field("allowed_channels", &self.allowed_channels)
+            .finish()
+    }
+}
+
 /// A token: only its hash is ever written down.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenConfig {
@@ -92,17 +113,6 @@ pub struct TokenConfig {
     pub sha256: [u8; 32],
     /// What its bearer may do.
     pub role: Role,
-}
-
-/// What the bearer of a token may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Role {
-    /// See everything.
-    Viewer,
-    /// Send commands as well.
-    Operator,
-    /// Change the bench as well.
-    Admin,
 }
 
 /// The log ring and what goes into it.

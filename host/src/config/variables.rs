@@ -7,14 +7,21 @@ use std::path::PathBuf;
 use autobench_core::driver::LogLevel;
 use autobench_core::wire::{LogsClientConfig, ServerConfig, WsClientConfig};
 
-use super::model::{LogConfig, RedactPattern, TerminalConfig};
+use super::model::{IngestConfig, LogConfig, RedactPattern, TerminalConfig};
 use super::problem::{Place, Weight, nearest};
 use super::tree::Findings;
 
 /// The environment as it was at start. Nothing reads the process's environment later, so a reload can be told from a restart.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Environment {
     variables: BTreeMap<String, String>,
+}
+
+/// Names only: among the values are secrets.
+impl std::fmt::Debug for Environment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.names()).finish()
+    }
 }
 
 impl Environment {
@@ -126,16 +133,40 @@ pub(super) fn read(environment: &Environment, findings: &mut Findings) -> (Serve
     )
 }
 
+/// Reads the variables of the log ingest.
+pub(super) fn read_ingest(environment: &Environment, findings: &mut Findings) -> IngestConfig {
+    let mut variables = Variables {
+        environment,
+        findings,
+    };
+    let token = environment.get("LOG_INGEST_TOKEN").map(str::to_owned);
+    if token.as_ref().is_some_and(|token| token.len() < 16) {
+        // The value is not repeated.
+        variables.bad(
+            "LOG_INGEST_TOKEN",
+            "it is shorter than 16 characters and soon guessed".to_owned(),
+            "set it to what `autobench token new` prints",
+        );
+    }
+    IngestConfig {
+        token,
+        allowed_channels: variables.list("LOG_INGEST_ALLOWED_CHANNELS"),
+    }
+}
+
 /// Variables that are read, here or by the terminal's log.
-pub(super) const KNOWN: [&str; 22] = [
+pub(super) const KNOWN: [&str; 25] = [
     "AUTOBENCH_DATA_DIR",
     "AUTOBENCH_LISTEN",
     "AUTOBENCH_PLUGINS_DIR",
+    "AUTOBENCH_TOKEN",
     "AUTOBENCH_WEB_DIR",
     "CLIENT_LOGS_CAPACITY",
     "CLIENT_LOGS_SNAPSHOT",
     "CLIENT_LOGS_TO_KEEP",
     "LOG_CHANNEL_ALLOWLIST",
+    "LOG_INGEST_ALLOWED_CHANNELS",
+    "LOG_INGEST_TOKEN",
     "LOG_LEVEL_MIN",
     "LOG_REDACT_REGEX",
     "LOG_LEVEL",

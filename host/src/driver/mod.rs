@@ -14,7 +14,7 @@ mod cache;
 pub mod compile;
 mod convert;
 mod device;
-mod endpoints;
+pub mod endpoints;
 pub mod engine;
 mod events;
 mod health;

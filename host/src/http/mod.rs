@@ -1,9 +1,9 @@
 //! HTTP: what is asked for, by whom it may be asked, and where a socket begins.
 //!
 //! ```text
-//! accept -> (house full? 503) -> hyper -> Host, Origin, body type -> routes -> answer + headers -> request log
-//!                                                                     |
-//!                                                                  /ws: handshake -> bare socket -> hub
+//! accept -> (house full? 503) -> hyper -> Host, Origin, body type, who asks -> the route's gate -> answer + headers -> request log
+//!                                                                                    |
+//!                                                                                 /ws: handshake -> bare socket -> hub
 //! ```
 //!
 //! Each connection is one task of the accepting task, which ends when they have ended: nothing is detached. A connection that does not send
@@ -11,13 +11,21 @@
 //! many; when one more comes, the one that has waited longest for its peer goes (`places`). Sockets do not count here once they are the
 //! hub's, which has a limit of its own.
 
+mod bench;
 mod body;
+mod gate;
+mod ingest;
+mod json;
 mod metrics;
 mod names;
+mod often;
 mod page;
 mod places;
 mod problem;
+mod query;
+mod request_log;
 mod routes;
+mod session;
 mod socket;
 mod stream;
 
@@ -27,7 +35,6 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -37,23 +44,28 @@ use hyper::body::{Body as _, Incoming};
 use hyper::header::{self, HeaderMap};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Method, Request};
+use hyper::Request;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tower::ServiceExt;
 
+use crate::driver::endpoints::Endpoints;
 use crate::hub::Hub;
 use crate::logs::LogHandle;
 use crate::metrics::Registry;
 use crate::state::StateHandle;
 use body::{Lateness, Timed};
+use gate::Visitor;
+use ingest::Intake;
 use metrics::HttpMetrics;
 use names::Names;
+use often::Often;
 use page::Files;
 use places::{Place, Places};
 use problem::Problem;
+use request_log::RequestLog;
 use socket::Handshake;
 use stream::Stream;
 
@@ -75,8 +87,12 @@ pub struct HttpConfig {
     pub connections: usize,
     /// Whether `/ws/echo` is there, for suites that test the socket from outside.
     pub test_endpoints: bool,
-    /// Share of the requests that went well that is logged, from 0 to 1. The others always are.
+    /// Share of the requests that went well and changed nothing that is printed, from 0 to 1.
     pub request_sample: f64,
+    /// Channels of the log that may be written to from outside; empty for all but the audit's.
+    pub ingest_channels: Vec<String>,
+    /// Numbers of telemetry series.
+    pub series: Endpoints,
     /// How long answers under way, and clients, may take at the end.
     pub grace: Duration,
     /// What `/metrics` asks. State, log, hub and HTTP add themselves.
@@ -95,6 +111,8 @@ impl HttpConfig {
             connections: 256,
             test_endpoints: false,
             request_sample: 1.0,
+            ingest_channels: Vec::new(),
+            series: Endpoints::in_memory(),
             grace: Duration::from_secs(3),
             metrics: Registry::default(),
         }
@@ -118,13 +136,18 @@ struct Shared {
     hub: Hub,
     files: Files,
     names: Names,
-    request_sample: f64,
-    requests: AtomicU64,
     registry: Registry,
     metrics: Arc<HttpMetrics>,
     stop: watch::Receiver<bool>,
     body_timeout: Duration,
     has_test_endpoints: bool,
+    /// Name of the session's cookie. Cookies know no ports, so it has this daemon's in it: two daemons on one machine do not end each other's
+    /// sessions.
+    cookie: String,
+    series: Endpoints,
+    intake: Intake,
+    often: Often,
+    requests: RequestLog,
 }
 
 impl Server {
@@ -144,13 +167,16 @@ impl Server {
             registry: config.metrics.clone(),
             metrics,
             stop: stop.subscribe(),
+            requests: RequestLog::new(logs.clone(), config.request_sample),
+            cookie: format!("autobench-session-{}", local_addr.port()),
+            series: config.series.clone(),
+            intake: Intake::new(config.ingest_channels.clone()),
+            often: Often::default(),
             state,
             logs,
             hub: hub.clone(),
             files: Files::new(config.web_dir.clone()),
             names: Names::new(local_addr, &config.allowed_hosts),
-            request_sample: config.request_sample,
-            requests: AtomicU64::new(0),
             body_timeout: config.header_timeout,
             has_test_endpoints: config.test_endpoints,
         });
@@ -217,7 +243,7 @@ async fn accept(
         connections.spawn(async move {
             let handshake = serve(stream, peer, taken.place(), router, &shared, header_timeout, stop).await;
             drop(taken);
-            handshake.finish(&shared.hub, peer).await;
+            handshake.finish(&shared.hub).await;
         });
     }
     drop(listener);
@@ -245,7 +271,7 @@ async fn serve(
     let handshake = Handshake::default();
     let service = service_fn(|request| {
         let busy = place.busy();
-        let answer = answer(Arc::clone(shared), router.clone(), handshake.clone(), request);
+        let answer = answer(Arc::clone(shared), router.clone(), handshake.clone(), peer, request);
         async { Ok::<_, Infallible>(answer.await?.map(|body| body::hold(body, busy))) }
     });
     let connection = http1::Builder::new()
@@ -282,13 +308,17 @@ async fn answer(
     shared: Arc<Shared>,
     router: Router,
     handshake: Handshake,
+    peer: SocketAddr,
     mut request: Request<Incoming>,
 ) -> Result<Response, Infallible> {
     let begin = Instant::now();
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let mut response = match check(&shared.names, &request) {
-        Ok(()) => {
+    let visitor = check(&shared.names, &request)
+        .and_then(|()| Visitor::of(&shared, request.uri(), request.headers(), peer));
+    let mut response = match visitor {
+        Ok(visitor) => {
             request.extensions_mut().insert(handshake);
+            request.extensions_mut().insert(visitor);
             let (request, lateness) = timed(request, shared.body_timeout);
             let response = router.oneshot(request).await?;
             match lateness {
@@ -303,7 +333,9 @@ async fn answer(
         // The router counts the bytes of every body; an upgrade has none, and may not name a length.
         response.headers_mut().remove(header::CONTENT_LENGTH);
     }
-    shared.log(&method, &path, &response, begin.elapsed());
+    let (status, took) = (response.status(), begin.elapsed());
+    shared.metrics.answered(status.as_u16(), took);
+    shared.requests.note(&method, &path, status, took);
     Ok(response)
 }
 
@@ -354,21 +386,3 @@ fn turn_away(stream: TcpStream, porch: &Arc<Semaphore>, connections: &mut JoinSe
 
 /// Connections that are told that there is no room, at once.
 const PORCH: usize = 64;
-
-impl Shared {
-    fn log(&self, method: &Method, path: &str, response: &Response, took: Duration) {
-        let status = response.status();
-        self.metrics.answered(status.as_u16(), took);
-        let path = path.get(..200).unwrap_or(path);
-        let ms = took.as_secs_f64() * 1e3;
-        if status.is_client_error() || status.is_server_error() {
-            tracing::warn!("{method} {path} {} in {ms:.1} ms", status.as_u16());
-            return;
-        }
-        // Every n-th, spread evenly, without a random number.
-        let count = self.requests.fetch_add(1, Ordering::Relaxed) as f64;
-        if ((count + 1.0) * self.request_sample).floor() > (count * self.request_sample).floor() {
-            tracing::info!("{method} {path} {} in {ms:.1} ms", status.as_u16());
-        }
-    }
-}

@@ -17,8 +17,12 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; st
      img-src 'self' data:; font-src 'self'; connect-src 'self'; manifest-src 'self'; worker-src 'self'; base-uri 'none'; \
      form-action 'none'; frame-ancestors 'none'";
 
+/// The page needs nothing of the machine that shows it.
+const PERMISSIONS_POLICY: &str = "accelerometer=(), camera=(), display-capture=(), geolocation=(), gyroscope=(), hid=(), magnetometer=(), \
+     microphone=(), midi=(), payment=(), serial=(), usb=()";
+
 /// Headers of every answer.
-const HEADERS: [(HeaderName, &str); 6] = [
+const HEADERS: [(HeaderName, &str); 7] = [
     (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::REFERRER_POLICY, "no-referrer"),
@@ -31,6 +35,7 @@ const HEADERS: [(HeaderName, &str); 6] = [
         HeaderName::from_static("cross-origin-resource-policy"),
         "same-origin",
     ),
+    (HeaderName::from_static("permissions-policy"), PERMISSIONS_POLICY),
 ];
 
 /// The mirror's folder.
@@ -48,7 +53,8 @@ impl Files {
     pub(super) async fn get(&self, request: Request<Body>) -> Response {
         let path = request.uri().path().to_owned();
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            return Problem::MethodNotAllowed(path).into_response();
+            let allow = "GET, HEAD".to_owned();
+            return Problem::MethodNotAllowed { path, allow }.into_response();
         }
         let Some(folder) = &self.folder else {
             return missing(&path, None);

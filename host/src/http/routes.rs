@@ -1,97 +1,95 @@
-//! What can be asked for. GET never acts.
+//! What can be asked for. GET never acts. The router is made from the table of `autobench_core::access`: what is not in it is not served.
 
 use std::sync::Arc;
 
+use autobench_core::access::{Method as Verb, ROUTES, Route, RouteId};
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{MethodRouter, delete, get, post, put};
 use bytes::Bytes;
 use hyper::header::{self, HeaderValue};
 use hyper::{HeaderMap, Request, StatusCode, Uri};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use super::problem::Problem;
-use super::{Shared, socket};
+use super::{Shared, bench, gate, ingest, session, socket};
 
 pub(super) fn router(shared: Arc<Shared>) -> Router {
-    let router = match shared.has_test_endpoints {
-        true => Router::new().route("/ws/echo", get(socket::echo)),
-        false => Router::new(),
-    };
+    let mut router = Router::new();
+    for route in ROUTES {
+        let Some(handler) = handler(route.id) else {
+            continue;
+        };
+        if route.id == RouteId::Echo && !shared.has_test_endpoints {
+            continue;
+        }
+        let gate = axum::middleware::from_fn_with_state((Arc::clone(&shared), route), gate::pass);
+        router = router.route(route.path, handler.route_layer(gate));
+    }
     router
-        .route("/ws", get(socket::handle))
-        .route("/ws/flow", get(socket::handle))
-        .route("/api/v1/state", get(state))
-        .route("/api/v1/logs", get(logs))
-        .route("/api/v1/devices", get(devices))
-        .route("/api/v1/plugins", get(plugins))
-        .route("/api/v1/telemetry/{endpoint_id}", get(telemetry))
-        .route("/healthz", get(healthz))
-        .route("/readyz", get(readyz))
-        .route("/metrics", get(super::metrics::handle))
-        .method_not_allowed_fallback(
-            |uri: Uri| async move { Problem::MethodNotAllowed(uri.path().to_owned()) },
-        )
+        .method_not_allowed_fallback(async |uri: Uri| not_allowed(uri.path()))
         .fallback(everything_else)
         .with_state(shared)
 }
 
-/// The document. Its version is its tag, so asking again for what has not changed costs nothing.
-async fn state(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
-    let boot_id = shared.state.boot_id();
-    let (tag, response) = match tag_of(boot_id, shared.state.version()) {
-        tag if is_known(&headers, &tag) => (tag, StatusCode::NOT_MODIFIED.into_response()),
-        _ => {
-            let snapshot = shared.state.snapshot();
-            (tag_of(boot_id, snapshot.version), json_bytes(snapshot.data))
+/// What serves a route. None for the page and its files, which are whatever no other route is.
+fn handler(id: RouteId) -> Option<MethodRouter<Arc<Shared>>> {
+    Some(match id {
+        RouteId::Page | RouteId::File => return None,
+        RouteId::Socket => get(socket::handle),
+        RouteId::Echo => get(socket::echo),
+        RouteId::Metrics => get(super::metrics::handle),
+        RouteId::Healthz => get(healthz),
+        RouteId::Readyz => get(readyz),
+        RouteId::SessionBegin => post(session::begin),
+        RouteId::SessionShow => get(session::show),
+        RouteId::SessionEnd => delete(session::end),
+        RouteId::State => get(bench::state),
+        RouteId::Logs => get(bench::logs),
+        RouteId::LogsIngest => post(ingest::logs),
+        RouteId::Message => get(bench::message),
+        RouteId::MessagePut => put(bench::put_message),
+        RouteId::Layout => get(bench::layout),
+        RouteId::LayoutPut => put(bench::put_layout),
+        RouteId::Devices => get(bench::devices),
+        RouteId::Device => get(bench::device),
+        RouteId::Plugins => get(bench::plugins),
+        RouteId::Telemetry => get(bench::telemetry),
+        RouteId::TelemetryIngest => post(ingest::telemetry),
+        RouteId::TelemetrySeries => get(bench::series),
+    })
+}
+
+/// What a path takes instead.
+fn not_allowed(path: &str) -> Problem {
+    let mut allow: Vec<&str> = Vec::new();
+    for route in ROUTES.iter().filter(|route| fits(route, path)) {
+        if route.method == Verb::Get {
+            allow.extend(["GET", "HEAD"]);
+        } else {
+            allow.push(route.method.as_str());
         }
-    };
-    let mut response = response;
-    if let Ok(tag) = HeaderValue::from_str(&tag) {
-        response.headers_mut().insert(header::ETAG, tag);
     }
-    response
-        .headers_mut()
-        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    response
+    Problem::MethodNotAllowed {
+        path: path.to_owned(),
+        allow: allow.join(", "),
+    }
 }
 
-/// The log ring, or what of it follows `sinceSeq`.
-async fn logs(State(shared): State<Arc<Shared>>, uri: Uri) -> Response {
-    let range = match query_number(&uri, "sinceSeq") {
-        Ok(Some(seq)) => shared.logs.since(seq),
-        Ok(None) => shared.logs.history(usize::MAX),
-        Err(problem) => return problem.into_response(),
-    };
-    json_value(&range)
-}
-
-async fn devices(State(shared): State<Arc<Shared>>) -> Response {
-    member(&shared, "devices")
-}
-
-async fn plugins(State(shared): State<Arc<Shared>>) -> Response {
-    member(&shared, "plugins")
-}
-
-/// The last ten minutes of a series.
-async fn telemetry(State(shared): State<Arc<Shared>>, Path(endpoint_id): Path<String>) -> Response {
-    let Some((info, samples)) = endpoint_id.parse().ok().and_then(|id| shared.hub.history(id)) else {
-        return Problem::UnknownEndpoint(endpoint_id).into_response();
-    };
-    let samples: Vec<_> = samples
-        .iter()
-        .map(|s| [number(s.timestamp_ms), number(s.value)])
-        .collect();
-    json_value(&json!({
-        "endpointId": info.id,
-        "endpoint": info.name,
-        "unit": info.unit,
-        "kind": info.kind,
-        "samples": samples,
-    }))
+fn fits(route: &Route, path: &str) -> bool {
+    let mut wanted = route.path.split('/');
+    let mut given = path.split('/');
+    loop {
+        match (wanted.next(), given.next()) {
+            (None, None) => return true,
+            (Some(part), Some(text)) if part.starts_with('{') && !part.starts_with("{*") && !text.is_empty() => {}
+            (Some(part), Some(text)) if part == text => {}
+            _ => return false,
+        }
+    }
 }
 
 /// The daemon lives: it answers, and the two loops without which no client hears anything run.
@@ -135,62 +133,53 @@ async fn everything_else(State(shared): State<Arc<Shared>>, request: Request<Bod
     shared.files.get(request).await
 }
 
-fn member(shared: &Shared, name: &str) -> Response {
-    match shared.state.slice_bytes(name) {
-        Some(bytes) => json_bytes(bytes),
-        None => json_bytes(Bytes::from_static(b"{}")),
-    }
-}
-
-fn json_value(value: &impl serde::Serialize) -> Response {
+/// An answer that nothing between here and the client may keep.
+pub(super) fn json_value(value: &impl serde::Serialize) -> Response {
     match serde_json::to_vec(value) {
-        Ok(bytes) => json_bytes(bytes.into()),
+        Ok(bytes) => json_bytes(bytes.into(), "no-store"),
         // None of our types has anything that JSON does not.
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }
 
-fn json_bytes(bytes: Bytes) -> Response {
-    let headers = [
-        (header::CONTENT_TYPE, "application/json"),
-        (header::CACHE_CONTROL, "no-store"),
-    ];
-    (headers, bytes).into_response()
-}
-
-/// A number in its shortest form, as on the socket.
-fn number(value: f64) -> Value {
-    const EXACT: f64 = 9_007_199_254_740_992.0;
-    if value.trunc() == value && value.abs() < EXACT {
-        Value::from(value as i64)
+/// An answer with a tag, and without a body for whoever has it already.
+pub(super) fn tagged(headers: &HeaderMap, tag: &str, bytes: impl FnOnce() -> Bytes) -> Response {
+    let mut response = if knows(headers, header::IF_NONE_MATCH, tag) {
+        StatusCode::NOT_MODIFIED.into_response()
     } else {
-        Value::from(value)
+        json_bytes(bytes(), "no-cache")
+    };
+    if let Ok(tag) = HeaderValue::from_str(tag) {
+        response.headers_mut().insert(header::ETAG, tag);
     }
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    response
 }
 
-/// Versions of two runs of the daemon cannot be compared, so the tag names the run as well.
-fn tag_of(boot_id: &str, version: u64) -> String {
-    format!("\"{boot_id}-{version}\"")
+/// A tag that says what the bytes are.
+pub(super) fn tag_of(bytes: &[u8]) -> String {
+    let digest = Sha256::digest(bytes);
+    let short = digest.iter().take(8).fold(0_u64, |all, byte| all << 8 | u64::from(*byte));
+    format!("\"{short:016x}\"")
 }
 
-fn is_known(headers: &HeaderMap, tag: &str) -> bool {
+/// Whether a header of conditions names this tag.
+pub(super) fn knows(headers: &HeaderMap, name: header::HeaderName, tag: &str) -> bool {
     headers
-        .get_all(header::IF_NONE_MATCH)
+        .get_all(name)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
-        .map(|known| known.trim())
+        .map(str::trim)
         .any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag)
 }
 
-pub(super) fn query_number(uri: &Uri, name: &'static str) -> Result<Option<u64>, Problem> {
-    let pairs = uri
-        .query()
-        .unwrap_or_default()
-        .split('&')
-        .filter_map(|pair| pair.split_once('='));
-    match pairs.into_iter().find(|(key, _)| *key == name) {
-        None => Ok(None),
-        Some((_, value)) => value.parse().map(Some).map_err(|_| Problem::BadQuery(name)),
-    }
+fn json_bytes(bytes: Bytes, caching: &'static str) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, "application/json"),
+        (header::CACHE_CONTROL, caching),
+    ];
+    (headers, bytes).into_response()
 }

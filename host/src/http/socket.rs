@@ -3,7 +3,6 @@
 //! fastwebsockets answers the handshake. From then on its frames are not used: the stream is taken out of everything that was wrapped
 //! around it, with the bytes that hyper had read ahead, and given to the hub.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use autobench_core::deflate::{Agreement, negotiate};
@@ -20,8 +19,9 @@ use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 
 use super::Shared;
+use super::gate::Visitor;
 use super::problem::Problem;
-use super::routes::query_number;
+use super::query::Query;
 use super::stream::Stream;
 use crate::hub::{Hub, Seat};
 
@@ -33,29 +33,35 @@ pub(super) struct Handshake(Arc<Mutex<Option<Accepted>>>);
 struct Accepted {
     upgraded: UpgradeFut,
     seat: Seat,
+    visitor: Visitor,
 }
 
 pub(super) async fn handle(
     State(shared): State<Arc<Shared>>,
     Extension(handshake): Extension<Handshake>,
+    Extension(visitor): Extension<Visitor>,
     mut request: Request<Body>,
 ) -> Response {
-    accept(&shared.hub, &handshake, &mut request, |seat| seat).unwrap_or_else(Problem::into_response)
+    accept(&shared.hub, &handshake, visitor, &mut request, |seat| seat).unwrap_or_else(Problem::into_response)
 }
 
 /// `/ws/echo`, for suites that test the socket from outside: messages come back, up to `?limit=` bytes.
 pub(super) async fn echo(
     State(shared): State<Arc<Shared>>,
     Extension(handshake): Extension<Handshake>,
+    Extension(visitor): Extension<Visitor>,
     mut request: Request<Body>,
 ) -> Response {
     let hub = &shared.hub;
-    let limit = match query_number(request.uri(), "limit") {
+    let limit = match Query::of(request.uri()).number("limit") {
         Ok(None) => hub.limits().message_bytes as usize,
         Ok(Some(limit)) if limit <= ECHO_BYTES as u64 => limit as usize,
-        Ok(Some(_)) | Err(_) => return Problem::BadQuery("limit").into_response(),
+        Ok(Some(_)) | Err(_) => {
+            let (name, rule) = ("limit", "a whole number up to 16777216");
+            return Problem::BadQuery { name, rule }.into_response();
+        }
     };
-    accept(hub, &handshake, &mut request, |seat| seat.for_echo(limit)).unwrap_or_else(Problem::into_response)
+    accept(hub, &handshake, visitor, &mut request, |seat| seat.for_echo(limit)).unwrap_or_else(Problem::into_response)
 }
 
 /// Most that a message of `/ws/echo` may be allowed to have.
@@ -64,6 +70,7 @@ const ECHO_BYTES: usize = 16 << 20;
 fn accept(
     hub: &Hub,
     handshake: &Handshake,
+    visitor: Visitor,
     request: &mut Request<Body>,
     purpose: impl FnOnce(Seat) -> Seat,
 ) -> Result<Response, Problem> {
@@ -89,14 +96,21 @@ fn accept(
         true => agree_on_deflate(headers)?,
         false => None,
     };
-    let seat = hub
-        .take_seat()
+    let seat = match visitor.actor {
+        Some(_) => hub.take_seat(),
+        None => hub.take_strangers_seat(),
+    };
+    let seat = seat
         .map(purpose)
         .ok_or(Problem::TooManyClients(hub.limits().clients))?
         .with_deflate(deflate);
     let (response, upgraded) =
         upgrade(request).map_err(|_| Problem::BadUpgrade("a header of the handshake is missing"))?;
-    *handshake.0.lock() = Some(Accepted { upgraded, seat });
+    *handshake.0.lock() = Some(Accepted {
+        upgraded,
+        seat,
+        visitor,
+    });
     let mut response = response.map(Body::new);
     if speaks_ours {
         response
@@ -120,8 +134,13 @@ fn agree_on_deflate(headers: &HeaderMap) -> Result<Option<Agreement>, Problem> {
 
 impl Handshake {
     /// If one of the connection's requests was a handshake: gives its socket to the hub.
-    pub(super) async fn finish(self, hub: &Hub, peer: SocketAddr) {
-        let Some(Accepted { upgraded, seat }) = self.0.lock().take() else {
+    pub(super) async fn finish(self, hub: &Hub) {
+        let Some(Accepted {
+            upgraded,
+            seat,
+            visitor: Visitor { actor, peer, .. },
+        }) = self.0.lock().take()
+        else {
             return;
         };
         let upgraded = match upgraded.await {
@@ -129,7 +148,7 @@ impl Handshake {
             Err(error) => return tracing::debug!(%peer, %error, "went away during the handshake"),
         };
         match upgraded.downcast::<TokioIo<Stream>>() {
-            Ok(parts) => hub.adopt(parts.io.into_inner().into_socket(), peer, parts.read_buf, seat),
+            Ok(parts) => hub.adopt(parts.io.into_inner().into_socket(), peer, parts.read_buf, seat, actor),
             Err(_) => tracing::error!(%peer, "the upgraded connection is no stream of ours"),
         }
     }

@@ -34,6 +34,7 @@ use tokio::sync::Notify;
 use super::channels::Channels;
 use super::metrics::{HubMetrics, Lag, Tally};
 use super::personal::{Full, Item, ItemKind, Personal};
+use crate::access::{Actor, Guard};
 
 /// How much of a channel a client that catches up is given in one write.
 const CATCH_UP_BYTES: usize = 256 << 10;
@@ -69,6 +70,9 @@ struct Out {
     heard_at: Instant,
     pinged_at: Instant,
     phase: Phase,
+    /// Who it is; none until it has said so, which it has to do some time after `since`.
+    actor: Option<Actor>,
+    since: Instant,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,35 +104,41 @@ pub(super) struct Patience {
     pub(super) heartbeat_timeout: Duration,
     pub(super) stall_timeout: Duration,
     pub(super) close_timeout: Duration,
+    pub(super) auth_timeout: Duration,
 }
 
 impl Client {
     /// A client that gets nothing but answers.
-    pub(super) fn bare(number: u64, peer: SocketAddr, stream: TcpStream) -> Self {
-        Self::owed(number, peer, stream, SmallVec::new(), Personal::default())
+    pub(super) fn bare(number: u64, peer: SocketAddr, stream: TcpStream, actor: Option<Actor>) -> Self {
+        Self::owed(number, peer, stream, actor, SmallVec::new(), Personal::default())
     }
 
-    /// A client that is owed what everybody gets first.
+    /// A client that is owed what everybody gets first, once it is known who it is.
     pub(super) fn new(
         number: u64,
         peer: SocketAddr,
         stream: TcpStream,
         welcome: &ServerMessage,
+        actor: Option<Actor>,
         history_entries: u64,
     ) -> Self {
         let mut personal = Personal::default();
         // An empty queue has room for three.
         let _ = personal.message(welcome);
-        let _ = personal.push(Item::Snapshot);
-        let _ = personal.push(Item::History(history_entries));
-        let wanted = SmallVec::from_buf([Channel::State, Channel::Logs]);
-        Self::owed(number, peer, stream, wanted, personal)
+        let mut wanted = SmallVec::new();
+        if actor.is_some() {
+            wanted.extend([Channel::State, Channel::Logs]);
+            let _ = personal.push(Item::Snapshot);
+            let _ = personal.push(Item::History(history_entries));
+        }
+        Self::owed(number, peer, stream, actor, wanted, personal)
     }
 
     fn owed(
         number: u64,
         peer: SocketAddr,
         stream: TcpStream,
+        actor: Option<Actor>,
         wanted: SmallVec<[Channel; 2]>,
         personal: Personal,
     ) -> Self {
@@ -150,6 +160,8 @@ impl Client {
                 heard_at: now,
                 pinged_at: now,
                 phase: Phase::Open,
+                actor,
+                since: now,
             }),
             wake: Notify::new(),
         }
@@ -164,6 +176,23 @@ impl Client {
     /// Its name on the wire.
     pub(super) fn id(&self) -> String {
         format!("c-{}", self.number)
+    }
+
+    /// Who it is, if it is known.
+    pub(super) fn actor(&self) -> Option<Actor> {
+        self.out.lock().actor.clone()
+    }
+
+    /// It is known who the client is. The first time it is owed what everybody gets first.
+    pub(super) fn admit(&self, actor: Actor, history_entries: u64) -> Result<(), Full> {
+        let mut out = self.out.lock();
+        if out.phase != Phase::Open || out.actor.replace(actor).is_some() {
+            return Ok(());
+        }
+        out.wanted.extend([Channel::State, Channel::Logs]);
+        out.has_own_writer = true;
+        out.personal.push(Item::Snapshot)?;
+        out.personal.push(Item::History(history_entries))
     }
 
     /// Writes what the hub's loop has for everybody. `last` is the batch of the client before: clients at the same place get the same.
@@ -405,15 +434,20 @@ impl Client {
 
     /// Queues a close frame behind the frame that is under way; everything else that waited is dropped.
     pub(super) fn close(&self, code: CloseCode, reason: &str) {
-        self.end(code, frame::close(code, reason));
+        self.end(code, None, frame::close(code, reason));
+    }
+
+    /// The same, with one message before it.
+    pub(super) fn close_with(&self, code: CloseCode, reason: &str, last: &ServerMessage) {
+        self.end(code, Some(last), frame::close(code, reason));
     }
 
     /// Answers the client's close frame with its own code.
     pub(super) fn answer_close(&self, code: Option<u16>) {
-        self.end(CloseCode::Normal, frame::close_answer(code));
+        self.end(CloseCode::Normal, None, frame::close_answer(code));
     }
 
-    fn end(&self, code: CloseCode, frame: Bytes) {
+    fn end(&self, code: CloseCode, last: Option<&ServerMessage>, frame: Bytes) {
         let mut out = self.out.lock();
         if out.phase != Phase::Open {
             return;
@@ -421,7 +455,10 @@ impl Client {
         out.phase = Phase::Closing(code, Instant::now());
         out.positions = Positions::new();
         out.personal.clear();
-        // An emptied queue has room for one.
+        // An emptied queue has room for two.
+        if let Some(message) = last {
+            let _ = out.personal.message(message);
+        }
         let _ = out.personal.push(Item::Frame(frame));
         out.has_own_writer = true;
         self.wake.notify_one();
@@ -445,7 +482,7 @@ impl Client {
     }
 
     /// Asks after a silent client, and gives up one that is gone or takes nothing.
-    pub(super) fn tend(&self, now: Instant, patience: Patience) {
+    pub(super) fn tend(&self, now: Instant, patience: Patience, guard: &Guard) {
         let mut out = self.out.lock();
         match out.phase {
             Phase::Open => {}
@@ -454,6 +491,17 @@ impl Client {
                 return self.hand_over(&mut out);
             }
             Phase::Closing(..) | Phase::Aborted(_) => return,
+        }
+        let unwelcome = match &out.actor {
+            None if now.saturating_duration_since(out.since) >= patience.auth_timeout => {
+                Some("no token came in time")
+            }
+            Some(actor) if !guard.still_knows(actor) => Some("the token is no longer what it was"),
+            _ => None,
+        };
+        if let Some(reason) = unwelcome {
+            drop(out);
+            return self.close(CloseCode::Unauthorized, reason);
         }
         let silence = now.saturating_duration_since(out.heard_at);
         if out
@@ -766,8 +814,8 @@ mod tests {
             (stream, listener.accept().await.unwrap())
         });
         let peer = stream.peer_addr().unwrap();
-        let welcome = bench.hub.shared.welcome(1);
-        let client = Arc::new(Client::new(1, peer, stream, &welcome, 0));
+        let welcome = bench.hub.shared.welcome(1, false);
+        let client = Arc::new(Client::new(1, peer, stream, &welcome, Some(Actor::local()), 0));
         bench
             .hub
             .shared

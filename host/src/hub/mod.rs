@@ -45,6 +45,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 
+use crate::access::{Actor, Guard};
 use crate::logs::LogHandle;
 use crate::metrics::Page;
 use crate::state::{StateHandle, Watching};
@@ -73,6 +74,10 @@ pub struct HubConfig {
     pub stall_timeout: Duration,
     /// How long a client may take to say goodbye.
     pub close_timeout: Duration,
+    /// How long a client may take to say who it is.
+    pub auth_timeout: Duration,
+    /// Who it can be.
+    pub guard: Guard,
     /// Version of the daemon, for `welcome`.
     pub server_version: String,
 }
@@ -87,6 +92,8 @@ impl Default for HubConfig {
             deflate: true,
             stall_timeout: Duration::from_secs(10),
             close_timeout: Duration::from_secs(2),
+            auth_timeout: Duration::from_secs(5),
+            guard: Guard::open(),
             server_version: env!("CARGO_PKG_VERSION").to_owned(),
         }
     }
@@ -224,6 +231,19 @@ impl Hub {
         self.shared.config.deflate
     }
 
+    /// Who a client can be.
+    pub fn guard(&self) -> &Guard {
+        &self.shared.config.guard
+    }
+
+    /// A place for a client that has not said who it is. Such clients get only a quarter of the house, so that they keep nobody out who has.
+    pub fn take_strangers_seat(&self) -> Option<Seat> {
+        let clients = Arc::clone(&self.shared.clients.lock());
+        let strangers = clients.iter().filter(|client| client.actor().is_none()).count();
+        let limit = (self.shared.config.limits.clients as usize / 4).max(1);
+        if strangers < limit { self.take_seat() } else { None }
+    }
+
     /// What clients may ask for.
     pub fn limits(&self) -> &Limits {
         &self.shared.config.limits
@@ -253,9 +273,9 @@ impl Hub {
         })
     }
 
-    /// Serves a socket whose handshake is done. `early` is what the client sent behind the handshake. Returns at once; the client's task
-    /// belongs to the hub.
-    pub fn adopt(&self, stream: TcpStream, peer: SocketAddr, early: Bytes, seat: Seat) {
+    /// Serves a socket whose handshake is done. `early` is what the client sent behind the handshake; without an actor the client has to say who
+    /// it is before it gets anything. Returns at once; the client's task belongs to the hub.
+    pub fn adopt(&self, stream: TcpStream, peer: SocketAddr, early: Bytes, seat: Seat, actor: Option<Actor>) {
         let shared = &self.shared;
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%peer, %error, "the socket cannot send small messages at once");
@@ -265,10 +285,17 @@ impl Hub {
         let number = shared.next_number.fetch_add(1, Ordering::Relaxed);
         let client = match seat.purpose {
             Purpose::Bench => {
-                let welcome = shared.welcome(number);
-                Client::new(number, peer, stream, &welcome, shared.config.history_entries)
+                let welcome = shared.welcome(number, actor.is_none());
+                Client::new(
+                    number,
+                    peer,
+                    stream,
+                    &welcome,
+                    actor,
+                    shared.config.history_entries,
+                )
             }
-            Purpose::Echo { .. } => Client::bare(number, peer, stream),
+            Purpose::Echo { .. } => Client::bare(number, peer, stream, actor),
         };
         let compression = seat.deflate.map(|agreement| agreement.compression);
         let client = Arc::new(client.compressed(compression));
@@ -368,7 +395,7 @@ impl Shared {
         self.client_count.store(clients.len(), Ordering::Release);
     }
 
-    fn welcome(&self, number: u64) -> ServerMessage {
+    fn welcome(&self, number: u64, auth_required: bool) -> ServerMessage {
         ServerMessage::Welcome(Welcome {
             protocol: PROTOCOL.to_owned(),
             server_time: iso8601(now_ms()),
@@ -380,6 +407,7 @@ impl Shared {
                 .map(str::to_owned)
                 .to_vec(),
             resumed: false,
+            auth_required,
         })
     }
 
@@ -410,11 +438,12 @@ impl Shared {
             heartbeat_timeout: Duration::from_millis(limits.heartbeat_timeout_ms.into()),
             stall_timeout: self.config.stall_timeout,
             close_timeout: self.config.close_timeout,
+            auth_timeout: self.config.auth_timeout,
         };
         let now = std::time::Instant::now();
         let clients = Arc::clone(&self.clients.lock());
         for client in clients.iter() {
-            client.tend(now, patience);
+            client.tend(now, patience, &self.config.guard);
         }
         while self.sessions.lock().try_join_next().is_some() {}
     }
@@ -424,7 +453,8 @@ impl Shared {
         let heartbeat = Duration::from_millis(self.config.limits.heartbeat_interval_ms.into());
         let shortest = heartbeat
             .min(self.config.stall_timeout)
-            .min(self.config.close_timeout);
+            .min(self.config.close_timeout)
+            .min(self.config.auth_timeout);
         (shortest / 4).clamp(Duration::from_millis(5), Duration::from_secs(1))
     }
 }

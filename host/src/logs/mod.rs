@@ -167,6 +167,20 @@ impl LogHandle {
         self.inner.wants_heartbeats
     }
 
+    /// A text as the log would show it: redacted, and cut if it is overlong.
+    pub fn presentable<'m>(&self, text: &'m str) -> std::borrow::Cow<'m, str> {
+        self.inner.policy.presentable(text)
+    }
+
+    /// Prints a record without giving it a number: for what is worth a line on the terminal of whoever asks for it, and no entry of the ring.
+    pub fn print(&self, record: &LogRecord) {
+        if let Some(terminal) = &self.inner.terminal {
+            let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            let ts_ms = u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX);
+            terminal.print(record, ts_ms, &self.inner.policy);
+        }
+    }
+
     /// Waits until the terminal has everything, at most a second. For the end of the daemon.
     pub fn flush_terminal(&self) {
         if let Some(terminal) = &self.inner.terminal {

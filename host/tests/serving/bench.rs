@@ -17,6 +17,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
 /// Nothing here takes this long. A test that waits waits for something.
@@ -31,6 +32,24 @@ pub struct Settings {
     pub state_ring_bytes: usize,
     pub log_capacity: usize,
     pub log_heartbeat: bool,
+    /// A log that others write to as well.
+    pub logs: Option<LogHandle>,
+}
+
+/// A log that prints nothing.
+pub fn log_config(capacity: usize) -> LogConfig {
+    LogConfig {
+        capacity,
+        allowed_channels: Vec::new(),
+        min_level: LogLevel::Debug,
+        redact: None,
+        heartbeat: false,
+        terminal: TerminalConfig {
+            level: LogLevel::Info,
+            is_pretty: None,
+            no_color: false,
+        },
+    }
 }
 
 impl Default for Settings {
@@ -48,6 +67,7 @@ impl Default for Settings {
             state_ring_bytes: 8 << 20,
             log_capacity: 500,
             log_heartbeat: false,
+            logs: None,
         }
     }
 }
@@ -85,17 +105,11 @@ impl Bench {
                 ..StateConfig::new(BOOT_ID)
             },
         );
-        let logs = LogHandle::new(LogConfig {
-            capacity: settings.log_capacity,
-            allowed_channels: Vec::new(),
-            min_level: LogLevel::Debug,
-            redact: None,
-            heartbeat: settings.log_heartbeat,
-            terminal: TerminalConfig {
-                level: LogLevel::Info,
-                is_pretty: None,
-                no_color: false,
-            },
+        let logs = settings.logs.unwrap_or_else(|| {
+            LogHandle::new(LogConfig {
+                heartbeat: settings.log_heartbeat,
+                ..log_config(settings.log_capacity)
+            })
         });
         let hub = Hub::start(
             HubConfig {
@@ -161,9 +175,19 @@ impl Bench {
     }
 
     pub async fn connect(&self) -> Client {
+        self.connect_with("").await
+    }
+
+    /// A client whose upgrade carries more header lines.
+    pub async fn connect_with(&self, more: &str) -> Client {
         let stream = TcpStream::connect(self.address).await.unwrap();
         let url = format!("ws://localhost:{}/ws", self.address.port());
-        let (socket, _) = tokio_tungstenite::client_async(url, stream).await.unwrap();
+        let mut request = url.into_client_request().unwrap();
+        for (name, value) in more.lines().filter_map(|line| line.split_once(": ")) {
+            let name: tokio_tungstenite::tungstenite::http::HeaderName = name.parse().unwrap();
+            request.headers_mut().insert(name, value.parse().unwrap());
+        }
+        let (socket, _) = tokio_tungstenite::client_async(request, stream).await.unwrap();
         Client { socket }
     }
 

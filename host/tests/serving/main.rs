@@ -1,6 +1,8 @@
 //! The serving half of the daemon over real sockets: state, logs and telemetry in, frames out. No driver and no port takes part.
 
 #[cfg(test)]
+mod access;
+#[cfg(test)]
 mod bench;
 #[cfg(test)]
 mod deflate;
@@ -14,3 +16,5 @@ mod http;
 mod metrics;
 #[cfg(test)]
 mod protocol;
+#[cfg(test)]
+mod rest;

@@ -6,7 +6,7 @@ use autobench_core::state::Pointer;
 use tokio::time::Instant;
 
 use super::{Bench, GRACE};
-use crate::config::{BenchConfig, ConfigErrors, DeviceConfig, DeviceId};
+use crate::config::{AuthConfig, BenchConfig, ConfigErrors, DeviceConfig, DeviceId};
 
 impl Bench {
     pub(super) async fn reload_configuration(&mut self) {
@@ -56,11 +56,14 @@ impl Bench {
             self.config_is_bad = false;
             self.set_message("");
         }
-        if (&config.daemon, &config.auth) != (&self.config.daemon, &self.config.auth) {
+        if config.auth != self.config.auth {
+            self.adopt_tokens(&config.auth);
+        }
+        if config.daemon != self.config.daemon {
             self.log(
                 LogLevel::Warn,
                 None,
-                "changes of [daemon] and [auth] take effect at the next start".to_owned(),
+                "changes of [daemon] take effect at the next start".to_owned(),
             );
         }
         let gone: Vec<DeviceId> = self
@@ -127,6 +130,16 @@ impl Bench {
             daemon: self.config.daemon.clone(),
             ..config
         };
+    }
+
+    /// Tokens come, go and change their roles at once. Only the last one stays until the next start: an edit that goes wrong must not open the door.
+    fn adopt_tokens(&self, auth: &AuthConfig) {
+        if auth.tokens.is_empty() {
+            let message = "there is no token any more; until the next start the former ones are asked for";
+            return self.log(LogLevel::Warn, None, message.to_owned());
+        }
+        self.services.hub.guard().set_tokens(auth);
+        self.log(LogLevel::Info, None, "the tokens are those of the configuration".to_owned());
     }
 
     fn set_message(&self, message: &str) {

@@ -55,6 +55,8 @@ pub struct Services {
     pub logs: LogHandle,
     /// The clock.
     pub clock: Clock,
+    /// Numbers of telemetry series.
+    pub endpoints: Endpoints,
 }
 
 /// An emulator that the daemon has started for a `sim` port.
@@ -203,7 +205,7 @@ impl Bench {
         let config_path = std::path::absolute(config_loader.path())?;
         let drop_in_folder = std::path::absolute(config_loader.drop_in_folder())?;
         let watch = watch(&config.daemon.plugins_dir, &config_path, &drop_in_folder)?;
-        let endpoints = Endpoints::open(config.daemon.data_dir.join("endpoints.json"));
+        let endpoints = services.endpoints.clone();
         let records = Records::default();
         let counted = Arc::clone(&records);
         services.state.register_counters(move |store| {

@@ -68,7 +68,8 @@ impl Session {
         }
         self.refused_in_a_row = 0;
         match parsed {
-            Ok(ClientFrame { id, message }) => self.answer(id, message),
+            Ok(ClientFrame { id, message }) if self.admits(id.as_ref(), &message)? => self.answer(id, message),
+            Ok(_) => Ok(()),
             Err(error) => self.client.say(&ClientError::into_message(error)),
         }
     }
@@ -84,6 +85,7 @@ impl Session {
                 );
                 self.acknowledge(id)
             }
+            ClientMessage::Auth { token } => self.authenticate(id, &token),
             ClientMessage::Ping => {
                 self.log_heartbeat();
                 self.client.say(&ServerMessage::Pong(Pong { ts: now_ms(), id }))

@@ -3,6 +3,7 @@
 //! Here is the task itself. What a message does is in `messages`, what a client gets because it asked for it in `subscriptions`, and what
 //! becomes of messages on `/ws/echo` in `echo`.
 
+mod access;
 mod echo;
 mod messages;
 mod subscriptions;

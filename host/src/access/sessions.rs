@@ -1,0 +1,99 @@
+//! Sessions: what a page has instead of a token.
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use super::SESSION_IDLE;
+
+/// Sessions at once. When one more begins, the one that was not used for the longest time ends.
+const CAPACITY: usize = 256;
+
+/// By the hash of the session's secret. Looking one up takes a time that depends on that hash, of which nobody outside can choose or learn a bit.
+#[derive(Debug, Default)]
+pub(super) struct Sessions(HashMap<[u8; 32], Session>);
+
+#[derive(Debug)]
+struct Session {
+    /// The hash of the token that it was given for: what that token may do, or whether it is still known, is looked up each time.
+    token: [u8; 32],
+    used_at: Instant,
+}
+
+impl Sessions {
+    pub(super) fn begin(&mut self, session: [u8; 32], token: [u8; 32], now: Instant) {
+        self.forget_idle(now);
+        while self.0.len() >= CAPACITY {
+            let oldest = self
+                .0
+                .iter()
+                .min_by_key(|(_, session)| session.used_at)
+                .map(|(key, _)| *key);
+            match oldest {
+                Some(key) => self.0.remove(&key),
+                None => break,
+            };
+        }
+        self.0.insert(session, Session { token, used_at: now });
+    }
+
+    /// The token of a session that is used now.
+    pub(super) fn touch(&mut self, session: &[u8; 32], now: Instant) -> Option<[u8; 32]> {
+        self.forget_idle(now);
+        let session = self.0.get_mut(session)?;
+        session.used_at = now;
+        Some(session.token)
+    }
+
+    pub(super) fn end(&mut self, session: &[u8; 32], now: Instant) -> Option<[u8; 32]> {
+        self.forget_idle(now);
+        self.0.remove(session).map(|session| session.token)
+    }
+
+    fn forget_idle(&mut self, now: Instant) {
+        self.0
+            .retain(|_, session| now.saturating_duration_since(session.used_at) < SESSION_IDLE);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn key(number: usize) -> [u8; 32] {
+        let mut key = [0; 32];
+        key[..8].copy_from_slice(&number.to_le_bytes());
+        key
+    }
+
+    #[test]
+    fn a_session_that_is_not_used_for_twelve_hours_is_over() {
+        let start = Instant::now();
+        let mut sessions = Sessions::default();
+        sessions.begin(key(1), key(100), start);
+        let almost = SESSION_IDLE - Duration::from_secs(1);
+        assert_eq!(sessions.touch(&key(1), start + almost), Some(key(100)));
+        assert_eq!(sessions.touch(&key(1), start + almost + almost), Some(key(100)));
+        assert_eq!(
+            sessions.touch(&key(1), start + almost + almost + SESSION_IDLE),
+            None
+        );
+    }
+
+    #[test]
+    fn the_one_too_many_costs_the_one_that_was_idle_longest() {
+        let start = Instant::now();
+        let mut sessions = Sessions::default();
+        for number in 0..CAPACITY {
+            sessions.begin(key(number), key(100), start + Duration::from_millis(number as u64));
+        }
+        let later = start + Duration::from_secs(60);
+        assert!(sessions.touch(&key(0), later).is_some());
+        sessions.begin(key(CAPACITY), key(100), later);
+        assert_eq!(sessions.0.len(), CAPACITY);
+        assert!(sessions.touch(&key(0), later).is_some());
+        assert!(sessions.touch(&key(1), later).is_none());
+        assert!(sessions.touch(&key(CAPACITY), later).is_some());
+    }
+}

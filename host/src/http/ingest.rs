@@ -1,0 +1,410 @@
+//! What comes in from outside: log entries of other programs, and samples that no driver measures.
+//!
+//! A body is taken whole or not at all. Bounds: [`LOG_ENTRIES`] and [`SAMPLES`] in one, as many per second in the long run as the buckets say;
+//! beyond that the answer is 429 and nothing is taken.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use autobench_core::driver::{LogLevel, Sample};
+use autobench_core::logs::channel_family;
+use autobench_core::wire::SeriesKind;
+use axum::body::Body;
+use axum::extract::{Extension, State};
+use axum::response::Response;
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::gate::Visitor;
+use super::problem::Problem;
+use super::routes::json_value;
+use super::{Shared, json};
+use crate::access::CHANNEL as AUDIT_CHANNEL;
+use crate::driver::endpoints::{NotNumbered, OUTSIDE_SERIES};
+use crate::hub::EndpointInfo;
+use crate::logs::LogRecord;
+
+/// Entries in one body.
+const LOG_ENTRIES: usize = 1000;
+/// Largest body of log entries.
+const LOG_BYTES: usize = 512 << 10;
+/// Samples in one body, and series.
+const SAMPLES: usize = 8192;
+const SERIES: usize = 64;
+/// Largest body of samples.
+const TELEMETRY_BYTES: usize = 512 << 10;
+/// How far a sample's time may lie before and behind the daemon's: a clock that is wrong by more would empty or freeze the chart.
+const OLDEST_MS: f64 = 86_400_000.0;
+const NEWEST_MS: f64 = 3_600_000.0;
+
+/// How much of both is taken.
+#[derive(Debug)]
+pub(super) struct Intake {
+    /// Channels that may be written to; empty for all but the audit's.
+    channels: Vec<String>,
+    entries: Mutex<Bucket>,
+    samples: Mutex<Bucket>,
+}
+
+impl Intake {
+    pub(super) fn new(channels: Vec<String>) -> Self {
+        let now = Instant::now();
+        Self {
+            channels,
+            entries: Mutex::new(Bucket::new(500, 4 * LOG_ENTRIES, now)),
+            samples: Mutex::new(Bucket::new(10_000, 4 * SAMPLES, now)),
+        }
+    }
+
+    /// The audit is written by what was done and never by who says so.
+    fn admits(&self, channel: &str) -> bool {
+        let family = channel_family(channel);
+        let is_listed = |listed: &String| listed == family || listed == channel;
+        family != AUDIT_CHANNEL && (self.channels.is_empty() || self.channels.iter().any(is_listed))
+    }
+}
+
+/// `POST /api/v1/logs`: one entry, a list, or a list in `entries`.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum LogsBody {
+    /// A list by name.
+    Named {
+        /// The entries, oldest first.
+        entries: Vec<Value>,
+    },
+    /// A list.
+    Many(Vec<Value>),
+    /// One entry.
+    One(Value),
+}
+
+/// One entry from outside. Picture and colour follow from the channel unless a picture is given.
+#[derive(Debug, Deserialize)]
+pub(super) struct LogEntryBody {
+    /// Where it comes from.
+    channel: String,
+    /// How grave; `info` without it.
+    #[serde(default = "info")]
+    level: LogLevel,
+    /// The text.
+    message: String,
+    /// When, in milliseconds since 1970; now without it.
+    ts: Option<u64>,
+    /// The device.
+    tag: Option<String>,
+    /// The part of the program that speaks.
+    module: Option<String>,
+    /// Another picture than the channel's.
+    emoji: Option<String>,
+}
+
+/// What became of the entries.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct LogsTaken {
+    /// Entries that are in the ring.
+    accepted: usize,
+    /// Entries that allowlist or minimum level kept out of it.
+    dropped: usize,
+    /// The number of the last one; absent if there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_seq: Option<u64>,
+}
+
+/// Takes log entries in.
+pub(super) async fn logs(
+    State(shared): State<Arc<Shared>>,
+    Extension(visitor): Extension<Visitor>,
+    body: Body,
+) -> Result<Response, Problem> {
+    let entries = match json::read(body, LOG_BYTES).await? {
+        LogsBody::Named { entries } | LogsBody::Many(entries) => entries,
+        LogsBody::One(entry) => vec![entry],
+    };
+    if entries.len() > LOG_ENTRIES {
+        return Err(Problem::BadBody(format!("more than {LOG_ENTRIES} entries")));
+    }
+    let mut records = Vec::with_capacity(entries.len());
+    for (index, entry) in entries.into_iter().enumerate() {
+        let entry: LogEntryBody = serde_json::from_value(entry)
+            .map_err(|error| Problem::BadBody(format!("entry {index}: {error}")))?;
+        if !is_channel(&entry.channel) {
+            return Err(Problem::BadBody(format!(
+                "entry {index}: {:?} is no channel",
+                entry.channel
+            )));
+        }
+        if !shared.intake.admits(&entry.channel) {
+            return Err(Problem::ForbiddenChannel(entry.channel));
+        }
+        records.push(entry);
+    }
+    let now = Instant::now();
+    shared.intake.entries.lock().take(records.len(), now)?;
+    let who = visitor.actor.as_ref().map_or("log-ingest", |actor| &actor.name);
+    let mut taken = LogsTaken {
+        accepted: 0,
+        dropped: 0,
+        last_seq: None,
+    };
+    let now_ms = now_ms();
+    for entry in records {
+        let record = LogRecord {
+            tag: entry.tag,
+            // Whoever reads the line sees that it is a guest's.
+            module: Some(entry.module.unwrap_or_else(|| format!("ingest:{who}"))),
+            emoji: entry.emoji,
+            ..LogRecord::new(entry.channel, entry.level, entry.message)
+        };
+        match shared.logs.append_at(&record, entry.ts.unwrap_or(now_ms).min(MAX_TS)) {
+            Some(seq) => {
+                taken.accepted += 1;
+                taken.last_seq = Some(seq);
+            }
+            None => taken.dropped += 1,
+        }
+    }
+    Ok(json_value(&taken))
+}
+
+/// Largest time that a browser holds exactly.
+const MAX_TS: u64 = (1 << 53) - 1;
+
+/// `POST /api/v1/telemetry`: one series or a list of them.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum TelemetryBody {
+    /// A list.
+    Many(Vec<Value>),
+    /// One.
+    One(Value),
+}
+
+/// Samples of one series, named by number or by name.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct SamplesBody {
+    /// Its number, once it has one.
+    endpoint_id: Option<u32>,
+    /// Its name: parts of letters, digits, dashes and underscores with dots between.
+    endpoint: Option<String>,
+    /// Unit of its values. A series keeps it until another is given.
+    unit: Option<String>,
+    /// Measurement, which it is without this, or total.
+    kind: Option<SeriesKind>,
+    /// Milliseconds since 1970 and value, oldest first.
+    #[serde(default)]
+    samples: Vec<(f64, f64)>,
+    /// A single value instead.
+    value: Option<f64>,
+    /// Its time in milliseconds since 1970; now without it.
+    timestamp: Option<f64>,
+}
+
+/// Takes samples in, for series that no driver owns.
+pub(super) async fn telemetry(
+    State(shared): State<Arc<Shared>>,
+    body: Body,
+) -> Result<Response, Problem> {
+    let all = match json::read(body, TELEMETRY_BYTES).await? {
+        TelemetryBody::Many(all) => all,
+        TelemetryBody::One(one) => vec![one],
+    };
+    if all.len() > SERIES {
+        return Err(Problem::BadBody(format!("more than {SERIES} series")));
+    }
+    let now_ms = now_ms() as f64;
+    let mut batches = Vec::with_capacity(all.len());
+    for (index, one) in all.into_iter().enumerate() {
+        let one: SamplesBody = serde_json::from_value(one)
+            .map_err(|error| Problem::BadBody(format!("series {index}: {error}")))?;
+        let samples = samples(&one, now_ms).map_err(|rule| Problem::BadBody(format!("series {index}: {rule}")))?;
+        batches.push((one, samples));
+    }
+    let count = batches.iter().map(|(_, samples)| samples.len()).sum();
+    if count > SAMPLES {
+        return Err(Problem::BadBody(format!("more than {SAMPLES} samples")));
+    }
+    shared.intake.samples.lock().take(count, Instant::now())?;
+    // Known series and their owners first: nothing is taken of a body that names a driver's.
+    let mut known = Vec::with_capacity(batches.len());
+    for (one, samples) in batches {
+        known.push((endpoint(&shared, &one)?, samples));
+    }
+    let mut taken = Vec::with_capacity(known.len());
+    for (info, samples) in known {
+        taken.push(serde_json::json!({"endpointId": info.id, "endpoint": info.name}));
+        let id = info.id;
+        shared.hub.register_endpoint(info);
+        shared.hub.push_samples(id, &samples);
+    }
+    Ok(json_value(&serde_json::json!({"accepted": count, "series": taken})))
+}
+
+fn samples(one: &SamplesBody, now_ms: f64) -> Result<Vec<Sample>, String> {
+    let single = one.value.map(|value| (one.timestamp.unwrap_or(now_ms), value));
+    let samples: Vec<Sample> = one
+        .samples
+        .iter()
+        .copied()
+        .chain(single)
+        .map(|(timestamp_ms, value)| Sample { timestamp_ms, value })
+        .collect();
+    if samples.is_empty() {
+        return Err("there is neither \"samples\" nor \"value\"".to_owned());
+    }
+    for sample in &samples {
+        if !(now_ms - OLDEST_MS..=now_ms + NEWEST_MS).contains(&sample.timestamp_ms) {
+            return Err(format!(
+                "the time {} is more than a day before or an hour behind the daemon's {now_ms}, both in milliseconds since 1970",
+                sample.timestamp_ms
+            ));
+        }
+    }
+    Ok(samples)
+}
+
+/// The series that is meant, with a number; a new name is given one.
+fn endpoint(shared: &Shared, one: &SamplesBody) -> Result<EndpointInfo, Problem> {
+    let known = shared.hub.endpoints();
+    let name = match (&one.endpoint, one.endpoint_id) {
+        (Some(name), _) => name.clone(),
+        (None, Some(id)) => known
+            .iter()
+            .find(|info| info.id == id)
+            .map(|info| info.name.clone())
+            .ok_or_else(|| Problem::UnknownEndpoint(id.to_string()))?,
+        (None, None) => {
+            let rule = "there is neither \"endpoint\" nor \"endpointId\"";
+            return Err(Problem::BadBody(rule.to_owned()));
+        }
+    };
+    if !is_endpoint(&name) {
+        return Err(Problem::BadBody(format!("{name:?} is no name for a series")));
+    }
+    if belongs_to_device(shared, &name) {
+        return Err(Problem::SeriesOwned(name));
+    }
+    let id = shared.series.outside(&name).map_err(|refused| match refused {
+        NotNumbered::Owned => Problem::SeriesOwned(name.clone()),
+        NotNumbered::Full => Problem::TooManySeries(OUTSIDE_SERIES),
+    })?;
+    if one.endpoint_id.is_some_and(|given| given != id) {
+        return Err(Problem::BadBody(format!("{name:?} has the number {id}")));
+    }
+    let former = known.into_iter().find(|info| info.id == id);
+    let unit = one.unit.clone().or(former.as_ref().map(|info| info.unit.clone()));
+    let unit = unit.unwrap_or_default();
+    if unit.chars().count() > 16 {
+        return Err(Problem::BadBody("\"unit\" has more than 16 characters".to_owned()));
+    }
+    let kind = one.kind.or(former.map(|info| info.kind));
+    Ok(EndpointInfo {
+        id,
+        name,
+        unit,
+        kind: kind.unwrap_or(SeriesKind::Measurement),
+    })
+}
+
+/// Names that begin with a device's id are that device's, also those that it has not used yet.
+fn belongs_to_device(shared: &Shared, name: &str) -> bool {
+    let device = name.split('.').next().unwrap_or_default();
+    let devices: Option<serde_json::Map<String, Value>> = shared
+        .state
+        .slice_bytes("devices")
+        .and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    devices.is_some_and(|devices| devices.contains_key(device))
+}
+
+fn is_endpoint(name: &str) -> bool {
+    let is_part = |part: &str| {
+        !part.is_empty()
+            && part
+                .chars()
+                .all(|one| one.is_ascii_alphanumeric() || matches!(one, '-' | '_'))
+    };
+    name.len() <= 128 && name.contains('.') && name.split('.').all(is_part)
+}
+
+fn is_channel(channel: &str) -> bool {
+    let is_good = |one: char| one.is_ascii_alphanumeric() || matches!(one, '-' | '_' | ':' | '.');
+    !channel.is_empty() && channel.len() <= 64 && channel.chars().all(is_good)
+}
+
+const fn info() -> LogLevel {
+    LogLevel::Info
+}
+
+fn now_ms() -> u64 {
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Fills at a steady rate and lets a burst through.
+#[derive(Debug)]
+struct Bucket {
+    cost: Duration,
+    depth: Duration,
+    full_at: Instant,
+}
+
+impl Bucket {
+    fn new(per_second: u32, burst: usize, now: Instant) -> Self {
+        let cost = Duration::from_secs(1) / per_second;
+        Self {
+            cost,
+            depth: cost * u32::try_from(burst).unwrap_or(u32::MAX),
+            full_at: now,
+        }
+    }
+
+    /// Takes so many out, or none.
+    fn take(&mut self, count: usize, now: Instant) -> Result<(), Problem> {
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        let full_at = self.full_at.max(now) + self.cost.saturating_mul(count);
+        let debt = full_at.saturating_duration_since(now);
+        if debt > self.depth {
+            return Err(Problem::RateLimited((debt - self.depth).as_secs() + 1));
+        }
+        self.full_at = full_at;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_takes_a_body_whole_or_not_at_all() {
+        let start = Instant::now();
+        let mut bucket = Bucket::new(10, 100, start);
+        assert_eq!(bucket.take(90, start), Ok(()));
+        assert_eq!(bucket.take(11, start), Err(Problem::RateLimited(1)));
+        assert_eq!(bucket.take(10, start), Ok(()));
+        assert_eq!(bucket.take(50, start), Err(Problem::RateLimited(6)));
+        assert_eq!(bucket.take(50, start + Duration::from_secs(5)), Ok(()));
+    }
+
+    #[test]
+    fn the_audit_is_nobodys_to_write() {
+        let all = Intake::new(Vec::new());
+        assert!(all.admits("sidecar") && all.admits("device:meter"));
+        assert!(!all.admits("audit") && !all.admits("audit:x"));
+        let some = Intake::new(vec!["sidecar".to_owned(), "audit".to_owned()]);
+        assert!(some.admits("sidecar:ffmpeg") && !some.admits("app") && !some.admits("audit"));
+    }
+
+    #[test]
+    fn names_of_series_have_parts_with_dots_between() {
+        for good in ["room.temperature", "a.b.c", "x-1.y_2"] {
+            assert!(is_endpoint(good), "{good}");
+        }
+        for bad in ["", "room", ".a", "a.", "a..b", "a.b c", "host:a.b", "a.é"] {
+            assert!(!is_endpoint(bad), "{bad}");
+        }
+    }
+}
