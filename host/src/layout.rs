@@ -14,7 +14,9 @@ pub fn mistakes(layout: &Layout, is_device: impl Fn(&str) -> bool) -> Vec<String
     let mut mistakes = Vec::new();
     for (name, size) in [("rows", layout.rows), ("cols", layout.cols)] {
         if !(1..=MOST_ROWS).contains(&size) {
-            mistakes.push(format!("\"{name}\" is {size}, and has to be from 1 to {MOST_ROWS}"));
+            mistakes.push(format!(
+                "\"{name}\" is {size}, and has to be from 1 to {MOST_ROWS}"
+            ));
         }
     }
     if layout.panes.is_empty() {
@@ -45,7 +47,9 @@ fn check_pane(
 ) {
     let id: String = pane.id.chars().take(64).collect();
     if pane.id.is_empty() || pane.id.len() > 64 || pane.pane.is_empty() || pane.pane.len() > 64 {
-        mistakes.push(format!("the pane {id:?} needs an id and a kind of at most 64 letters"));
+        mistakes.push(format!(
+            "the pane {id:?} needs an id and a kind of at most 64 letters"
+        ));
     }
     if before.iter().any(|other| other.id == pane.id) {
         mistakes.push(format!("there are two panes {id:?}"));
@@ -63,12 +67,17 @@ fn check_pane(
         mistakes.push(format!("the pane {id:?} covers part of the pane {other:?}"));
     }
     if let Some(device) = pane.device.as_deref().filter(|device| !is_device(device)) {
-        mistakes.push(format!("the pane {id:?} names a device {device:?}, which is not there"));
+        mistakes.push(format!(
+            "the pane {id:?} names a device {device:?}, which is not there"
+        ));
     }
     if let Some(slice) = &pane.slice
         && let Err(error) = SliceName::new(slice)
     {
-        mistakes.push(format!("the pane {id:?} names {slice:?}, which is no {}", error.what));
+        mistakes.push(format!(
+            "the pane {id:?} names {slice:?}, which is no {}",
+            error.what
+        ));
     }
 }
 
@@ -160,7 +169,10 @@ mod tests {
             (odd(|pane| pane.col_span = 0), "covers nothing"),
             (odd(|pane| (pane.row, pane.col) = (0, 0)), "covers part"),
             (odd(|pane| pane.device = Some("mouse".to_owned())), "is not there"),
-            (odd(|pane| pane.slice = Some("__proto__".to_owned())), "which is no"),
+            (
+                odd(|pane| pane.slice = Some("__proto__".to_owned())),
+                "which is no",
+            ),
         ] {
             assert!(told.iter().any(|line| line.contains(word)), "{word}: {told:?}");
         }

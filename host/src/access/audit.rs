@@ -236,8 +236,20 @@ mod tests {
         let text = fs::read_to_string(&path).unwrap();
         let line: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(
-            (&line["actor"], &line["role"], &line["peer"], &line["outcome"], &line["detail"]),
-            (&json!("lab"), &json!("operator"), &json!("192.0.2.1"), &json!("done"), &json!("204"))
+            (
+                &line["actor"],
+                &line["role"],
+                &line["peer"],
+                &line["outcome"],
+                &line["detail"]
+            ),
+            (
+                &json!("lab"),
+                &json!("operator"),
+                &json!("192.0.2.1"),
+                &json!("done"),
+                &json!("204")
+            )
         );
         assert_eq!(line["action"], "PUT /api/v1/message [redacted]");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
@@ -271,7 +283,12 @@ mod tests {
         assert!(read("audit.1.jsonl").len() <= 2000 && read("audit.jsonl").len() <= 2000);
         let actions: Vec<String> = both
             .lines()
-            .map(|line| serde_json::from_str::<Value>(line).unwrap()["action"].as_str().unwrap().to_owned())
+            .map(|line| {
+                serde_json::from_str::<Value>(line).unwrap()["action"]
+                    .as_str()
+                    .unwrap()
+                    .to_owned()
+            })
             .collect();
         let all: Vec<String> = (0..35).map(|n| format!("action {}.{}", n / 7, n % 7)).collect();
         assert!(actions.len() > 10 && all.ends_with(&actions), "{actions:?}");

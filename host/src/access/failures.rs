@@ -115,11 +115,7 @@ mod tests {
             failures.note(format!("2001:db8::{number}").parse().unwrap(), start);
         }
         assert!(failures.wait("2001:db8::ffff".parse().unwrap(), start).is_some());
-        assert!(
-            failures
-                .wait("2001:db8:0:1::1".parse().unwrap(), start)
-                .is_none()
-        );
+        assert!(failures.wait("2001:db8:0:1::1".parse().unwrap(), start).is_none());
         assert_eq!(network_of("::ffff:192.0.2.1".parse().unwrap()), HERE);
     }
 }

@@ -296,7 +296,10 @@ mod tests {
     }
 
     fn guard() -> Guard {
-        let auth = auth(&[("lab", "open sesame", Role::Operator), ("wall", "look", Role::Viewer)]);
+        let auth = auth(&[
+            ("lab", "open sesame", Role::Operator),
+            ("wall", "look", Role::Viewer),
+        ]);
         Guard::new(&auth, Some("lines"), Audit::nowhere())
     }
 
@@ -317,7 +320,11 @@ mod tests {
     #[test]
     fn a_token_names_its_bearer_and_a_wrong_one_nobody() {
         let guard = guard();
-        let lab = guard.identify(bearer("open sesame"), HERE).unwrap().actor.unwrap();
+        let lab = guard
+            .identify(bearer("open sesame"), HERE)
+            .unwrap()
+            .actor
+            .unwrap();
         assert_eq!((&*lab.name, lab.role), ("lab", Role::Operator));
         for wrong in ["", "open sesam", "open sesame ", "look\0"] {
             assert_eq!(guard.identify(bearer(wrong), HERE), Err(Refused::WrongToken));

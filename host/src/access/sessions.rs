@@ -86,7 +86,11 @@ mod tests {
         let start = Instant::now();
         let mut sessions = Sessions::default();
         for number in 0..CAPACITY {
-            sessions.begin(key(number), key(100), start + Duration::from_millis(number as u64));
+            sessions.begin(
+                key(number),
+                key(100),
+                start + Duration::from_millis(number as u64),
+            );
         }
         let later = start + Duration::from_secs(60);
         assert!(sessions.touch(&key(0), later).is_some());

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use autobench_core::access::Role;
 use autobench_sim::wattsup::FaultPlan;
 use clap::{Args, Parser, Subcommand};
 
@@ -53,6 +54,8 @@ pub enum Command {
     },
     /// Print what the daemon's socket sends
     Watch(WatchArguments),
+    /// Make a token for browsers and programs
+    Token(TokenArguments),
     /// Be a device on a pseudo-terminal
     Sim(SimArguments),
     /// Compile the plugin on standard input; the daemon calls this
@@ -135,6 +138,28 @@ pub struct WatchArguments {
     pub count: Option<u64>,
 }
 
+/// `autobench token`.
+#[derive(Debug, Args, PartialEq)]
+pub struct TokenArguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: TokenCommand,
+}
+
+/// What can be done with tokens.
+#[derive(Debug, Subcommand, PartialEq)]
+pub enum TokenCommand {
+    /// Make one, show it once, and print the lines for plugins.toml
+    New {
+        /// What its bearer may do: viewer, operator or admin
+        #[arg(long, value_name = "ROLE", default_value = "operator")]
+        role: Role,
+        /// Its name in plugins.toml and in the audit
+        #[arg(long, value_name = "NAME", default_value = "bench", value_parser = token_name)]
+        name: String,
+    },
+}
+
 /// `autobench sim`.
 #[derive(Debug, Args, PartialEq)]
 pub struct SimArguments {
@@ -180,6 +205,14 @@ fn listen_address(text: &str) -> Result<SocketAddr, String> {
             crate::config::likely_address(text)
         )
     })
+}
+
+fn token_name(text: &str) -> Result<String, String> {
+    if crate::config::is_token_name(text) {
+        Ok(text.to_owned())
+    } else {
+        Err("take letters, digits, dashes, dots and underscores, at most 64, and not local".to_owned())
+    }
 }
 
 fn seconds(text: &str) -> Result<f64, String> {
@@ -281,6 +314,9 @@ mod tests {
             ("autobench sim wattsup --link x --fault nul", "nuls"),
             ("autobench sim wattsup", "--link"),
             ("autobench watch --count 0", "1.."),
+            ("autobench token new --role root", "viewer, operator or admin"),
+            ("autobench token new --name local", "not local"),
+            ("autobench token new --name a/b", "letters, digits"),
             ("autobench serv", "serve"),
             ("autobench", "Usage"),
         ] {

@@ -9,6 +9,7 @@ mod check;
 mod explain;
 mod serve;
 mod sim;
+mod token;
 mod watch;
 
 use std::io::IsTerminal;
@@ -23,7 +24,7 @@ use crate::driver::compile::Urgency;
 
 pub use announce::Announcer;
 pub use arguments::{
-    Arguments, BenchArguments, Command, DemoArguments, SimArguments, SimCommand, WatchArguments,
+    Arguments, BenchArguments, Command, DemoArguments, SimArguments, SimCommand, TokenArguments, TokenCommand, WatchArguments,
     WattsupArguments,
 };
 pub use explain::listen_error;
@@ -68,7 +69,8 @@ fn run(arguments: Arguments, environment: Environment, programs: Programs) -> Re
         Command::Serve(bench) => serve::serve(&bench, environment, json, programs.serve)?,
         Command::Demo(demo) => serve::demo(&demo, environment, json, programs.serve)?,
         Command::CheckConfig { file } => check::check(&file, environment, json)?,
-        Command::Watch(watch) => watch::watch(&watch, json)?,
+        Command::Watch(watch) => watch::watch(&watch, environment.get("AUTOBENCH_TOKEN"), json)?,
+        Command::Token(token) => token::token(&token, json),
         Command::Sim(sim) => sim::sim(&sim, json)?,
         Command::Compile { output, beside } => {
             let urgency = if beside { Urgency::Beside } else { Urgency::Start };

@@ -4,11 +4,13 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use autobench_core::wire::Secret;
 use bytes::Bytes;
 use fastwebsockets::{FragmentCollector, OpCode, Role, WebSocket};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::header::{
-    CONNECTION, HOST, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+    AUTHORIZATION, CONNECTION, HOST, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
+    UPGRADE,
 };
 use hyper::upgrade::Upgraded;
 use hyper::{Request, StatusCode, Uri};
@@ -27,8 +29,11 @@ const HANDSHAKE_WAIT: Duration = Duration::from_secs(10);
 /// Largest message: a snapshot of a bench with a thousand slices has a hundredth of this.
 const MAX_MESSAGE_BYTES: usize = 256 << 20;
 
-pub(super) fn watch(arguments: &WatchArguments, json: bool) -> Result<(), Failure> {
-    let target = Target::parse(&arguments.url)?;
+pub(super) fn watch(arguments: &WatchArguments, token: Option<&str>, json: bool) -> Result<(), Failure> {
+    let target = Target {
+        token: token.map(Secret::new),
+        ..Target::parse(&arguments.url)?
+    };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -75,6 +80,7 @@ struct Target {
     authority: String,
     address: String,
     path: String,
+    token: Option<Secret>,
 }
 
 impl Target {
@@ -113,6 +119,7 @@ impl Target {
             authority: authority.as_str().to_owned(),
             address,
             path,
+            token: None,
         })
     }
 }
@@ -136,14 +143,17 @@ async fn upgrade(target: &Target, stream: TcpStream) -> anyhow::Result<Socket> {
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     // Ends with the connection; an error on it reaches the reader below as the end of the stream.
     tokio::spawn(connection.with_upgrades());
-    let request = Request::get(target.path.as_str())
+    let mut request = Request::get(target.path.as_str())
         .header(HOST, &target.authority)
         .header(UPGRADE, "websocket")
         .header(CONNECTION, "upgrade")
         .header(SEC_WEBSOCKET_KEY, fastwebsockets::handshake::generate_key())
         .header(SEC_WEBSOCKET_VERSION, "13")
-        .header(SEC_WEBSOCKET_PROTOCOL, autobench_core::wire::PROTOCOL)
-        .body(Empty::<Bytes>::new())?;
+        .header(SEC_WEBSOCKET_PROTOCOL, autobench_core::wire::PROTOCOL);
+    if let Some(token) = &target.token {
+        request = request.header(AUTHORIZATION, format!("Bearer {}", token.reveal()));
+    }
+    let request = request.body(Empty::<Bytes>::new())?;
     let response = sender.send_request(request).await?;
     let status = response.status();
     if status != StatusCode::SWITCHING_PROTOCOLS {

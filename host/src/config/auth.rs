@@ -17,7 +17,7 @@ pub fn auth(raw: &[RawToken], findings: &mut Findings) -> AuthConfig {
     let mut tokens = BTreeMap::new();
     for token in raw {
         let header = &token.name;
-        if !is_name(&header.value) {
+        if !is_token_name(&header.value) {
             findings.error(
                 "bad-name",
                 &header.at,
@@ -87,8 +87,9 @@ pub fn refuse_network(
             None => return,
         }
     };
-    let message =
-        format!("listening on {listen} without any token would let everyone on the network operate the bench");
+    let message = format!(
+        "listening on {listen} without any token would let everyone on the network operate the bench"
+    );
     let hint = format!(
         "run autobench token new and write the lines that it prints, or listen on 127.0.0.1:{}",
         listen.port()
@@ -97,7 +98,7 @@ pub fn refuse_network(
 }
 
 /// A token's name stands in the audit, beside that of whoever needs none.
-fn is_name(name: &str) -> bool {
+pub fn is_token_name(name: &str) -> bool {
     let is_part = |one: char| one.is_ascii_alphanumeric() || matches!(one, '-' | '_' | '.');
     !name.is_empty() && name.len() <= 64 && name.chars().all(is_part) && name != LOCAL
 }

@@ -415,7 +415,10 @@ fn a_token_with_a_mistake_is_told_and_never_repeated() {
         ],
     );
     let told = Bench::new("").variable("LOG_INGEST_TOKEN", "hunter2").told();
-    assert!(told[0].starts_with("LOG_INGEST_TOKEN: it is shorter than 16"), "{told:?}");
+    assert!(
+        told[0].starts_with("LOG_INGEST_TOKEN: it is shorter than 16"),
+        "{told:?}"
+    );
     assert!(!told[0].contains("hunter2"));
 }
 

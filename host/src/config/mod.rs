@@ -20,6 +20,7 @@ mod tree;
 mod values;
 mod variables;
 
+pub use auth::is_token_name;
 pub use load::ConfigLoader;
 pub use model::{
     AuthConfig, BenchConfig, DaemonConfig, DaemonLimits, DeviceConfig, DriverLimits, Grants, IngestConfig, LineOverrides,

@@ -80,7 +80,11 @@ fn value_at(shared: &Shared, headers: &HeaderMap, path: &str) -> Result<Response
         });
     };
     let member = member.replace("~1", "/").replace("~0", "~");
-    let bytes = shared.state.slice_bytes(&member).ok_or_else(unknown)?;
+    // The version is no member of its own to the store.
+    let bytes = match member.as_str() {
+        "version" => shared.state.version().to_string().into(),
+        _ => shared.state.slice_bytes(&member).ok_or_else(unknown)?,
+    };
     let bytes = match parts.next() {
         None => bytes,
         Some(rest) => {

@@ -192,7 +192,9 @@ fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
 fn has_token(uri: &Uri) -> bool {
     uri.query().unwrap_or_default().split('&').any(|pair| {
         let key = pair.split('=').next().unwrap_or_default();
-        TOKENS_IN_QUERIES.iter().any(|name| key.eq_ignore_ascii_case(name))
+        TOKENS_IN_QUERIES
+            .iter()
+            .any(|name| key.eq_ignore_ascii_case(name))
     })
 }
 
@@ -216,7 +218,12 @@ mod tests {
 
     #[test]
     fn a_token_in_the_address_is_seen() {
-        for path in ["/?token=x", "/ws?resume=a&Access_Token=x", "/?a=1&auth", "/?bearer="] {
+        for path in [
+            "/?token=x",
+            "/ws?resume=a&Access_Token=x",
+            "/?a=1&auth",
+            "/?bearer=",
+        ] {
             assert!(has_token(&path.parse().unwrap()), "{path}");
         }
         for path in ["/", "/?path=/token", "/?tokens=1", "/token"] {

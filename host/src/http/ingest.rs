@@ -158,7 +158,10 @@ pub(super) async fn logs(
             emoji: entry.emoji,
             ..LogRecord::new(entry.channel, entry.level, entry.message)
         };
-        match shared.logs.append_at(&record, entry.ts.unwrap_or(now_ms).min(MAX_TS)) {
+        match shared
+            .logs
+            .append_at(&record, entry.ts.unwrap_or(now_ms).min(MAX_TS))
+        {
             Some(seq) => {
                 taken.accepted += 1;
                 taken.last_seq = Some(seq);
@@ -204,10 +207,7 @@ pub(super) struct SamplesBody {
 }
 
 /// Takes samples in, for series that no driver owns.
-pub(super) async fn telemetry(
-    State(shared): State<Arc<Shared>>,
-    body: Body,
-) -> Result<Response, Problem> {
+pub(super) async fn telemetry(State(shared): State<Arc<Shared>>, body: Body) -> Result<Response, Problem> {
     let all = match json::read(body, TELEMETRY_BYTES).await? {
         TelemetryBody::Many(all) => all,
         TelemetryBody::One(one) => vec![one],
@@ -220,7 +220,8 @@ pub(super) async fn telemetry(
     for (index, one) in all.into_iter().enumerate() {
         let one: SamplesBody = serde_json::from_value(one)
             .map_err(|error| Problem::BadBody(format!("series {index}: {error}")))?;
-        let samples = samples(&one, now_ms).map_err(|rule| Problem::BadBody(format!("series {index}: {rule}")))?;
+        let samples =
+            samples(&one, now_ms).map_err(|rule| Problem::BadBody(format!("series {index}: {rule}")))?;
         batches.push((one, samples));
     }
     let count = batches.iter().map(|(_, samples)| samples.len()).sum();
@@ -240,7 +241,9 @@ pub(super) async fn telemetry(
         shared.hub.register_endpoint(info);
         shared.hub.push_samples(id, &samples);
     }
-    Ok(json_value(&serde_json::json!({"accepted": count, "series": taken})))
+    Ok(json_value(
+        &serde_json::json!({"accepted": count, "series": taken}),
+    ))
 }
 
 fn samples(one: &SamplesBody, now_ms: f64) -> Result<Vec<Sample>, String> {
@@ -298,7 +301,9 @@ fn endpoint(shared: &Shared, one: &SamplesBody) -> Result<EndpointInfo, Problem>
     let unit = one.unit.clone().or(former.as_ref().map(|info| info.unit.clone()));
     let unit = unit.unwrap_or_default();
     if unit.chars().count() > 16 {
-        return Err(Problem::BadBody("\"unit\" has more than 16 characters".to_owned()));
+        return Err(Problem::BadBody(
+            "\"unit\" has more than 16 characters".to_owned(),
+        ));
     }
     let kind = one.kind.or(former.map(|info| info.kind));
     Ok(EndpointInfo {

@@ -40,11 +40,11 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
+use hyper::Request;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{self, HeaderMap};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::Request;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
@@ -271,7 +271,13 @@ async fn serve(
     let handshake = Handshake::default();
     let service = service_fn(|request| {
         let busy = place.busy();
-        let answer = answer(Arc::clone(shared), router.clone(), handshake.clone(), peer, request);
+        let answer = answer(
+            Arc::clone(shared),
+            router.clone(),
+            handshake.clone(),
+            peer,
+            request,
+        );
         async { Ok::<_, Infallible>(answer.await?.map(|body| body::hold(body, busy))) }
     });
     let connection = http1::Builder::new()

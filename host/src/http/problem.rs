@@ -5,8 +5,8 @@ use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use hyper::StatusCode;
 use hyper::header::{
-    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_VERSION, UPGRADE,
-    WWW_AUTHENTICATE,
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER,
+    SEC_WEBSOCKET_VERSION, UPGRADE, WWW_AUTHENTICATE,
 };
 use serde_json::json;
 
@@ -30,11 +30,7 @@ pub(super) enum Problem {
     #[error("too many wrong tokens came from this address; try again in {0} s")]
     TooManyAttempts(u64),
     #[error("this takes the role {needed}, and {actor} is {role}")]
-    Forbidden {
-        actor: String,
-        role: Role,
-        needed: Role,
-    },
+    Forbidden { actor: String, role: Role, needed: Role },
     #[error("nothing from outside may be put into the log's channel {0:?}; see LOG_INGEST_ALLOWED_CHANNELS")]
     ForbiddenChannel(String),
     #[error("there is nothing at {0}")]
@@ -74,10 +70,7 @@ pub(super) enum Problem {
     #[error("{0} clients are connected, which is the limit; close one, or raise daemon.limits.clients")]
     TooManyClients(u32),
     #[error("the query has {name:?}, which has to be {rule}")]
-    BadQuery {
-        name: &'static str,
-        rule: &'static str,
-    },
+    BadQuery { name: &'static str, rule: &'static str },
     #[error("the daemon is {0}")]
     NotReady(String),
     #[error("{0} has ended; restart the daemon, and see its log for the reason")]
@@ -100,10 +93,9 @@ impl Problem {
             | Self::ForbiddenOrigin(_)
             | Self::Forbidden { .. }
             | Self::ForbiddenChannel(_) => StatusCode::FORBIDDEN,
-            Self::NotFound(_)
-            | Self::UnknownDevice(_)
-            | Self::UnknownPath(_)
-            | Self::UnknownEndpoint(_) => StatusCode::NOT_FOUND,
+            Self::NotFound(_) | Self::UnknownDevice(_) | Self::UnknownPath(_) | Self::UnknownEndpoint(_) => {
+                StatusCode::NOT_FOUND
+            }
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::SeriesOwned(_) | Self::TooManySeries(_) => StatusCode::CONFLICT,
@@ -113,7 +105,9 @@ impl Problem {
             Self::BadLayout(_) | Self::NotTaken(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::UpgradeRequired => StatusCode::UPGRADE_REQUIRED,
             Self::TooManyAttempts(_) | Self::RateLimited(_) => StatusCode::TOO_MANY_REQUESTS,
-            Self::TooManyClients(_) | Self::NotReady(_) | Self::Unhealthy(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::TooManyClients(_) | Self::NotReady(_) | Self::Unhealthy(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
         }
     }
 
@@ -216,7 +210,10 @@ mod tests {
             .collect();
         assert!(codes.len() >= 30, "{codes:?}");
         for code in &codes {
-            assert!(manual.contains(&format!("| `{code}` |")), "docs/http.md lacks {code}");
+            assert!(
+                manual.contains(&format!("| `{code}` |")),
+                "docs/http.md lacks {code}"
+            );
         }
         let table = manual.split("## Problems").nth(1).unwrap();
         let table = table.split("\n## ").next().unwrap();

@@ -85,7 +85,8 @@ fn fits(route: &Route, path: &str) -> bool {
     loop {
         match (wanted.next(), given.next()) {
             (None, None) => return true,
-            (Some(part), Some(text)) if part.starts_with('{') && !part.starts_with("{*") && !text.is_empty() => {}
+            (Some(part), Some(text))
+                if part.starts_with('{') && !part.starts_with("{*") && !text.is_empty() => {}
             (Some(part), Some(text)) if part == text => {}
             _ => return false,
         }
@@ -161,7 +162,10 @@ pub(super) fn tagged(headers: &HeaderMap, tag: &str, bytes: impl FnOnce() -> Byt
 /// A tag that says what the bytes are.
 pub(super) fn tag_of(bytes: &[u8]) -> String {
     let digest = Sha256::digest(bytes);
-    let short = digest.iter().take(8).fold(0_u64, |all, byte| all << 8 | u64::from(*byte));
+    let short = digest
+        .iter()
+        .take(8)
+        .fold(0_u64, |all, byte| all << 8 | u64::from(*byte));
     format!("\"{short:016x}\"")
 }
 

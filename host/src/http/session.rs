@@ -60,7 +60,13 @@ pub(super) async fn begin(
     });
     let mut response = shown(&shared, &actor);
     if let Some(secret) = secret {
-        set_cookie(&mut response, &shared.cookie, &secret, SESSION_IDLE.as_secs(), visitor.is_https);
+        set_cookie(
+            &mut response,
+            &shared.cookie,
+            &secret,
+            SESSION_IDLE.as_secs(),
+            visitor.is_https,
+        );
     }
     Ok(response)
 }

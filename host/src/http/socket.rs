@@ -61,7 +61,10 @@ pub(super) async fn echo(
             return Problem::BadQuery { name, rule }.into_response();
         }
     };
-    accept(hub, &handshake, visitor, &mut request, |seat| seat.for_echo(limit)).unwrap_or_else(Problem::into_response)
+    accept(hub, &handshake, visitor, &mut request, |seat| {
+        seat.for_echo(limit)
+    })
+    .unwrap_or_else(Problem::into_response)
 }
 
 /// Most that a message of `/ws/echo` may be allowed to have.
@@ -148,7 +151,13 @@ impl Handshake {
             Err(error) => return tracing::debug!(%peer, %error, "went away during the handshake"),
         };
         match upgraded.downcast::<TokioIo<Stream>>() {
-            Ok(parts) => hub.adopt(parts.io.into_inner().into_socket(), peer, parts.read_buf, seat, actor),
+            Ok(parts) => hub.adopt(
+                parts.io.into_inner().into_socket(),
+                peer,
+                parts.read_buf,
+                seat,
+                actor,
+            ),
             Err(_) => tracing::error!(%peer, "the upgraded connection is no stream of ours"),
         }
     }

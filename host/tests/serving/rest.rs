@@ -36,7 +36,11 @@ async fn one_value_of_the_state_can_be_asked_for() {
     bench.set_watts(8);
     assert_eq!(bench.request(&again).await.json(), json!({"watts": 8}));
     assert_eq!(bench.get("/api/v1/state?path=/version").await.status, 200);
-    for path in ["/nothing", "/powerMeter/nothing", "/powerMeter/lastSample/watts/x"] {
+    for path in [
+        "/nothing",
+        "/powerMeter/nothing",
+        "/powerMeter/lastSample/watts/x",
+    ] {
         bench
             .get(&format!("/api/v1/state?path={path}"))
             .await
@@ -66,7 +70,12 @@ async fn head_is_get_without_a_body() {
 #[tokio::test]
 async fn the_log_can_be_asked_for_by_channel_level_and_number() {
     let bench = Bench::start().await;
-    for (channel, level) in [("app", "info"), ("device:meter", "warn"), ("device", "debug"), ("app", "error")] {
+    for (channel, level) in [
+        ("app", "info"),
+        ("device:meter", "warn"),
+        ("device", "debug"),
+        ("app", "error"),
+    ] {
         let entry = json!({"channel": channel, "level": level, "message": format!("{channel} {level}")});
         post(&bench, "/api/v1/logs", &entry).await;
     }
@@ -78,17 +87,28 @@ async fn the_log_can_be_asked_for_by_channel_level_and_number() {
             .map(|entry| entry["message"].as_str().unwrap().to_owned())
             .collect()
     };
-    assert_eq!(messages("channel=device").await, ["device:meter warn", "device debug"]);
+    assert_eq!(
+        messages("channel=device").await,
+        ["device:meter warn", "device debug"]
+    );
     assert_eq!(messages("channel=device:meter").await, ["device:meter warn"]);
-    assert_eq!(messages("channel=app,device&level=warn").await, ["device:meter warn", "app error"]);
+    assert_eq!(
+        messages("channel=app,device&level=warn").await,
+        ["device:meter warn", "app error"]
+    );
     assert_eq!(messages("channel=app,device&limit=1").await, ["app error"]);
-    assert_eq!(messages("channel=app,device&limit=1&sinceSeq=0").await, ["app info"]);
+    assert_eq!(
+        messages("channel=app,device&limit=1&sinceSeq=0").await,
+        ["app info"]
+    );
     // Whoever goes on behind toSeq sees each entry once.
     let mut since = 0;
     let mut seen = Vec::new();
     loop {
         let range = bench
-            .get(&format!("/api/v1/logs?sinceSeq={since}&limit=1&channel=app,device"))
+            .get(&format!(
+                "/api/v1/logs?sinceSeq={since}&limit=1&channel=app,device"
+            ))
             .await
             .json();
         let entries = range["entries"].as_array().unwrap();
@@ -96,7 +116,10 @@ async fn the_log_can_be_asked_for_by_channel_level_and_number() {
         seen.push(entry["message"].as_str().unwrap().to_owned());
         since = range["toSeq"].as_u64().unwrap();
     }
-    assert_eq!(seen, ["app info", "device:meter warn", "device debug", "app error"]);
+    assert_eq!(
+        seen,
+        ["app info", "device:meter warn", "device debug", "app error"]
+    );
     for query in ["level=loud", "limit=-1", "sinceSeq=x"] {
         bench
             .get(&format!("/api/v1/logs?{query}"))
@@ -111,7 +134,12 @@ async fn the_message_is_set_and_everybody_sees_it() {
     let bench = Bench::start().await;
     let (mut client, _) = bench.join().await;
     assert_eq!(bench.get("/api/v1/message").await.json(), json!({"message": ""}));
-    let set = put(&bench, "/api/v1/message", &json!({"message": "back at noon", "more": 1})).await;
+    let set = put(
+        &bench,
+        "/api/v1/message",
+        &json!({"message": "back at noon", "more": 1}),
+    )
+    .await;
     assert_eq!(set.status, 204);
     let patch = client.wait_for("state.patch").await;
     assert_eq!(patch["patch"][0]["value"], "back at noon");
@@ -190,7 +218,10 @@ async fn entries_come_in_as_one_as_a_list_and_by_name() {
     post(&bench, "/api/v1/logs", &json!({"entries": [entry("four")]})).await;
     let range = bench.get("/api/v1/logs?channel=sidecar").await.json();
     let entries = range["entries"].as_array().unwrap();
-    let texts: Vec<_> = entries.iter().map(|entry| entry["message"].as_str().unwrap()).collect();
+    let texts: Vec<_> = entries
+        .iter()
+        .map(|entry| entry["message"].as_str().unwrap())
+        .collect();
     assert_eq!(texts, ["one", "two", "three", "four"]);
     assert_eq!(
         (&entries[0]["ts"], &entries[0]["level"], &entries[0]["module"]),
@@ -201,8 +232,16 @@ async fn entries_come_in_as_one_as_a_list_and_by_name() {
     for (bad, status, code) in [
         (json!([entry("x"), {"channel": "sidecar"}]), 400, "bad-body"),
         (json!({"channel": "a b", "message": ""}), 400, "bad-body"),
-        (json!({"channel": "audit", "message": "x"}), 403, "forbidden-channel"),
-        (json!({"channel": "app", "level": "loud", "message": "x"}), 400, "bad-body"),
+        (
+            json!({"channel": "audit", "message": "x"}),
+            403,
+            "forbidden-channel",
+        ),
+        (
+            json!({"channel": "app", "level": "loud", "message": "x"}),
+            400,
+            "bad-body",
+        ),
         (json!("text"), 400, "bad-body"),
         (json!(vec![entry("x"); 1001]), 400, "bad-body"),
     ] {
@@ -237,7 +276,12 @@ async fn only_the_channels_that_are_listed_come_in() {
     settings.http.ingest_channels = vec!["sidecar".to_owned()];
     let bench = Bench::with(settings).await;
     let entry = |channel: &str| json!({"channel": channel, "message": "x"});
-    assert_eq!(post(&bench, "/api/v1/logs", &entry("sidecar:ffmpeg")).await.status, 200);
+    assert_eq!(
+        post(&bench, "/api/v1/logs", &entry("sidecar:ffmpeg"))
+            .await
+            .status,
+        200
+    );
     post(&bench, "/api/v1/logs", &entry("app"))
         .await
         .is_problem(403, "forbidden-channel");
@@ -251,7 +295,8 @@ async fn samples_come_in_by_name_and_go_on_by_number() {
         .duration_since(std::time::UNIX_EPOCH)
         .unwrap()
         .as_millis() as u64;
-    let first = json!({"endpoint": "room.temperature", "unit": "°C", "samples": [[now - 1000, 20.5], [now, 21]]});
+    let first =
+        json!({"endpoint": "room.temperature", "unit": "°C", "samples": [[now - 1000, 20.5], [now, 21]]});
     let taken = post(&bench, "/api/v1/telemetry", &first).await.json();
     assert_eq!(taken["accepted"], 2);
     let id = taken["series"][0]["endpointId"].clone();
@@ -260,9 +305,17 @@ async fn samples_come_in_by_name_and_go_on_by_number() {
         .say(json!({"type": "subscribe", "channel": "telemetry", "endpointIds": [id]}))
         .await;
     let backlog = client.wait_for("telemetry").await;
-    assert_eq!((&backlog["endpoint"], &backlog["unit"]), (&json!("room.temperature"), &json!("°C")));
+    assert_eq!(
+        (&backlog["endpoint"], &backlog["unit"]),
+        (&json!("room.temperature"), &json!("°C"))
+    );
     assert_eq!(backlog["samples"].as_array().unwrap().len(), 2);
-    post(&bench, "/api/v1/telemetry", &json!([{"endpointId": id, "value": 22.5}])).await;
+    post(
+        &bench,
+        "/api/v1/telemetry",
+        &json!([{"endpointId": id, "value": 22.5}]),
+    )
+    .await;
     assert_eq!(client.wait_for("telemetry").await["value"], 22.5);
     let listed = bench.get("/api/v1/telemetry").await.json();
     assert_eq!(
@@ -275,12 +328,22 @@ async fn samples_come_in_by_name_and_go_on_by_number() {
         (json!({"value": 1}), 400, "bad-body"),
         (json!({"endpoint": "room"}), 400, "bad-body"),
         (json!({"endpoint": "room.x"}), 400, "bad-body"),
-        (json!({"endpoint": "room.x", "samples": [[5, 1]]}), 400, "bad-body"),
+        (
+            json!({"endpoint": "room.x", "samples": [[5, 1]]}),
+            400,
+            "bad-body",
+        ),
         (json!({"endpoint": "room.x", "value": "1"}), 400, "bad-body"),
         (json!({"endpointId": 99, "value": 1}), 404, "unknown-endpoint"),
-        (json!({"endpointId": 99, "endpoint": "room.temperature", "value": 1}), 400, "bad-body"),
+        (
+            json!({"endpointId": 99, "endpoint": "room.temperature", "value": 1}),
+            400,
+            "bad-body",
+        ),
     ] {
-        post(&bench, "/api/v1/telemetry", &bad).await.is_problem(status, code);
+        post(&bench, "/api/v1/telemetry", &bad)
+            .await
+            .is_problem(status, code);
     }
     bench.close().await;
 }
@@ -310,8 +373,12 @@ async fn a_drivers_series_is_its_own() {
     // A device that is configured has all names behind its own.
     let at = autobench_core::state::Pointer::parse("/devices/panel").unwrap();
     bench.state.update(|store| store.set(&at, json!({}))).unwrap();
-    post(&bench, "/api/v1/telemetry", &json!({"endpoint": "panel.anything", "value": 1}))
-        .await
-        .is_problem(409, "series-owned");
+    post(
+        &bench,
+        "/api/v1/telemetry",
+        &json!({"endpoint": "panel.anything", "value": 1}),
+    )
+    .await
+    .is_problem(409, "series-owned");
     bench.close().await;
 }
