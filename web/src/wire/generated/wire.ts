@@ -83,7 +83,9 @@ id?: MessageId, } & ({ "type": "hello",
 /** Name of the client. */
 name?: string,
 /** Page that it shows. */
-page?: string, } | { "type": "ping" } | { "type": "state.resync" } | { "type": "logs.replay",
+page?: string, } | { "type": "auth",
+/** The token itself. */
+token: Secret, } | { "type": "ping" } | { "type": "state.resync" } | { "type": "logs.replay",
 /** The last number that the client has. */
 sinceSeq: number, } | { "type": "subscribe" } & Subscription | { "type": "unsubscribe" } & Topic);
 
@@ -132,7 +134,7 @@ health: Record<string, unknown>,
 lastReload?: LastReload, };
 
 /** Why a message of a client was not taken. */
-export type ErrorCode = "bad-json" | "bad-message" | "unknown-type" | "unknown-channel" | "unknown-endpoint" | "too-large" | "rate-limited" | "too-many-subscriptions" | "missed";
+export type ErrorCode = "bad-json" | "bad-message" | "unknown-type" | "unknown-channel" | "unknown-endpoint" | "unauthorized" | "forbidden" | "too-large" | "rate-limited" | "too-many-subscriptions" | "missed";
 
 /** A message of the client was not taken. */
 export type ErrorMessage = {
@@ -399,6 +401,9 @@ attributes?: { [key in string]: string }, };
 /** What came of an attempt to replace a driver. */
 export type ReloadVerdict = "swapped" | "refused" | "cold" | "returned";
 
+/** A text that no log may ever show. */
+export type Secret = string;
+
 /** A telemetry series. */
 export type SeriesEntry = {
 /** The number by which clients subscribe. */
@@ -493,7 +498,9 @@ limits: Limits,
 /** What this daemon can do beyond the protocol's core. */
 features: Array<string>,
 /** Whether the missing patches follow instead of a snapshot. */
-resumed: boolean, };
+resumed: boolean,
+/** Whether nothing follows until the client has sent `auth`. */
+authRequired?: boolean, };
 
 /** Settings of the connection. */
 export type WsClientConfig = {
