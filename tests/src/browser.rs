@@ -160,6 +160,11 @@ impl Browser {
         texts(&self.ask(&json!({"do": "complaints"})))
     }
 
+    /// What the daemon answered to each handshake of the page's sockets about extensions, as the browser understood it.
+    pub fn extensions(&mut self) -> Vec<String> {
+        texts(&self.ask(&json!({"do": "extensions"})))
+    }
+
     /// Gives the window another size, and the system the scheme `dark` or `light`.
     pub fn shape(&mut self, width: u32, height: u32, scheme: &str) {
         self.ask(&json!({"do": "shape", "width": width, "height": height, "scheme": scheme}));

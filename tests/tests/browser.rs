@@ -1,13 +1,13 @@
 //! The page in Chromium, served by the public binary under its content policy.
 //!
-//! Covered: watts that change; two browsers and the daemon that agree while the meter is silent; a reload that loses no sample; a daemon that is
+//! Covered: watts that change; compressed messages that the browser reads; two browsers and the daemon that agree while the meter is silent; a reload that loses no sample; a daemon that is
 //! killed and comes back; a page that fits a phone.
 //!
 //! With `AUTOBENCH_SCREENSHOTS=<absolute folder>` the last story leaves pictures there.
 
 use std::path::PathBuf;
 
-use e2e::{Bench, Browser, Daemon, DeviceEntry, Sim, canonical, eventually};
+use e2e::{Bench, Browser, Daemon, DeviceEntry, Sim, canonical, eventually, get};
 use serde_json::Value;
 
 /// Rows per second: enough to see change soon, and few enough to be read one by one.
@@ -90,6 +90,53 @@ async fn two_browsers_and_the_daemon_agree_while_the_meter_is_silent() {
     sim.ask("resume");
     until_watts_change(&mut left, 2);
     until_watts_change(&mut right, 2);
+    assert_eq!(left.complaints(), [""; 0]);
+    assert_eq!(right.complaints(), [""; 0]);
+    assert!(daemon.stop().success());
+}
+
+#[tokio::test]
+async fn the_browser_reads_compressed_messages_and_its_mirror_is_exact() {
+    let (bench, mut sim) = bench(16);
+    let daemon = bench.start();
+    let mut left = Browser::open(&daemon.url());
+    let mut right = Browser::open(&daemon.url());
+    // Both become members of one context, one leaves it with its page and joins anew.
+    until_watts_change(&mut left, 5);
+    until_watts_change(&mut right, 5);
+    right.reload();
+    until_watts_change(&mut right, 5);
+    for (browser, handshakes) in [(&mut left, 1), (&mut right, 2)] {
+        let agreed = "permessage-deflate; client_no_context_takeover".to_owned();
+        assert_eq!(browser.extensions(), vec![agreed; handshakes]);
+    }
+    // That it is agreed on is not yet that it is done.
+    let (plain, coded) = eventually("patches that were compressed", async || {
+        let page = String::from_utf8(get(daemon.address(), "/metrics").await.body).expect("text");
+        let counter = |form: &str| {
+            let name = format!("autobench_hub_context_bytes_total{{form=\"{form}\"}} ");
+            let line = page.lines().find_map(|line| line.strip_prefix(&name))?;
+            line.parse::<f64>().ok()
+        };
+        let (plain, coded) = (counter("plain")?, counter("coded")?);
+        (plain > 20_000.0).then_some((plain, coded))
+    })
+    .await;
+    assert!(coded * 3.0 < plain, "{coded} bytes of {plain}");
+    sim.ask("pause");
+    eventually("both pages and the daemon at one version", async || {
+        let documents = [left.document().0, right.document().0];
+        let state = daemon.state().await;
+        let same = documents
+            .iter()
+            .all(|document| document["version"] == state["version"]);
+        same.then(|| {
+            for document in &documents {
+                assert_eq!(canonical(document), canonical(&state));
+            }
+        })
+    })
+    .await;
     assert_eq!(left.complaints(), [""; 0]);
     assert_eq!(right.complaints(), [""; 0]);
     assert!(daemon.stop().success());

@@ -21,6 +21,8 @@ const browser = await chromium.launch({
 let page
 /** What no page may do: log an error, throw, break the content policy, ask anybody but its daemon. */
 const complaints = []
+/** What servers answered to the handshakes of the page's sockets: `Sec-WebSocket-Extensions`, or an empty text. */
+const extensions = []
 
 const commands = {
   async open({ url, width, height, scheme }) {
@@ -33,6 +35,12 @@ const commands = {
       })
     })
     page = await context.newPage()
+    const network = await context.newCDPSession(page)
+    network.on('Network.webSocketHandshakeResponseReceived', ({ response }) => {
+      const header = Object.entries(response.headers).find(([name]) => name.toLowerCase() === 'sec-websocket-extensions')
+      extensions.push(header?.[1] ?? '')
+    })
+    await network.send('Network.enable')
     page.on('console', (message) => {
       if (message.type() === 'error') complaints.push(message.text())
     })
@@ -107,6 +115,7 @@ const commands = {
     await page.screenshot({ path, fullPage: full === true })
   },
   complaints: () => complaints,
+  extensions: () => extensions,
 }
 
 for await (const line of createInterface({ input: process.stdin })) {

@@ -13,6 +13,8 @@ use autobench_core::outbox::{Positions, View};
 use bytes::Bytes;
 use parking_lot::Mutex;
 
+use super::channels::Channels;
+
 /// The loop's part.
 #[derive(Debug)]
 pub(super) struct Coder {
@@ -46,9 +48,12 @@ impl Default for Coder {
 
 impl Coder {
     /// Codes what is new. The tails have it before the first client is written to: a member's own writer may need it at once.
-    pub(super) fn begin(&mut self, view: &View, packed: &Packed) -> Pass {
+    pub(super) fn begin(&mut self, view: &View, channels: &Channels) -> Pass {
         let pass = self.contexts.encode(view, self.begin.elapsed());
-        packed.tails.lock().take(&pass);
+        channels.packed.tails.lock().take(&pass);
+        let (plain_bytes, coded_bytes) = pass.coded_bytes();
+        channels.metrics.plain_bytes.add(plain_bytes as u64);
+        channels.metrics.coded_bytes.add(coded_bytes as u64);
         pass
     }
 

@@ -44,6 +44,10 @@ pub struct HubMetrics {
     pub message_time: Histogram,
     /// Bytes of segments that were made of the log.
     pub log_bytes: Counter,
+    /// Bytes of plain segments that were compressed once for all members of a context, counted once per context.
+    pub plain_bytes: Counter,
+    /// What became of them.
+    pub coded_bytes: Counter,
 }
 
 /// What one pass did.
@@ -138,6 +142,14 @@ impl HubMetrics {
             "autobench_hub_written_bytes_total",
             "Bytes that clients' sockets took",
             self.written_bytes.get(),
+        );
+        page.counters(
+            "autobench_hub_context_bytes_total",
+            "Bytes of segments that were compressed for a shared context: before (plain) and after (coded)",
+            [
+                (&[("form", "plain")] as &[(&str, &str)], self.plain_bytes.get()),
+                (&[("form", "coded")], self.coded_bytes.get()),
+            ],
         );
         page.counter(
             "autobench_hub_segments_total",

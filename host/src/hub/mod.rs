@@ -418,7 +418,7 @@ impl Shared {
             return;
         }
         let begin = Instant::now();
-        let mut pass = coder.begin(&view, &self.channels.packed);
+        let mut pass = coder.begin(&view, &self.channels);
         let clients = Arc::clone(&self.clients.lock());
         let mut last = None;
         let mut tally = Tally::default();

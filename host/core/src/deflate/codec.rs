@@ -16,8 +16,8 @@ const ALONE_FROM_BYTES: usize = 128;
 
 /// The fastest there is. What patches share with the patches before them it finds as well as the others do.
 const LIVE_LEVEL: u32 = 1;
-/// For what goes to one client: large, rare, and mostly text that repeats itself.
-const APART_LEVEL: u32 = 3;
+/// For one large message to one client, a snapshot or a history: a third smaller for the same time again.
+const LARGE_LEVEL: u32 = 3;
 
 /// Largest window, and all that an inflater needs of what it gave out before.
 const WINDOW_BYTES: usize = 32 << 10;
@@ -43,11 +43,13 @@ pub(super) struct Broken;
 
 impl Coder {
     pub(super) fn new() -> Self {
-        Self::with_level(LIVE_LEVEL)
+        Self(Compress::new(flate2::Compression::new(LIVE_LEVEL), false))
     }
 
-    fn with_level(level: u32) -> Self {
-        Self(Compress::new(flate2::Compression::new(level), false))
+    fn set_level(&mut self, level: u32) -> Result<(), Broken> {
+        self.0
+            .set_level(flate2::Compression::new(level))
+            .map_err(|_| Broken)
     }
 
     /// Forgets everything: what follows refers to nothing before.
@@ -132,20 +134,17 @@ pub fn compress_apart(compression: Compression, frames: &[Bytes]) -> Option<Byte
     }
     let mut out = Vec::with_capacity(plain_bytes / 4);
     let done = CODER.with_borrow_mut(|coder| {
-        let coder = coder.get_or_insert_with(|| Coder::with_level(APART_LEVEL));
+        let coder = coder.get_or_insert_with(Coder::new);
         coder.reset();
+        coder.set_level(if frames.len() > 1 { LIVE_LEVEL } else { LARGE_LEVEL })?;
         let mut each = |bytes: &Bytes| match compression {
             Compression::Shared => coder.append_in_window(&mut out, bytes).map(drop),
             Compression::Alone => coder.append_alone(&mut out, bytes),
         };
-        let done = frames.iter().try_for_each(&mut each);
-        if done.is_err() {
-            // A new one next time.
-            return Err(Broken);
-        }
-        done
+        frames.iter().try_for_each(&mut each)
     });
     if done.is_err() {
+        // A new one next time.
         CODER.with_borrow_mut(|coder| *coder = None);
         return None;
     }

@@ -52,8 +52,9 @@ pub struct Coded {
     pub(super) opens: bool,
     pub(super) before: Positions,
     pub(super) after: Positions,
-    /// How many plain segments it stands for.
+    /// How many plain segments it stands for, and of how many bytes.
     pub(super) segments: usize,
+    pub(super) plain_bytes: usize,
     pub(super) bytes: Bytes,
 }
 
@@ -206,6 +207,7 @@ impl Context {
             before: std::mem::replace(&mut self.standing, batch.complete().clone()),
             after: batch.complete().clone(),
             segments: batch.segments(),
+            plain_bytes: batch.total_bytes(),
             bytes: out.into(),
         });
         self.next += 1;
@@ -283,6 +285,14 @@ impl Pass {
         {
             seat.members += 1;
         }
+    }
+
+    /// Bytes of what was coded, before and after.
+    pub fn coded_bytes(&self) -> (usize, usize) {
+        let coded = self.seats.iter().filter_map(|seat| seat.coded.as_ref());
+        coded.fold((0, 0), |(plain, bytes), coded| {
+            (plain + coded.plain_bytes, bytes + coded.bytes.len())
+        })
     }
 
     /// What was coded, and where each context stands. For [`Tails`](super::Tails).
