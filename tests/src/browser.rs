@@ -170,6 +170,16 @@ impl Browser {
         self.ask(&json!({"do": "shape", "width": width, "height": height, "scheme": scheme}));
     }
 
+    /// Types into the field with this label.
+    pub fn fill(&mut self, label: &str, text: &str) {
+        self.ask(&json!({"do": "fill", "label": label, "text": text}));
+    }
+
+    /// Presses the button with this name.
+    pub fn press(&mut self, name: &str) {
+        self.ask(&json!({"do": "press", "name": name}));
+    }
+
     /// Saves what the window shows.
     pub fn screenshot(&mut self, path: &Path) {
         self.ask(&json!({"do": "screenshot", "path": path}));

@@ -111,6 +111,8 @@ const commands = {
   },
   /** A button, by the name that a screen reader gives it. */
   press: ({ name }) => page.getByRole('button', { name, exact: true }).click(),
+  /** Types into a field, by the name of its label. */
+  fill: ({ label, text }) => page.getByLabel(label, { exact: true }).fill(text),
   screenshot: async ({ path, full }) => {
     await page.screenshot({ path, fullPage: full === true })
   },

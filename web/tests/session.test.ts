@@ -430,3 +430,53 @@ describe('what the daemon says otherwise', () => {
     expect(kinds(bench.patch(10, 11))).toEqual(['patch'])
   })
 })
+
+describe('a daemon that asks for a token', () => {
+  function asked(): Bench {
+    const bench = new Bench()
+    bench.step({ kind: 'start' })
+    bench.step({ kind: 'socket-open', socket: bench.socket })
+    bench.says({
+      type: 'welcome',
+      protocol: 'autobench.v1',
+      serverTime: '2026-01-01T00:00:00.000Z',
+      serverVersion: '0.1.0',
+      bootId: BOOT,
+      clientId: 'c-1',
+      limits: {},
+      features: [],
+      resumed: false,
+      authRequired: true,
+    })
+    return bench
+  }
+
+  it('locks the page, which hangs up and does not try again by itself', () => {
+    const bench = asked()
+    expect(bench.log.at(-1)).toMatchObject({ kind: 'phase', phase: 'locked', retryInMs: null })
+    expect(bench.log.some((effect) => effect.kind === 'close' && effect.socket === bench.socket)).toBe(true)
+    expect(bench.session.wakeAt()).toBeNull()
+    const opened = bench.log.filter((effect) => effect.kind === 'open').length
+    bench.step({ kind: 'socket-close', socket: bench.socket, code: 1000, reason: '' })
+    bench.now += 3_600_000
+    bench.step({ kind: 'wake' })
+    expect(bench.log.filter((effect) => effect.kind === 'open').length).toBe(opened)
+  })
+
+  it('is connected to again once there is a session', () => {
+    const bench = asked()
+    const before = bench.socket
+    bench.step({ kind: 'retry-now' })
+    expect(bench.socket).toBe(before + 1)
+    bench.step({ kind: 'socket-open', socket: bench.socket })
+    bench.welcome()
+    expect(bench.snapshot(3).at(-1)).toMatchObject({ kind: 'phase', phase: 'live' })
+  })
+
+  it('locks a live page whose token was taken away', () => {
+    const bench = new Bench().live()
+    bench.step({ kind: 'socket-close', socket: bench.socket, code: 4401, reason: 'the token is no longer what it was' })
+    expect(bench.log.at(-1)).toMatchObject({ kind: 'phase', phase: 'locked' })
+    expect(bench.session.wakeAt()).toBeNull()
+  })
+})

@@ -13,6 +13,7 @@
 
 mod bench;
 mod body;
+mod events;
 mod gate;
 mod ingest;
 mod json;

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::problem::Problem;
-use super::{Shared, bench, gate, ingest, session, socket};
+use super::{Shared, bench, events, gate, ingest, session, socket};
 
 pub(super) fn router(shared: Arc<Shared>) -> Router {
     let mut router = Router::new();
@@ -48,6 +48,7 @@ fn handler(id: RouteId) -> Option<MethodRouter<Arc<Shared>>> {
         RouteId::SessionShow => get(session::show),
         RouteId::SessionEnd => delete(session::end),
         RouteId::State => get(bench::state),
+        RouteId::Events => get(events::events),
         RouteId::Logs => get(bench::logs),
         RouteId::LogsIngest => post(ingest::logs),
         RouteId::Message => get(bench::message),

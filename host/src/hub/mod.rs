@@ -20,6 +20,7 @@
 mod channels;
 mod client;
 mod contexts;
+mod feed;
 mod metrics;
 mod personal;
 mod rate;
@@ -54,6 +55,7 @@ use client::{Client, Patience};
 use metrics::{Lag, Tally};
 use session::Session;
 
+pub use feed::{Feed, FeedPlace, FeedRequest, Part};
 pub use metrics::HubMetrics;
 pub use series::EndpointInfo;
 
@@ -137,6 +139,8 @@ struct Shared {
     /// Samples or messages wait to be put into segments; only the first of them wakes the loop.
     has_news: AtomicBool,
     news: Notify,
+    /// Rises when everybody who keeps up was written what is new: listeners look at the rings then.
+    passed: watch::Sender<u64>,
     stop: watch::Sender<bool>,
     run: Mutex<Option<JoinHandle<()>>>,
     sessions: Mutex<JoinSet<()>>,
@@ -154,6 +158,7 @@ impl Hub {
             next_number: AtomicU64::new(1),
             has_news: AtomicBool::new(false),
             news: Notify::new(),
+            passed: watch::channel(0).0,
             stop: watch::channel(false).0,
             run: Mutex::new(None),
             sessions: Mutex::new(JoinSet::new()),
@@ -426,6 +431,7 @@ impl Shared {
             client.write_shared(&view, &mut last, &mut pass, &mut tally);
         }
         coder.end(pass);
+        self.passed.send_modify(|passes| *passes += 1);
         if tally.writes > 0 {
             self.channels.metrics.passed(&tally, begin.elapsed());
         }

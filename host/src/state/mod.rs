@@ -282,6 +282,11 @@ impl StateHandle {
         self.shared.stream.lock().ring.view(from, limit_bytes)
     }
 
+    /// Where the stream goes on for somebody who has this version, if the ring still has all that follows it.
+    pub fn cursor_after(&self, version: u64) -> Option<Cursor> {
+        self.shared.stream.lock().ring.cursor_after(version)
+    }
+
     /// The number that the next segment gets, and a way to wait until it changes. Several segments may be one change.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.shared.flushed.subscribe()

@@ -69,6 +69,11 @@ async fn ask(bench: &Bench, route: &Route, more: &str) -> Answer {
         .replace("{*file}", "x.js")
         .replace("{endpointId}", "1")
         .replace("{id}", "meter");
+    // What would be listened to for ever is asked for wrongly: the role is looked at before that.
+    let path = match route.id {
+        RouteId::Events => path + "?channels=none",
+        _ => path,
+    };
     let body = match route.method {
         Method::Post | Method::Put => "Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}",
         Method::Get | Method::Delete => "\r\n",
@@ -133,11 +138,15 @@ async fn nothing_is_served_that_the_table_does_not_name() {
     for method in ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"] {
         for route in ROUTES.iter().filter(|route| route.id != RouteId::File) {
             let path = route.path.replace("{endpointId}", "1").replace("{id}", "meter");
+            let query = match route.id {
+                RouteId::Events => "?channels=none",
+                _ => "",
+            };
             let mut same = ROUTES.iter().filter(|other| other.path == route.path);
             let is_named = same.any(|other| other.method.as_str() == method);
             let answer = bench
                 .request(&format!(
-                    "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+                    "{method} {path}{query} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
                 ))
                 .await;
             assert_eq!(answer.status == 405, !is_named, "{method} {path}: {answer:?}");

@@ -7,6 +7,8 @@ mod bench;
 #[cfg(test)]
 mod deflate;
 #[cfg(test)]
+mod events;
+#[cfg(test)]
 mod fanout;
 #[cfg(test)]
 mod hostile;

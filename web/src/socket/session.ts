@@ -6,6 +6,7 @@
  *     idle --start--> connecting --socket-open--> opening --snapshot or resumed--> live
  *     connecting, opening, live --close, error, timeout--> waiting --backoff over--> connecting
  *     any --stop--> idle;  waiting is `stopped` instead when the daemon's configuration forbids reconnecting
+ *     opening, live --a token is wanted--> locked --retry-now, once there is a session--> connecting
  */
 
 import { decodeFrame, describeFault } from '../wire/decode'
@@ -25,7 +26,7 @@ import type {
 } from '../wire/types'
 import { backoffMs } from './backoff'
 
-export type SessionPhase = 'idle' | 'connecting' | 'opening' | 'live' | 'waiting' | 'stopped'
+export type SessionPhase = 'idle' | 'connecting' | 'opening' | 'live' | 'waiting' | 'stopped' | 'locked'
 
 export type SessionEvent =
   | { readonly kind: 'start' }
@@ -70,6 +71,9 @@ const CLOSE_CONNECT_TIMEOUT = 4001
 const CLOSE_RESYNC_TIMEOUT = 4002
 const CLOSE_BAD_SNAPSHOT = 4003
 const CLOSE_GOING_AWAY = 1000
+
+/** The daemon's: a token is wanted, and none or a wrong one came in time, or it is no longer what it was. */
+const CLOSED_UNAUTHORIZED = 4401
 
 /** A snapshot may be megabytes on a slow line, so it gets more time than a pong. */
 const SNAPSHOT_TIMEOUT_MS = 15_000
@@ -133,7 +137,7 @@ export class Session {
         this.enter('idle', null, null)
         return
       case 'retry-now':
-        if (this.phase === 'waiting' || this.phase === 'stopped') this.connect(now)
+        if (this.phase === 'waiting' || this.phase === 'stopped' || this.phase === 'locked') this.connect(now)
         return
       case 'socket-open':
         if (event.socket === this.socket && this.phase === 'connecting') this.opened(now)
@@ -142,7 +146,9 @@ export class Session {
         if (event.socket === this.socket && (this.phase === 'opening' || this.phase === 'live')) this.message(event.text, now)
         return
       case 'socket-close':
-        if (event.socket === this.socket && this.connected()) this.lost(describeClose(event.code, event.reason), now)
+        if (event.socket !== this.socket || !this.connected()) return
+        if (event.code === CLOSED_UNAUTHORIZED) this.lock(event.reason)
+        else this.lost(describeClose(event.code, event.reason), now)
         return
       case 'wake':
         return this.wake(now)
@@ -192,6 +198,13 @@ export class Session {
     const delay = backoffMs(this.attempt, this.ws, this.options.random)
     this.retryAt = now + delay
     this.enter('waiting', delay, reason)
+  }
+
+  /** Only somebody with a token can go on from here. */
+  private lock(reason: string): void {
+    this.hangUp(CLOSE_GOING_AWAY, reason)
+    this.attempt = 0
+    this.enter('locked', null, reason)
   }
 
   /** Closes from our side. The close event of this socket comes later and is then stale. */
@@ -277,7 +290,8 @@ export class Session {
 
   private welcome(frame: WelcomeFrame): void {
     this.emit({ kind: 'welcome', frame })
-    if (frame.authRequired) this.emit({ kind: 'fault', reason: 'the daemon wants a token, which this page cannot give' })
+    // A page proves who it is with a session's cookie, which goes with the next upgrade.
+    if (frame.authRequired) return this.lock('the daemon asks for a token')
     this.adoptBoot(frame.bootId)
     this.greeted = true
     this.sendSubscriptions('subscribe', [...this.subscriptions.keys()])

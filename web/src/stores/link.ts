@@ -3,7 +3,7 @@ import { computed, ref, shallowRef } from 'vue'
 import type { SessionEffect } from '../socket/session'
 import type { WelcomeFrame } from '../wire/types'
 
-export type LinkStatus = 'connecting' | 'live' | 'resyncing' | 'waiting' | 'stopped'
+export type LinkStatus = 'connecting' | 'live' | 'resyncing' | 'waiting' | 'stopped' | 'locked'
 
 /**
  * How the page is connected: status, since when, failed attempts, latency, and by how much the daemon's clock differs from this
@@ -35,6 +35,9 @@ export const useLink = defineStore('link', () => {
       case 'waiting':
         latencyMs.value = null
         return enter('waiting')
+      case 'locked':
+        latencyMs.value = null
+        return enter('locked')
       case 'idle':
       case 'stopped':
         latencyMs.value = null

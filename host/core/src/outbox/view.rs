@@ -150,6 +150,11 @@ impl<'v> Batch<'v> {
         self.parts.len()
     }
 
+    /// The segments, in their order.
+    pub fn parts(&self) -> impl Iterator<Item = (Channel, &'v Segment)> {
+        self.parts.iter().map(|(channel, _, segment)| (*channel, *segment))
+    }
+
     /// For one vectored write.
     pub fn slices(&self) -> &[IoSlice<'v>] {
         &self.slices

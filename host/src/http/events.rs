@@ -1,0 +1,155 @@
+//! Server-sent events: what the socket sends, for whoever has no socket.
+//!
+//! The body asks the hub's feed for its next part when hyper wants more, which it does when the connection takes more: nothing is written ahead. A
+//! connection that takes nothing is cut as any other (`stream`).
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use autobench_core::outbox::Channel;
+use axum::body::Body;
+use axum::extract::{Extension, State};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures_util::stream;
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::{HeaderMap, Uri};
+
+use super::Shared;
+use super::gate::Visitor;
+use super::problem::Problem;
+use super::query::Query;
+use crate::hub::{Feed, FeedPlace, FeedRequest, Part};
+
+/// Series that one listener may follow.
+const SERIES: usize = 256;
+
+/// Messages up to this size are copied into their event, which is one write then; larger ones are sent from where they are.
+const COPIED_BYTES: usize = 4 << 10;
+
+/// `GET /api/v1/events`.
+pub(super) async fn events(
+    State(shared): State<Arc<Shared>>,
+    Extension(visitor): Extension<Visitor>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let channels = match Query::of(&uri).text("channels") {
+        Some(text) => channels(&text).ok_or(Problem::BadQuery {
+            name: "channels",
+            rule: "some of state, logs, events, alarms and telemetry:1,2",
+        })?,
+        None => vec![Channel::State, Channel::Logs],
+    };
+    let actor = visitor.actor.ok_or(Problem::Unauthorized)?;
+    let request = FeedRequest {
+        resume: headers
+            .get("last-event-id")
+            .and_then(|id| id.to_str().ok())
+            .and_then(FeedPlace::parse),
+        channels,
+    };
+    let hub = &shared.hub;
+    let seat = hub
+        .take_seat()
+        .ok_or(Problem::TooManyClients(hub.limits().clients))?;
+    let feed = hub
+        .listen(seat, actor, &request)
+        .ok_or_else(|| Problem::UnknownEndpoint("one of channels".to_owned()))?;
+    let body = Body::from_stream(stream::unfold((feed, VecDeque::new()), next));
+    let mut response = body.into_response();
+    for (name, value) in [
+        (CONTENT_TYPE, "text/event-stream"),
+        (CACHE_CONTROL, "no-store"),
+        // What nginx would hold back until it has more.
+        (HeaderName::from_static("x-accel-buffering"), "no"),
+    ] {
+        response
+            .headers_mut()
+            .insert(name, HeaderValue::from_static(value));
+    }
+    Ok(response)
+}
+
+type Listening = (Feed, VecDeque<Bytes>);
+
+async fn next((mut feed, mut waiting): Listening) -> Option<(Result<Bytes, Infallible>, Listening)> {
+    while waiting.is_empty() {
+        write(&mut waiting, feed.next().await?);
+    }
+    let bytes = waiting.pop_front()?;
+    Some((Ok(bytes), (feed, waiting)))
+}
+
+fn write(out: &mut VecDeque<Bytes>, part: Part) {
+    let Part::Message { name, json, place } = part else {
+        out.push_back(Bytes::from_static(b":\n\n"));
+        return;
+    };
+    let head = format!("event: {name}\nid: {place}\ndata: ");
+    if json.len() <= COPIED_BYTES {
+        let mut whole = Vec::with_capacity(head.len() + json.len() + 2);
+        whole.extend_from_slice(head.as_bytes());
+        whole.extend_from_slice(&json);
+        whole.extend_from_slice(b"\n\n");
+        out.push_back(whole.into());
+    } else {
+        out.extend([head.into(), json, Bytes::from_static(b"\n\n")]);
+    }
+}
+
+/// `state,logs,telemetry:1,2`: a number behind a comma belongs to the telemetry before it.
+fn channels(text: &str) -> Option<Vec<Channel>> {
+    let mut channels = Vec::new();
+    let mut in_telemetry = false;
+    for part in text.split(',') {
+        let number = match part.strip_prefix("telemetry:") {
+            Some(number) => Some(number),
+            None if in_telemetry && part.bytes().all(|byte| byte.is_ascii_digit()) => Some(part),
+            None => None,
+        };
+        let channel = match (number, part) {
+            (Some(number), _) => Channel::Series(number.parse().ok()?),
+            (None, "state") => Channel::State,
+            (None, "logs") => Channel::Logs,
+            (None, "events") => Channel::Events,
+            (None, "alarms") => Channel::Alarms,
+            _ => return None,
+        };
+        in_telemetry = number.is_some();
+        if !channels.contains(&channel) {
+            channels.push(channel);
+        }
+    }
+    (channels.len() <= SERIES).then_some(channels)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn channels_are_named_with_commas_between() {
+        assert_eq!(
+            channels("state,telemetry:1,2,logs,logs").unwrap(),
+            [
+                Channel::State,
+                Channel::Series(1),
+                Channel::Series(2),
+                Channel::Logs
+            ]
+        );
+        for bad in [
+            "",
+            "weather",
+            "state,1",
+            "telemetry",
+            "telemetry:",
+            "telemetry:1,x",
+            "telemetry:-1",
+        ] {
+            assert_eq!(channels(bad), None, "{bad}");
+        }
+    }
+}

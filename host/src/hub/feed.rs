@@ -1,0 +1,385 @@
+//! What a listener over server-sent events is sent: the same messages as on the socket, from the same rings.
+//!
+//! A [`Feed`] is a few positions in the rings, as a socket's client is. Whoever writes the answer asks it for the next [`Part`] when the connection
+//! takes more, so a slow listener holds nothing but its positions; one that fell off a ring gets a snapshot or is told what it missed. A connection
+//! that takes nothing is cut by whoever owns it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use autobench_core::outbox::{Channel, Cursor, Next, Positions};
+use autobench_core::wire::encode::LogsFrame;
+use autobench_core::wire::{ErrorCode, ErrorMessage, ServerMessage, Welcome};
+use bytes::{Buf, Bytes};
+use tokio::sync::watch;
+
+use super::{Hub, Seat, Shared};
+use crate::access::Actor;
+
+/// How much of a channel is looked at in one go.
+const GO_BYTES: usize = 256 << 10;
+
+/// Distance of the signs of life while nothing happens: proxies give up connections that are silent for a minute.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+
+/// What somebody wants to hear.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FeedRequest {
+    /// The channels, each once.
+    pub channels: Vec<Channel>,
+    /// Where it was before.
+    pub resume: Option<FeedPlace>,
+}
+
+/// How far a listener is: the run of the daemon, the version that it has, the last log entry that it has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FeedPlace {
+    /// Names the run.
+    pub boot_id: String,
+    /// The version; 0 if it does not follow the state.
+    pub version: u64,
+    /// The log entry; 0 if it does not follow the log.
+    pub log_seq: u64,
+}
+
+impl FeedPlace {
+    /// Reads `<bootId>.<version>.<logSeq>`. What is none is nobody's place, and its listener begins anew.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.split('.');
+        let place = Self {
+            boot_id: parts.next().filter(|id| !id.is_empty())?.to_owned(),
+            version: parts.next()?.parse().ok()?,
+            log_seq: parts.next()?.parse().ok()?,
+        };
+        parts.next().is_none().then_some(place)
+    }
+}
+
+impl std::fmt::Display for FeedPlace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}.{}", self.boot_id, self.version, self.log_seq)
+    }
+}
+
+/// The next thing for a listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Part {
+    /// A message.
+    Message {
+        /// Its type, which names the event.
+        name: &'static str,
+        /// The message as JSON, which has no line break in it.
+        json: Bytes,
+        /// Where the listener is when it has this.
+        place: FeedPlace,
+    },
+    /// Nothing has happened.
+    Heartbeat,
+}
+
+/// What one listener is owed. Dropping it gives its seat back.
+#[derive(Debug)]
+pub struct Feed {
+    shared: Arc<Shared>,
+    _seat: Seat,
+    actor: Actor,
+    positions: Positions,
+    place: FeedPlace,
+    /// What comes before anything of the rings.
+    first: VecDeque<First>,
+    /// Parts of a go that are not sent yet: references into the rings' segments, at most [`GO_BYTES`] per channel.
+    ready: VecDeque<Part>,
+    news: watch::Receiver<u64>,
+    stop: watch::Receiver<bool>,
+    series: Vec<u32>,
+}
+
+#[derive(Debug)]
+enum First {
+    Welcome(bool),
+    Snapshot,
+    History,
+    /// Entries after this number.
+    Logs(u64),
+    /// Samples of a series after this number.
+    Backlog(u32, u64),
+    /// A channel of which something is gone.
+    Lost(Channel),
+}
+
+impl Hub {
+    /// A listener begins. None if one of the series is not there.
+    pub fn listen(&self, seat: Seat, actor: Actor, request: &FeedRequest) -> Option<Feed> {
+        let shared = Arc::clone(&self.shared);
+        let channels = &shared.channels;
+        let boot_id = channels.state.boot_id();
+        let resume = request.resume.as_ref().filter(|place| place.boot_id == boot_id);
+        let mut feed = Feed {
+            _seat: seat,
+            actor,
+            positions: Positions::new(),
+            place: FeedPlace {
+                boot_id: boot_id.to_owned(),
+                version: 0,
+                log_seq: 0,
+            },
+            first: VecDeque::new(),
+            ready: VecDeque::new(),
+            news: shared.passed.subscribe(),
+            stop: shared.stop.subscribe(),
+            series: Vec::new(),
+            shared: Arc::clone(&shared),
+        };
+        let mut is_resumed = resume.is_some();
+        for channel in &request.channels {
+            match *channel {
+                Channel::State => match resume.and_then(|place| channels.state.cursor_after(place.version)) {
+                    Some(cursor) => feed.follow(Channel::State, cursor),
+                    None => {
+                        is_resumed = false;
+                        feed.first.push_back(First::Snapshot);
+                    }
+                },
+                Channel::Logs => feed.first.push_back(match resume {
+                    // A number from the future is of no use: the log begins anew then.
+                    Some(place) if place.log_seq < channels.logs.next_seq() => First::Logs(place.log_seq),
+                    _ => First::History,
+                }),
+                Channel::Series(id) => {
+                    let series = channels.series(id)?;
+                    series.join();
+                    feed.series.push(id);
+                    feed.first.push_back(First::Backlog(id, 0));
+                }
+                Channel::Alarms | Channel::Events => feed.follow(*channel, channels.cursor(*channel)),
+            }
+        }
+        feed.first.push_front(First::Welcome(is_resumed));
+        Some(feed)
+    }
+}
+
+impl Feed {
+    /// The next part, when there is one. None when it is over: the daemon stops, or the listener is no longer let in.
+    pub async fn next(&mut self) -> Option<Part> {
+        loop {
+            if *self.stop.borrow() || !self.shared.config.guard.still_knows(&self.actor) {
+                return None;
+            }
+            if let Some(part) = self.ready.pop_front() {
+                return Some(part);
+            }
+            if let Some(first) = self.first.pop_front() {
+                self.make(first);
+                continue;
+            }
+            // Before the look: what comes in between is seen by it or wakes the wait below.
+            self.news.mark_unchanged();
+            if self.look() {
+                continue;
+            }
+            tokio::select! {
+                changed = self.news.changed() => changed.ok()?,
+                _ = self.stop.wait_for(|stop| *stop) => return None,
+                () = tokio::time::sleep(HEARTBEAT) => return Some(Part::Heartbeat),
+            }
+        }
+    }
+
+    /// Takes what the rings have. False if that is nothing.
+    fn look(&mut self) -> bool {
+        let view = self.shared.channels.view_for(&self.positions, GO_BYTES);
+        let batch = match view.next(&self.positions) {
+            Next::UpToDate => return false,
+            Next::Write(batch) => batch,
+            Next::Snapshot => {
+                self.first.extend([First::Lost(Channel::State), First::Snapshot]);
+                return true;
+            }
+            Next::Missed(channel, _) => {
+                let covered = self.positions.get(channel).map_or(0, |cursor| cursor.covered);
+                self.first.push_back(match channel {
+                    Channel::State => First::Snapshot,
+                    Channel::Logs => First::Logs(covered),
+                    Channel::Series(id) => First::Backlog(id, covered),
+                    Channel::Alarms | Channel::Events => First::Lost(channel),
+                });
+                return true;
+            }
+        };
+        for (channel, segment) in batch.parts() {
+            let name = match channel {
+                Channel::State => "state.patch",
+                Channel::Logs => "logs.append",
+                Channel::Alarms => "alarm",
+                Channel::Events => "event",
+                Channel::Series(_) => "telemetry",
+            };
+            let mut payloads = payloads(&segment.bytes).peekable();
+            while let Some(json) = payloads.next() {
+                if payloads.peek().is_none() {
+                    self.place.reach(channel, segment.last);
+                }
+                self.ready.push_back(Part::Message {
+                    name,
+                    json,
+                    place: self.place.clone(),
+                });
+            }
+        }
+        self.positions = batch.complete().clone();
+        true
+    }
+
+    fn make(&mut self, first: First) {
+        let channels = &self.shared.channels;
+        let (name, frame, place) = match first {
+            First::Welcome(is_resumed) => {
+                let number = self
+                    .shared
+                    .next_number
+                    .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                let message = match self.shared.welcome(number, false) {
+                    ServerMessage::Welcome(welcome) => ServerMessage::Welcome(Welcome {
+                        resumed: is_resumed,
+                        ..welcome
+                    }),
+                    other => other,
+                };
+                return self.say("welcome", &message);
+            }
+            First::Snapshot => {
+                let snapshot = channels.state.snapshot();
+                (
+                    "state.snapshot",
+                    snapshot.frame,
+                    Some((Channel::State, snapshot.cursor)),
+                )
+            }
+            First::History => {
+                let (frame, cursor) = channels.history(self.shared.config.history_entries);
+                ("logs.history", frame, Some((Channel::Logs, cursor)))
+            }
+            First::Logs(seq) => {
+                let (frame, cursor) = channels.replay(seq, LogsFrame::Append);
+                ("logs.append", frame, Some((Channel::Logs, cursor)))
+            }
+            First::Backlog(id, covered) => {
+                let Some(backlog) = channels.backlog(id, covered) else {
+                    return;
+                };
+                let frame = backlog.frame.unwrap_or_default();
+                ("telemetry", frame, Some((Channel::Series(id), backlog.cursor)))
+            }
+            First::Lost(channel) => {
+                let what = match channel {
+                    Channel::State => "patches were dropped; a snapshot follows",
+                    _ => "messages were dropped",
+                };
+                if channel != Channel::State {
+                    let cursor = channels.cursor(channel);
+                    self.positions.set(channel, cursor);
+                }
+                let message = ServerMessage::Error(ErrorMessage {
+                    code: ErrorCode::Missed,
+                    message: format!("this listener fell behind: {what}"),
+                    id: None,
+                });
+                return self.say("missed", &message);
+            }
+        };
+        if let Some((channel, cursor)) = place {
+            self.follow(channel, cursor);
+        }
+        for json in payloads(&frame) {
+            self.ready.push_back(Part::Message {
+                name,
+                json,
+                place: self.place.clone(),
+            });
+        }
+    }
+
+    fn say(&mut self, name: &'static str, message: &ServerMessage) {
+        self.ready.push_back(Part::Message {
+            name,
+            json: message.to_json().into(),
+            place: self.place.clone(),
+        });
+    }
+
+    fn follow(&mut self, channel: Channel, cursor: Cursor) {
+        self.positions.set(channel, cursor);
+        self.place.reach(channel, cursor.covered);
+    }
+}
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        for id in &self.series {
+            if let Some(series) = self.shared.channels.series(*id) {
+                series.leave();
+            }
+        }
+    }
+}
+
+impl FeedPlace {
+    fn reach(&mut self, channel: Channel, covered: u64) {
+        match channel {
+            Channel::State => self.version = covered,
+            Channel::Logs => self.log_seq = covered,
+            Channel::Alarms | Channel::Events | Channel::Series(_) => {}
+        }
+    }
+}
+
+/// The texts in a run of frames of ours: unmasked, and each message in one frame.
+fn payloads(frames: &Bytes) -> impl Iterator<Item = Bytes> {
+    let mut rest = frames.clone();
+    std::iter::from_fn(move || {
+        if rest.len() < 2 {
+            return None;
+        }
+        rest.advance(1);
+        let length = match rest.get_u8() & 0x7f {
+            126 if rest.len() >= 2 => u64::from(rest.get_u16()),
+            127 if rest.len() >= 8 => rest.get_u64(),
+            short => u64::from(short),
+        };
+        let length = usize::try_from(length)
+            .ok()
+            .filter(|length| *length <= rest.len())?;
+        Some(rest.split_to(length))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use autobench_core::frame;
+
+    use super::*;
+
+    #[test]
+    fn the_texts_of_frames_come_out_as_they_went_in() {
+        let texts = ["", "a", &"b".repeat(125), &"c".repeat(126), &"d".repeat(70_000)];
+        let mut frames = Vec::new();
+        for text in texts {
+            frames.extend_from_slice(&frame::text(text.as_bytes()));
+        }
+        let read: Vec<_> = payloads(&frames.into()).collect();
+        assert_eq!(read, texts.map(|text| Bytes::copy_from_slice(text.as_bytes())));
+        assert_eq!(payloads(&Bytes::from_static(b"\x81\x7f")).count(), 0);
+    }
+
+    #[test]
+    fn a_place_is_read_as_it_is_written() {
+        let place = FeedPlace::parse("0011aabb.12.7").unwrap();
+        assert_eq!((place.version, place.log_seq), (12, 7));
+        assert_eq!(FeedPlace::parse(&place.to_string()), Some(place));
+        for bad in ["", ".1.2", "a.b.c", "a.1", "a.1.2.3", "a.-1.2"] {
+            assert_eq!(FeedPlace::parse(bad), None, "{bad}");
+        }
+    }
+}
