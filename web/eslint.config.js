@@ -3,7 +3,7 @@ import tseslint from 'typescript-eslint'
 import vueParser from 'vue-eslint-parser'
 
 export default tseslint.config(
-  { ignores: ['dist/', 'shots/', 'src/wire/generated/'] },
+  { ignores: ['dist/', 'shots/', 'src/wire/generated/', 'tests/generated/'] },
   ...tseslint.configs.recommendedTypeChecked,
   ...vue.configs['flat/recommended'],
   {

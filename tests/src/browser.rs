@@ -150,6 +150,12 @@ impl Browser {
             .collect()
     }
 
+    /// The types of the messages that each WebSocket of the page has got, in order.
+    pub fn sockets(&mut self) -> Vec<Vec<String>> {
+        let sockets = self.ask(&json!({"do": "sockets"}));
+        sockets.as_array().expect("sockets").iter().map(texts).collect()
+    }
+
     /// What sticks out of the page to the side or is cut off.
     pub fn overflow(&mut self) -> Vec<String> {
         texts(&self.ask(&json!({"do": "overflow"})))

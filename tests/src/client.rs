@@ -7,6 +7,8 @@ use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 use crate::PATIENCE;
@@ -76,7 +78,12 @@ pub struct Client {
 impl Client {
     /// Connects and waits for the first snapshot.
     pub async fn connect(address: &str) -> Self {
-        let (socket, _) = tokio_tungstenite::connect_async(format!("ws://{address}/ws"))
+        let mut request = format!("ws://{address}/ws")
+            .into_client_request()
+            .expect("an address");
+        let protocol = HeaderValue::from_static("autobench.v1");
+        request.headers_mut().insert("sec-websocket-protocol", protocol);
+        let (socket, _) = tokio_tungstenite::connect_async(request)
             .await
             .expect("the socket opens");
         let mut client = Self {

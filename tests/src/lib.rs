@@ -16,6 +16,7 @@ mod browser;
 mod client;
 mod daemon;
 mod http;
+mod relay;
 mod sim;
 mod terminal;
 
@@ -24,6 +25,7 @@ pub use browser::{Browser, Look};
 pub use client::{Client, Mirror};
 pub use daemon::{Bench, Daemon, DeviceEntry};
 pub use http::{Response, get, request};
+pub use relay::Relay;
 pub use sim::{Journal, Sim};
 pub use terminal::Terminal;
 

@@ -1,13 +1,13 @@
 //! The page in Chromium, served by the public binary under its content policy.
 //!
-//! Covered: watts that change; compressed messages that the browser reads; two browsers and the daemon that agree while the meter is silent; a reload that loses no sample; a daemon that is
-//! killed and comes back; a page that fits a phone.
+//! Covered: watts that change; compressed messages that the browser reads; two browsers and the daemon that agree while the meter is silent; a
+//! reload that loses no sample; a daemon that is killed and comes back; a connection that breaks; a page that fits a phone.
 //!
 //! With `AUTOBENCH_SCREENSHOTS=<absolute folder>` the last story leaves pictures there.
 
 use std::path::PathBuf;
 
-use e2e::{Bench, Browser, Daemon, DeviceEntry, Sim, canonical, eventually, get};
+use e2e::{Bench, Browser, Daemon, DeviceEntry, Relay, Sim, canonical, eventually, get};
 use serde_json::Value;
 
 /// Rows per second: enough to see change soon, and few enough to be read one by one.
@@ -212,6 +212,55 @@ async fn a_page_says_that_its_daemon_is_gone_and_shows_the_next_one() {
         .complaints()
         .into_iter()
         .filter(|text| !text.starts_with(&format!("WebSocket connection to 'ws://{address}/ws")))
+        .collect();
+    assert_eq!(others, [""; 0]);
+    assert!(daemon.stop().success());
+}
+
+#[tokio::test]
+async fn a_page_whose_connection_broke_goes_on_where_it_was_without_a_snapshot() {
+    let (bench, _sim) = bench(16);
+    let daemon = bench.start();
+    let endpoint = watts_endpoint(&daemon).await;
+    let relay = Relay::to(daemon.address()).await;
+    let mut browser = Browser::open(&format!("http://{}/", relay.address()));
+    until_watts_change(&mut browser, 2);
+    let samples = browser.series(endpoint);
+    for cuts in 1..=3 {
+        relay.cut();
+        browser.until("a new connection that is live", |look| {
+            (look.is_live() && look.link == "Live").then_some(())
+        });
+        eventually("another socket", async || {
+            (browser.sockets().len() > cuts).then_some(())
+        })
+        .await;
+        until_watts_change(&mut browser, 2);
+    }
+    let sockets = browser.sockets();
+    assert_eq!(sockets.len(), 4, "one connection and one after each cut");
+    assert_eq!(sockets[0][..3], ["welcome", "state.snapshot", "logs.history"]);
+    for socket in &sockets[1..] {
+        assert_eq!(socket[0], "welcome");
+        assert!(!socket.iter().any(|kind| kind == "state.snapshot"), "{socket:?}");
+        assert!(socket.iter().any(|kind| kind == "state.patch"), "{socket:?}");
+    }
+    // The mirror is the daemon's document all the same, at one version.
+    eventually("the page and the daemon at one version", async || {
+        let (document, _) = browser.document();
+        let state = daemon.state().await;
+        (document["version"] == state["version"]).then(|| assert_eq!(canonical(&document), canonical(&state)))
+    })
+    .await;
+    let now = browser.series(endpoint);
+    assert!(
+        samples.iter().all(|sample| now.contains(sample)),
+        "the chart stays"
+    );
+    let others: Vec<String> = browser
+        .complaints()
+        .into_iter()
+        .filter(|text| !text.starts_with("WebSocket connection to"))
         .collect();
     assert_eq!(others, [""; 0]);
     assert!(daemon.stop().success());

@@ -23,6 +23,8 @@ let page
 const complaints = []
 /** What servers answered to the handshakes of the page's sockets: `Sec-WebSocket-Extensions`, or an empty text. */
 const extensions = []
+/** Per WebSocket, the types of what it got. */
+const sockets = []
 
 const commands = {
   async open({ url, width, height, scheme }) {
@@ -50,6 +52,9 @@ const commands = {
       if (asked.protocol !== 'data:' && asked.origin !== origin) complaints.push(`asked elsewhere: ${asked}`)
     })
     page.on('websocket', (socket) => {
+      const types = []
+      sockets.push(types)
+      socket.on('framereceived', ({ payload }) => types.push(JSON.parse(payload.toString()).type))
       if (new URL(socket.url()).host !== new URL(url).host) complaints.push(`socket elsewhere: ${socket.url()}`)
     })
     await page.goto(url)
@@ -81,6 +86,7 @@ const commands = {
       watts: document.querySelector('[data-testid="watts"]')?.textContent.trim() ?? null,
     })),
   series: ({ endpointId }) => page.evaluate((id) => window.autobench?.series(id)?.samples ?? [], endpointId),
+  sockets: () => sockets,
   /** What sticks out of the page to the side, and what is cut off in a box that does not scroll. */
   overflow: () =>
     page.evaluate(() => {

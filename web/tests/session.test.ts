@@ -127,6 +127,52 @@ describe('connecting', () => {
   })
 })
 
+describe('coming back', () => {
+  function cameBack(): Bench {
+    const bench = new Bench().live(10)
+    bench.logs('logs.history', 1, 40)
+    bench.patch(10, 11)
+    bench.close()
+    bench.wait(1_000)
+    bench.step({ kind: 'socket-open', socket: bench.socket })
+    return bench
+  }
+
+  it('goes on from its own version and its own log entry when the daemon resumes', () => {
+    const bench = cameBack()
+    expect(bench.log.findLast((effect) => effect.kind === 'open')).toMatchObject({ resume: `${BOOT}.11.40` })
+    expect(kinds(bench.welcome(BOOT, true))).toEqual(['welcome', 'phase live'])
+    expect(kinds(bench.logs('logs.history', 41, 44))).toEqual(['logs'])
+    expect(kinds(bench.patch(11, 15))).toEqual(['patch'])
+    expect(kinds(bench.logs('logs.append', 45, 45))).toEqual(['logs'])
+    expect(sent(bench.log).filter((message) => message.type === 'state.resync' || message.type === 'logs.replay')).toEqual([])
+    expect(kinds(bench.log)).not.toContain('new-boot')
+  })
+
+  it('names what the log has overwritten meanwhile', () => {
+    const bench = cameBack()
+    bench.welcome(BOOT, true)
+    const effects = bench.logs('logs.history', 41, 60, { fromSeq: 41, toSeq: 50 })
+    expect(effects).toMatchObject([{ kind: 'logs', missed: { fromSeq: 41, toSeq: 50 } }])
+  })
+
+  it('takes the snapshot that a daemon sends which has moved on too far', () => {
+    const bench = cameBack()
+    expect(kinds(bench.welcome(BOOT, true))).toEqual(['welcome', 'phase live'])
+    expect(kinds(bench.snapshot(99))).toEqual(['snapshot'])
+    expect(kinds(bench.patch(99, 100))).toEqual(['patch'])
+  })
+
+  it('subscribes again, since the daemon remembers nothing of that', () => {
+    const bench = new Bench().live(10)
+    bench.step({ kind: 'subscribe', endpointIds: [3] })
+    bench.close()
+    bench.wait(1_000)
+    bench.step({ kind: 'socket-open', socket: bench.socket })
+    expect(sent(bench.welcome(BOOT, true))).toEqual([{ type: 'subscribe', channel: 'telemetry', endpointIds: [3] }])
+  })
+})
+
 describe('a gap in versions', () => {
   it('asks for exactly one snapshot, however many patches follow', () => {
     const bench = new Bench().live(10)

@@ -191,6 +191,7 @@ impl Sink for DeviceSink {
                             Error,
                             format!("driver broke down too often and is in quarantine: {reason}; a new version of its file ends it"),
                         );
+                        self.hub.abort_blocks(&self.device);
                         DeviceStatus::Quarantined
                     }
                 };
@@ -205,6 +206,7 @@ impl Sink for DeviceSink {
             }
             LifeChange::Stopped(_) => {
                 self.clear_alarms();
+                self.hub.abort_blocks(&self.device);
                 self.record.change(|entry| {
                     entry.status = DeviceStatus::Stopped;
                     // What the driver said last is no longer so: nobody looks at the device.

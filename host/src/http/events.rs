@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use autobench_core::outbox::Channel;
+use autobench_core::outbox::{Channel, Resume};
 use axum::body::Body;
 use axum::extract::{Extension, State};
 use axum::response::{IntoResponse, Response};
@@ -20,7 +20,7 @@ use super::Shared;
 use super::gate::Visitor;
 use super::problem::Problem;
 use super::query::Query;
-use crate::hub::{Feed, FeedPlace, FeedRequest, Part};
+use crate::hub::{Feed, FeedRequest, Part};
 
 /// Series that one listener may follow.
 const SERIES: usize = 256;
@@ -47,7 +47,7 @@ pub(super) async fn events(
         resume: headers
             .get("last-event-id")
             .and_then(|id| id.to_str().ok())
-            .and_then(FeedPlace::parse),
+            .and_then(Resume::parse),
         channels,
     };
     let hub = &shared.hub;

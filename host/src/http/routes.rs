@@ -1,6 +1,6 @@
 //! What can be asked for. GET never acts. The router is made from the table of `autobench_core::access`: what is not in it is not served.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use autobench_core::access::{Method as Verb, ROUTES, Route, RouteId};
 use axum::Router;
@@ -42,6 +42,8 @@ fn handler(id: RouteId) -> Option<MethodRouter<Arc<Shared>>> {
         RouteId::Socket => get(socket::handle),
         RouteId::Echo => get(socket::echo),
         RouteId::Metrics => get(super::metrics::handle),
+        RouteId::Clients => get(clients),
+        RouteId::Schema => get(schema),
         RouteId::Healthz => get(healthz),
         RouteId::Readyz => get(readyz),
         RouteId::SessionBegin => post(session::begin),
@@ -105,6 +107,18 @@ async fn healthz(State(shared): State<Arc<Shared>>) -> Response {
         Some((name, _)) if !*shared.stop.borrow() => Problem::Unhealthy(name).into_response(),
         _ => json_value(&json!({"status": "ok"})),
     }
+}
+
+/// Who is connected.
+async fn clients(State(shared): State<Arc<Shared>>) -> Response {
+    json_value(&shared.hub.entries())
+}
+
+/// The messages of the socket as JSON Schemas. They are those of this build, so they are made once.
+async fn schema() -> Response {
+    static SCHEMA: OnceLock<Bytes> = OnceLock::new();
+    let bytes = SCHEMA.get_or_init(|| autobench_core::wire::schema().to_string().into());
+    json_bytes(bytes.clone(), "no-cache")
 }
 
 /// The bench serves: every part that it needs runs, and it is not about to stop.

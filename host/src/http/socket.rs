@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use autobench_core::deflate::{Agreement, negotiate};
+use autobench_core::outbox::{Channel, Resume};
 use autobench_core::wire::PROTOCOL;
 use axum::body::Body;
 use axum::extract::{Extension, State};
@@ -23,7 +24,7 @@ use super::gate::Visitor;
 use super::problem::Problem;
 use super::query::Query;
 use super::stream::Stream;
-use crate::hub::{Hub, Seat};
+use crate::hub::{Arrival, Hub, Seat};
 
 /// What the connection's task needs to know of a handshake that one of its requests was: it goes on when HTTP is over.
 #[derive(Debug, Clone, Default)]
@@ -34,6 +35,9 @@ struct Accepted {
     upgraded: UpgradeFut,
     seat: Seat,
     visitor: Visitor,
+    resume: Option<Resume>,
+    begins_with: Vec<Channel>,
+    speaks_ours: bool,
 }
 
 pub(super) async fn handle(
@@ -99,6 +103,10 @@ fn accept(
         true => agree_on_deflate(headers)?,
         false => None,
     };
+    // What is no place to go on is no reason to refuse: the client gets a snapshot.
+    let query = Query::of(request.uri());
+    let resume = query.text("resume").and_then(|text| Resume::parse(&text));
+    let begins_with = channels_of(&query.text("subscribe").unwrap_or_default())?;
     let seat = match visitor.actor {
         Some(_) => hub.take_seat(),
         None => hub.take_strangers_seat(),
@@ -113,6 +121,9 @@ fn accept(
         upgraded,
         seat,
         visitor,
+        resume,
+        begins_with,
+        speaks_ours,
     });
     let mut response = response.map(Body::new);
     if speaks_ours {
@@ -138,11 +149,15 @@ fn agree_on_deflate(headers: &HeaderMap) -> Result<Option<Agreement>, Problem> {
 impl Handshake {
     /// If one of the connection's requests was a handshake: gives its socket to the hub.
     pub(super) async fn finish(self, hub: &Hub) {
+        let accepted = self.0.lock().take();
         let Some(Accepted {
             upgraded,
             seat,
             visitor: Visitor { actor, peer, .. },
-        }) = self.0.lock().take()
+            resume,
+            begins_with,
+            speaks_ours,
+        }) = accepted
         else {
             return;
         };
@@ -151,16 +166,33 @@ impl Handshake {
             Err(error) => return tracing::debug!(%peer, %error, "went away during the handshake"),
         };
         match upgraded.downcast::<TokioIo<Stream>>() {
-            Ok(parts) => hub.adopt(
-                parts.io.into_inner().into_socket(),
+            Ok(parts) => hub.adopt(Arrival {
+                stream: parts.io.into_inner().into_socket(),
                 peer,
-                parts.read_buf,
+                early: parts.read_buf,
                 seat,
                 actor,
-            ),
+                resume,
+                begins_with,
+                speaks_ours,
+            }),
             Err(_) => tracing::error!(%peer, "the upgraded connection is no stream of ours"),
         }
     }
+}
+
+/// `alarms`, `events`, or both with a comma between.
+fn channels_of(names: &str) -> Result<Vec<Channel>, Problem> {
+    let names = names.split(',').filter(|name| !name.is_empty());
+    let channels = names.map(|name| match name {
+        "alarms" => Ok(Channel::Alarms),
+        "events" => Ok(Channel::Events),
+        _ => Err(Problem::BadQuery {
+            name: "subscribe",
+            rule: "alarms, events, or both with a comma between",
+        }),
+    });
+    channels.collect()
 }
 
 /// Sixteen bytes in base64: 22 characters and two for padding.

@@ -10,13 +10,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use autobench_core::frame;
-use autobench_core::logs::Range;
+use autobench_core::logs::{FilteredLogs, Range};
 use autobench_core::outbox::{Channel, Cursor, Positions, Ring, RingView, Segment, View};
 use autobench_core::wire::ServerMessage;
 use autobench_core::wire::encode::LogsFrame;
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 
+use super::blocks::Blocks;
 use super::contexts::Packed;
 use super::metrics::HubMetrics;
 use super::series::{Backlog, EndpointInfo, Series};
@@ -34,6 +35,7 @@ pub(super) struct Channels {
     log_feed: Mutex<LogFeed>,
     alarms: Mutex<Ring>,
     events: Mutex<Ring>,
+    pub(super) blocks: Blocks,
     series: RwLock<BTreeMap<u32, Arc<Series>>>,
     /// What was compressed once for several clients.
     pub(super) packed: Packed,
@@ -60,6 +62,7 @@ impl Channels {
             }),
             alarms: Mutex::new(Ring::new(ring_bytes, 0)),
             events: Mutex::new(Ring::new(ring_bytes, 0)),
+            blocks: Blocks::new(ring_bytes),
             series: RwLock::default(),
             metrics: HubMetrics::default(),
             packed: Packed::default(),
@@ -121,7 +124,13 @@ impl Channels {
                 view.insert(channel, ring);
             }
         };
-        for channel in [Channel::State, Channel::Logs, Channel::Alarms, Channel::Events] {
+        for channel in [
+            Channel::State,
+            Channel::Logs,
+            Channel::Alarms,
+            Channel::Events,
+            Channel::Blocks,
+        ] {
             add(channel, &|from| self.shared_view(channel, from, usize::MAX));
         }
         for (id, series) in self.series.read().iter() {
@@ -166,6 +175,23 @@ impl Channels {
         (range_frame(&range, frame), feed.cursor())
     }
 
+    /// The number behind which the newest `count` log entries are, or as many of them as there are.
+    pub(super) fn log_seq_before(&self, count: u64) -> u64 {
+        let logs = self.logs.metadata();
+        (logs.next_seq - 1).saturating_sub(count.min(logs.size))
+    }
+
+    /// The next message for a client that wants only some log entries, possibly none of them; nothing if it is up to date. Looks at a bounded
+    /// number of entries.
+    pub(super) fn filtered(&self, client: &mut FilteredLogs) -> Option<Bytes> {
+        let range = self.logs.encoded_since(client.next()?, MESSAGE_ENTRIES);
+        if range.is_empty() && !client.is_owed() {
+            return None;
+        }
+        let message = frame::build_text(256, |out| client.take(&range, out).then_some(()).ok_or(()));
+        Some(message.unwrap_or_default())
+    }
+
     /// The samples of a series after a number; none if there is no such series.
     pub(super) fn backlog(&self, id: u32, covered: u64) -> Option<Backlog> {
         Some(self.series(id)?.backlog(covered))
@@ -175,6 +201,7 @@ impl Channels {
     pub(super) fn cursor(&self, channel: Channel) -> Cursor {
         match channel {
             Channel::Alarms => self.alarms.lock().cursor(),
+            Channel::Blocks => self.blocks.cursor(),
             _ => self.events.lock().cursor(),
         }
     }
@@ -184,6 +211,7 @@ impl Channels {
             Channel::State => self.state.view(from, limit_bytes),
             Channel::Logs => self.log_feed.lock().segments.view(from, limit_bytes),
             Channel::Alarms => self.alarms.lock().view(from, limit_bytes),
+            Channel::Blocks => self.blocks.view(from, limit_bytes),
             Channel::Events | Channel::Series(_) => self.events.lock().view(from, limit_bytes),
         }
     }

@@ -22,9 +22,12 @@ use autobench_core::deflate::{
     Coded, Compression, Follow, Membership, Pass, Reached, Run, Turn, compress_apart,
 };
 use autobench_core::frame::{self, CloseCode};
+use autobench_core::logs::{FilteredLogs, LogFilter};
 use autobench_core::outbox::{Batch, Channel, Cursor, Next, Positions, View};
 use autobench_core::wire::encode::LogsFrame;
-use autobench_core::wire::{ErrorCode, ErrorMessage, ServerMessage};
+use autobench_core::wire::{
+    ClientEntry, ClientLag, Connected, ErrorCode, ErrorMessage, HardwareHealth, ServerMessage, iso8601,
+};
 use bytes::{Buf, Bytes};
 use parking_lot::{Mutex, MutexGuard};
 use smallvec::SmallVec;
@@ -33,6 +36,7 @@ use tokio::sync::Notify;
 
 use super::channels::Channels;
 use super::metrics::{HubMetrics, Lag, Tally};
+use super::now_ms;
 use super::personal::{Full, Item, ItemKind, Personal};
 use crate::access::{Actor, Guard};
 
@@ -41,6 +45,9 @@ const CATCH_UP_BYTES: usize = 256 << 10;
 /// From this much on it is compressed for a client whose line is narrow.
 const NARROW_BYTES: usize = 2 << 10;
 
+/// How often in a row a client's own filter looks at the log before others have their turn.
+const LOOKS_IN_A_ROW: u32 = 8;
+
 #[derive(Debug)]
 pub(super) struct Client {
     pub(super) number: u64,
@@ -48,17 +55,32 @@ pub(super) struct Client {
     pub(super) stream: TcpStream,
     compression: Option<Compression>,
     out: Mutex<Out>,
+    /// When it came, in milliseconds since 1970.
+    since_ms: u64,
+    about: Mutex<About>,
     /// Its own task has something to do: write, close, or end.
     pub(super) wake: Notify,
 }
 
+/// What a client says of itself.
+#[derive(Debug, Default)]
+struct About {
+    name: String,
+    page: String,
+    health: Option<Box<HardwareHealth>>,
+}
+
 #[derive(Debug)]
 struct Out {
+    /// What it is owed once it is known who it is.
+    opening: Option<Box<Opening>>,
     /// The channels that the client is to get, in order; positions may lag behind, until what comes first is out.
     wanted: SmallVec<[Channel; 2]>,
     positions: Positions,
     /// The context whose window the client has.
     membership: Option<Membership>,
+    /// A client that wants only some log entries has no position in the log's channel, and is always written to by its own writer.
+    filtered: Option<Box<FilteredLogs>>,
     personal: Personal,
     /// What is left of a frame or segment that was begun.
     rest: Bytes,
@@ -84,11 +106,26 @@ enum Phase {
     Aborted(CloseCode),
 }
 
+/// What a client is owed first, behind `welcome`.
+#[derive(Debug)]
+pub(super) struct Opening {
+    /// A client that was away: where it goes on in the state, and the last log entry that it has. Everybody else gets a snapshot.
+    pub(super) resumed: Option<(Cursor, u64)>,
+    /// Log entries for those who have none.
+    pub(super) history_entries: u64,
+    /// Alarms and events, if it has no message to ask for them.
+    pub(super) begins_with: Vec<Channel>,
+    /// Whether it waits for `connected`.
+    pub(super) says_connected: bool,
+}
+
 /// How far a client's own writer got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pumped {
     /// Everything is out; the hub's loop writes from now on.
     CaughtUp,
+    /// There is more, and others have their turn first.
+    More,
     /// The socket takes nothing now.
     Blocked,
     /// The close frame is out, with this code.
@@ -110,7 +147,7 @@ pub(super) struct Patience {
 impl Client {
     /// A client that gets nothing but answers.
     pub(super) fn bare(number: u64, peer: SocketAddr, stream: TcpStream, actor: Option<Actor>) -> Self {
-        Self::owed(number, peer, stream, actor, SmallVec::new(), Personal::default())
+        Self::owed(number, peer, stream, actor, Personal::default())
     }
 
     /// A client that is owed what everybody gets first, once it is known who it is.
@@ -120,18 +157,21 @@ impl Client {
         stream: TcpStream,
         welcome: &ServerMessage,
         actor: Option<Actor>,
-        history_entries: u64,
+        opening: Opening,
+        channels: &Channels,
     ) -> Self {
         let mut personal = Personal::default();
-        // An empty queue has room for three.
         let _ = personal.message(welcome);
-        let mut wanted = SmallVec::new();
-        if actor.is_some() {
-            wanted.extend([Channel::State, Channel::Logs]);
-            let _ = personal.push(Item::Snapshot);
-            let _ = personal.push(Item::History(history_entries));
+        let is_known = actor.is_some();
+        let mut client = Self::owed(number, peer, stream, actor, personal);
+        let out = client.out.get_mut();
+        if is_known {
+            // A new queue has room.
+            let _ = out.begin(opening, number, channels);
+        } else {
+            out.opening = Some(Box::new(opening));
         }
-        Self::owed(number, peer, stream, actor, wanted, personal)
+        client
     }
 
     fn owed(
@@ -139,7 +179,6 @@ impl Client {
         peer: SocketAddr,
         stream: TcpStream,
         actor: Option<Actor>,
-        wanted: SmallVec<[Channel; 2]>,
         personal: Personal,
     ) -> Self {
         let now = Instant::now();
@@ -148,10 +187,14 @@ impl Client {
             peer,
             stream,
             compression: None,
+            since_ms: now_ms(),
+            about: Mutex::default(),
             out: Mutex::new(Out {
-                wanted,
+                opening: None,
+                wanted: SmallVec::new(),
                 positions: Positions::new(),
                 membership: None,
+                filtered: None,
                 personal,
                 rest: Bytes::new(),
                 has_own_writer: true,
@@ -175,7 +218,7 @@ impl Client {
 
     /// Its name on the wire.
     pub(super) fn id(&self) -> String {
-        format!("c-{}", self.number)
+        id(self.number)
     }
 
     /// Who it is, if it is known.
@@ -184,15 +227,16 @@ impl Client {
     }
 
     /// It is known who the client is. The first time it is owed what everybody gets first.
-    pub(super) fn admit(&self, actor: Actor, history_entries: u64) -> Result<(), Full> {
+    pub(super) fn admit(&self, actor: Actor, channels: &Channels) -> Result<(), Full> {
         let mut out = self.out.lock();
         if out.phase != Phase::Open || out.actor.replace(actor).is_some() {
             return Ok(());
         }
-        out.wanted.extend([Channel::State, Channel::Logs]);
         out.has_own_writer = true;
-        out.personal.push(Item::Snapshot)?;
-        out.personal.push(Item::History(history_entries))
+        match out.opening.take() {
+            Some(opening) => out.begin(*opening, self.number, channels),
+            None => Ok(()),
+        }
     }
 
     /// Writes what the hub's loop has for everybody. `last` is the batch of the client before: clients at the same place get the same.
@@ -211,6 +255,12 @@ impl Client {
                 pass.is_member(membership);
             }
             return;
+        }
+        if out.filtered.is_some() && view.has(Channel::Logs) {
+            if let Some(membership) = out.membership {
+                pass.is_member(membership);
+            }
+            return self.hand_over(out);
         }
         let Some(compression) = self.compression else {
             return self.write_plain(out, view, last, tally);
@@ -295,6 +345,7 @@ impl Client {
     pub(super) fn pump(&self, channels: &Channels) -> io::Result<Pumped> {
         let metrics = &channels.metrics;
         let mut out = self.out.lock();
+        let mut looks = 0;
         loop {
             if let Phase::Aborted(code) = out.phase {
                 return Ok(Pumped::Aborted(code));
@@ -325,7 +376,11 @@ impl Client {
             }
             if let Some(member) = out.membership {
                 match channels.packed.follow(member, &out.positions, CATCH_UP_BYTES) {
-                    Follow::UpToDate => return Ok(out.caught_up()),
+                    Follow::UpToDate => {
+                        if let Some(pumped) = out.settle(channels, &mut looks) {
+                            return Ok(pumped);
+                        }
+                    }
                     Follow::Left => out.membership = None,
                     Follow::Write(run) => {
                         metrics.own_writes.inc();
@@ -339,7 +394,11 @@ impl Client {
             }
             let view = channels.view_for(&out.positions, CATCH_UP_BYTES);
             match view.next(&out.positions) {
-                Next::UpToDate => return Ok(out.caught_up()),
+                Next::UpToDate => {
+                    if let Some(pumped) = out.settle(channels, &mut looks) {
+                        return Ok(pumped);
+                    }
+                }
                 Next::Write(batch) if self.packs(&out, &batch) => self.pack_batch(&mut out, &batch, metrics),
                 Next::Write(batch) => {
                     metrics.own_writes.inc();
@@ -402,6 +461,7 @@ impl Client {
             // Nothing was missed: the client did not want it. From here on it gets everything.
             Channel::Logs => out.personal.push(Item::History(0)),
             Channel::Series(id) => out.personal.push(Item::Backlog(id, 0)),
+            Channel::Blocks => out.personal.push(Item::ExecutionState(None)),
             Channel::Alarms | Channel::Events => {
                 let cursor = channels.cursor(channel);
                 out.positions.set(channel, cursor);
@@ -410,9 +470,94 @@ impl Client {
         }
     }
 
+    /// Switches log entries on, and from now on gives only those that pass.
+    pub(super) fn filter_logs(&self, filter: LogFilter) -> Result<(), Full> {
+        let mut out = self.out.lock();
+        if out.phase != Phase::Open {
+            return Ok(());
+        }
+        out.has_own_writer = true;
+        let was_on = out.wants(Channel::Logs);
+        if !was_on {
+            out.wanted.push(Channel::Logs);
+            // Nothing was missed: the client did not want it. An empty history says where it begins.
+            out.personal.push(Item::History(0))?;
+        }
+        if filter.is_open() {
+            // Back to what everybody gets, behind what it was told of. A client whose history is still on its way goes on behind that.
+            return match out.filtered.take().and_then(|logs| logs.told()) {
+                Some(seq) => out.personal.push(Item::MissedLogs(seq)),
+                None => Ok(()),
+            };
+        }
+        if let Some(logs) = &mut out.filtered {
+            logs.refilter(filter);
+            return Ok(());
+        }
+        let place = out.positions.get(Channel::Logs);
+        out.positions.remove(Channel::Logs);
+        out.filtered = Some(Box::new(match place {
+            Some(cursor) => FilteredLogs::after(filter, cursor.covered),
+            None => FilteredLogs::waiting(filter),
+        }));
+        Ok(())
+    }
+
+    /// Takes in who the client says it is.
+    pub(super) fn introduce(&self, name: &str, page: &str) {
+        let mut about = self.about.lock();
+        name.clone_into(&mut about.name);
+        page.clone_into(&mut about.page);
+    }
+
+    /// Takes in how the client's hardware is.
+    pub(super) fn set_health(&self, health: HardwareHealth) {
+        self.about.lock().health = Some(Box::new(health));
+    }
+
+    /// What it calls itself, and its page.
+    pub(super) fn introduction(&self) -> (String, String) {
+        let about = self.about.lock();
+        (about.name.clone(), about.page.clone())
+    }
+
+    /// What an engineer is shown of it.
+    pub(super) fn entry(&self, state_version: u64, newest_seq: u64) -> ClientEntry {
+        let about = self.about.lock();
+        let (name, page, health) = (about.name.clone(), about.page.clone(), about.health.clone());
+        drop(about);
+        let out = self.out.lock();
+        let covered = |channel| out.positions.get(channel).map(|cursor| cursor.covered);
+        let seq = match &out.filtered {
+            Some(logs) => logs.next(),
+            None => covered(Channel::Logs),
+        };
+        ClientEntry {
+            client_id: self.id(),
+            peer: self.peer.to_string(),
+            name,
+            page,
+            since: iso8601(self.since_ms),
+            subscriptions: out.wanted.iter().map(|channel| subscription(*channel)).collect(),
+            filter: out.filtered.as_ref().map(|logs| logs.filter().clone()),
+            lag: ClientLag {
+                versions: covered(Channel::State).map(|version| state_version.saturating_sub(version)),
+                log_entries: seq.map(|seq| newest_seq.saturating_sub(seq)),
+                waiting: out.personal.len() as u64,
+                stalled_ms: out
+                    .stalled_since
+                    .map(|since| u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)),
+            },
+            health: health.map(|health| *health),
+        }
+    }
+
     /// Ends a channel.
     pub(super) fn unwant(&self, channel: Channel) {
         let mut out = self.out.lock();
+        if channel == Channel::Logs {
+            out.filtered = None;
+        }
         out.wanted.retain(|wanted| *wanted != channel);
         out.positions.remove(channel);
     }
@@ -532,7 +677,10 @@ impl Client {
         bytes: Bytes,
         channels: &Channels,
     ) -> Bytes {
-        let Some(compression) = self.compression.filter(|_| kind != ItemKind::Small) else {
+        let Some(compression) = self
+            .compression
+            .filter(|_| kind != ItemKind::Small && !bytes.is_empty())
+        else {
             return bytes;
         };
         let version = out.positions.get(Channel::State).map(|cursor| cursor.covered);
@@ -595,6 +743,29 @@ impl Out {
         self.wanted.contains(&channel)
     }
 
+    /// What everybody gets first. From here on the client follows state and log.
+    fn begin(&mut self, opening: Opening, number: u64, channels: &Channels) -> Result<(), Full> {
+        self.wanted.extend([Channel::State, Channel::Logs]);
+        match opening.resumed {
+            Some((cursor, _)) => self.positions.set(Channel::State, cursor),
+            None => self.personal.push(Item::Snapshot)?,
+        }
+        self.personal.push(match opening.resumed {
+            Some((_, log_seq)) if log_seq > 0 => Item::Replay(log_seq),
+            _ => Item::History(opening.history_entries),
+        })?;
+        for channel in opening.begins_with {
+            self.wanted.push(channel);
+            self.positions.set(channel, channels.cursor(channel));
+        }
+        if opening.says_connected {
+            let client_id = id(number);
+            self.personal
+                .message(&ServerMessage::Connected(Connected { client_id }))?;
+        }
+        Ok(())
+    }
+
     fn took(&mut self, batch: &Batch<'_>, written_bytes: usize) {
         let progress = batch.after(written_bytes);
         self.positions = progress.positions;
@@ -646,6 +817,21 @@ impl Out {
                 self.follow(Channel::State, snapshot.cursor);
                 snapshot.frame
             }
+            Item::History(count) if self.filtered.is_some() => {
+                self.restart_filtered(channels.log_seq_before(count), channels)
+            }
+            Item::Replay(seq) if self.filtered.is_some() => self.restart_filtered(seq, channels),
+            Item::MissedLogs(seq) if self.filtered.is_some() => {
+                if let Some(logs) = &mut self.filtered {
+                    logs.place(seq);
+                }
+                Bytes::new()
+            }
+            Item::ExecutionState(id) => {
+                let (bytes, cursor) = channels.blocks.state(id);
+                self.follow(Channel::Blocks, cursor);
+                bytes
+            }
             Item::History(count) => {
                 let (bytes, cursor) = channels.history(count);
                 self.follow(Channel::Logs, cursor);
@@ -674,6 +860,25 @@ impl Out {
         }
     }
 
+    /// Everybody's channels are written. If log entries pass the client's own filter, they are next; otherwise says how far it got.
+    fn settle(&mut self, channels: &Channels, looks: &mut u32) -> Option<Pumped> {
+        let message = self.filtered.as_mut().and_then(|logs| channels.filtered(logs));
+        let Some(message) = message else {
+            return Some(self.caught_up());
+        };
+        self.rest = message;
+        *looks += 1;
+        (*looks >= LOOKS_IN_A_ROW && self.rest.is_empty()).then_some(Pumped::More)
+    }
+
+    /// The entries follow in the client's own messages, of which the first is a `logs.history`.
+    fn restart_filtered(&mut self, seq: u64, channels: &Channels) -> Bytes {
+        if let Some(logs) = &mut self.filtered {
+            logs.restart(seq.min(channels.logs.metadata().next_seq - 1));
+        }
+        Bytes::new()
+    }
+
     /// A channel that was switched off meanwhile stays off.
     fn follow(&mut self, channel: Channel, cursor: Cursor) {
         if self.wants(channel) {
@@ -692,6 +897,10 @@ impl Out {
             Channel::State => self.recover(Item::Snapshot),
             Channel::Logs => self.recover(Item::MissedLogs(covered)),
             Channel::Series(id) => self.recover(Item::Backlog(id, covered)),
+            Channel::Blocks => {
+                self.lost(channel, "what runs now follows");
+                self.recover(Item::ExecutionState(None));
+            }
             Channel::Alarms | Channel::Events => {
                 let count = missed.map_or(0, |range| range.end() - range.start() + 1);
                 self.lost(channel, &format!("{count} messages were dropped"));
@@ -717,13 +926,26 @@ impl Out {
     }
 }
 
+/// The name of a client on the wire.
+pub(super) fn id(number: u64) -> String {
+    format!("c-{number}")
+}
+
 fn name(channel: Channel) -> &'static str {
     match channel {
         Channel::State => "state",
         Channel::Logs => "logs",
         Channel::Alarms => "alarms",
         Channel::Events => "events",
+        Channel::Blocks => "blocks",
         Channel::Series(_) => "telemetry",
+    }
+}
+
+fn subscription(channel: Channel) -> String {
+    match channel {
+        Channel::Series(id) => format!("{}:{id}", name(channel)),
+        _ => name(channel).to_owned(),
     }
 }
 
@@ -814,8 +1036,22 @@ mod tests {
             (stream, listener.accept().await.unwrap())
         });
         let peer = stream.peer_addr().unwrap();
-        let welcome = bench.hub.shared.welcome(1, false);
-        let client = Arc::new(Client::new(1, peer, stream, &welcome, Some(Actor::local()), 0));
+        let welcome = bench.hub.shared.welcome(1, false, false);
+        let opening = Opening {
+            resumed: None,
+            history_entries: 0,
+            begins_with: Vec::new(),
+            says_connected: false,
+        };
+        let client = Arc::new(Client::new(
+            1,
+            peer,
+            stream,
+            &welcome,
+            Some(Actor::local()),
+            opening,
+            &bench.hub.shared.channels,
+        ));
         bench
             .hub
             .shared

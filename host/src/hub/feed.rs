@@ -8,9 +8,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use autobench_core::outbox::{Channel, Cursor, Next, Positions};
+use autobench_core::outbox::{Channel, Cursor, Next, Positions, Resume};
 use autobench_core::wire::encode::LogsFrame;
-use autobench_core::wire::{ErrorCode, ErrorMessage, ServerMessage, Welcome};
+use autobench_core::wire::{ErrorCode, ErrorMessage, ServerMessage};
 use bytes::{Buf, Bytes};
 use tokio::sync::watch;
 
@@ -29,37 +29,7 @@ pub struct FeedRequest {
     /// The channels, each once.
     pub channels: Vec<Channel>,
     /// Where it was before.
-    pub resume: Option<FeedPlace>,
-}
-
-/// How far a listener is: the run of the daemon, the version that it has, the last log entry that it has.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FeedPlace {
-    /// Names the run.
-    pub boot_id: String,
-    /// The version; 0 if it does not follow the state.
-    pub version: u64,
-    /// The log entry; 0 if it does not follow the log.
-    pub log_seq: u64,
-}
-
-impl FeedPlace {
-    /// Reads `<bootId>.<version>.<logSeq>`. What is none is nobody's place, and its listener begins anew.
-    pub fn parse(text: &str) -> Option<Self> {
-        let mut parts = text.split('.');
-        let place = Self {
-            boot_id: parts.next().filter(|id| !id.is_empty())?.to_owned(),
-            version: parts.next()?.parse().ok()?,
-            log_seq: parts.next()?.parse().ok()?,
-        };
-        parts.next().is_none().then_some(place)
-    }
-}
-
-impl std::fmt::Display for FeedPlace {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}.{}.{}", self.boot_id, self.version, self.log_seq)
-    }
+    pub resume: Option<Resume>,
 }
 
 /// The next thing for a listener.
@@ -71,8 +41,8 @@ pub enum Part {
         name: &'static str,
         /// The message as JSON, which has no line break in it.
         json: Bytes,
-        /// Where the listener is when it has this.
-        place: FeedPlace,
+        /// Where the listener is when it has this; 0 stands for what it does not follow.
+        place: Resume,
     },
     /// Nothing has happened.
     Heartbeat,
@@ -85,7 +55,7 @@ pub struct Feed {
     _seat: Seat,
     actor: Actor,
     positions: Positions,
-    place: FeedPlace,
+    place: Resume,
     /// What comes before anything of the rings.
     first: VecDeque<First>,
     /// Parts of a go that are not sent yet: references into the rings' segments, at most [`GO_BYTES`] per channel.
@@ -119,7 +89,7 @@ impl Hub {
             _seat: seat,
             actor,
             positions: Positions::new(),
-            place: FeedPlace {
+            place: Resume {
                 boot_id: boot_id.to_owned(),
                 version: 0,
                 log_seq: 0,
@@ -134,7 +104,7 @@ impl Hub {
         let mut is_resumed = resume.is_some();
         for channel in &request.channels {
             match *channel {
-                Channel::State => match resume.and_then(|place| channels.state.cursor_after(place.version)) {
+                Channel::State => match request.resume.as_ref().and_then(|place| self.resume(place)) {
                     Some(cursor) => feed.follow(Channel::State, cursor),
                     None => {
                         is_resumed = false;
@@ -152,7 +122,9 @@ impl Hub {
                     feed.series.push(id);
                     feed.first.push_back(First::Backlog(id, 0));
                 }
-                Channel::Alarms | Channel::Events => feed.follow(*channel, channels.cursor(*channel)),
+                Channel::Alarms | Channel::Events | Channel::Blocks => {
+                    feed.follow(*channel, channels.cursor(*channel));
+                }
             }
         }
         feed.first.push_front(First::Welcome(is_resumed));
@@ -203,7 +175,7 @@ impl Feed {
                     Channel::State => First::Snapshot,
                     Channel::Logs => First::Logs(covered),
                     Channel::Series(id) => First::Backlog(id, covered),
-                    Channel::Alarms | Channel::Events => First::Lost(channel),
+                    Channel::Alarms | Channel::Events | Channel::Blocks => First::Lost(channel),
                 });
                 return true;
             }
@@ -214,12 +186,13 @@ impl Feed {
                 Channel::Logs => "logs.append",
                 Channel::Alarms => "alarm",
                 Channel::Events => "event",
+                Channel::Blocks => "block",
                 Channel::Series(_) => "telemetry",
             };
             let mut payloads = payloads(&segment.bytes).peekable();
             while let Some(json) = payloads.next() {
                 if payloads.peek().is_none() {
-                    self.place.reach(channel, segment.last);
+                    reach(&mut self.place, channel, segment.last);
                 }
                 self.ready.push_back(Part::Message {
                     name,
@@ -240,14 +213,7 @@ impl Feed {
                     .shared
                     .next_number
                     .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                let message = match self.shared.welcome(number, false) {
-                    ServerMessage::Welcome(welcome) => ServerMessage::Welcome(Welcome {
-                        resumed: is_resumed,
-                        ..welcome
-                    }),
-                    other => other,
-                };
-                return self.say("welcome", &message);
+                return self.say("welcome", &self.shared.welcome(number, is_resumed, false));
             }
             First::Snapshot => {
                 let snapshot = channels.state.snapshot();
@@ -311,7 +277,7 @@ impl Feed {
 
     fn follow(&mut self, channel: Channel, cursor: Cursor) {
         self.positions.set(channel, cursor);
-        self.place.reach(channel, cursor.covered);
+        reach(&mut self.place, channel, cursor.covered);
     }
 }
 
@@ -325,13 +291,12 @@ impl Drop for Feed {
     }
 }
 
-impl FeedPlace {
-    fn reach(&mut self, channel: Channel, covered: u64) {
-        match channel {
-            Channel::State => self.version = covered,
-            Channel::Logs => self.log_seq = covered,
-            Channel::Alarms | Channel::Events | Channel::Series(_) => {}
-        }
+/// The place of somebody who has this much of a channel.
+fn reach(place: &mut Resume, channel: Channel, covered: u64) {
+    match channel {
+        Channel::State => place.version = covered,
+        Channel::Logs => place.log_seq = covered,
+        Channel::Alarms | Channel::Events | Channel::Blocks | Channel::Series(_) => {}
     }
 }
 
@@ -371,15 +336,5 @@ mod tests {
         let read: Vec<_> = payloads(&frames.into()).collect();
         assert_eq!(read, texts.map(|text| Bytes::copy_from_slice(text.as_bytes())));
         assert_eq!(payloads(&Bytes::from_static(b"\x81\x7f")).count(), 0);
-    }
-
-    #[test]
-    fn a_place_is_read_as_it_is_written() {
-        let place = FeedPlace::parse("0011aabb.12.7").unwrap();
-        assert_eq!((place.version, place.log_seq), (12, 7));
-        assert_eq!(FeedPlace::parse(&place.to_string()), Some(place));
-        for bad in ["", ".1.2", "a.b.c", "a.1", "a.1.2.3", "a.-1.2"] {
-            assert_eq!(FeedPlace::parse(bad), None, "{bad}");
-        }
     }
 }

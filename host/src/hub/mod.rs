@@ -17,6 +17,7 @@
 //!
 //! It does not know HTTP: a client begins as a socket whose handshake is done.
 
+mod blocks;
 mod channels;
 mod client;
 mod contexts;
@@ -35,9 +36,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use autobench_core::deflate::Agreement;
 use autobench_core::driver::Sample;
 use autobench_core::frame::CloseCode;
-use autobench_core::outbox::{Channel, RING_BYTES};
+use autobench_core::outbox::{Channel, Cursor, RING_BYTES, Resume};
 use autobench_core::state::Pointer;
-use autobench_core::wire::{Alarm, Event, Limits, PROTOCOL, ServerMessage, Welcome, iso8601};
+use autobench_core::wire::{Alarm, ClientEntry, Event, Limits, PROTOCOL, ServerMessage, Welcome, iso8601};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use serde_json::{Map, Value};
@@ -51,11 +52,11 @@ use crate::logs::LogHandle;
 use crate::metrics::Page;
 use crate::state::{StateHandle, Watching};
 use channels::{Channels, Seen};
-use client::{Client, Patience};
+use client::{Client, Opening, Patience};
 use metrics::{Lag, Tally};
 use session::Session;
 
-pub use feed::{Feed, FeedPlace, FeedRequest, Part};
+pub use feed::{Feed, FeedRequest, Part};
 pub use metrics::HubMetrics;
 pub use series::EndpointInfo;
 
@@ -126,6 +127,27 @@ enum Purpose {
     Echo { message_bytes: usize },
 }
 
+/// A socket whose handshake is done.
+#[derive(Debug)]
+pub struct Arrival {
+    /// The socket.
+    pub stream: TcpStream,
+    /// Who is at its other end.
+    pub peer: SocketAddr,
+    /// What the client sent behind the handshake.
+    pub early: Bytes,
+    /// The place that was taken for it.
+    pub seat: Seat,
+    /// Who it is, if that is known.
+    pub actor: Option<Actor>,
+    /// What the client has already, if it says so.
+    pub resume: Option<Resume>,
+    /// Alarms and events from the start, for a client that has no message to ask for them.
+    pub begins_with: Vec<Channel>,
+    /// Whether it asked for our subprotocol. Who did not gets `connected` as well.
+    pub speaks_ours: bool,
+}
+
 #[derive(Debug)]
 struct Shared {
     config: HubConfig,
@@ -136,6 +158,8 @@ struct Shared {
     client_count: AtomicUsize,
     seats: AtomicUsize,
     next_number: AtomicU64,
+    /// Numbers the events that clients cause.
+    next_event: AtomicU64,
     /// Samples or messages wait to be put into segments; only the first of them wakes the loop.
     has_news: AtomicBool,
     news: Notify,
@@ -156,6 +180,7 @@ impl Hub {
             client_count: AtomicUsize::new(0),
             seats: AtomicUsize::new(0),
             next_number: AtomicU64::new(1),
+            next_event: AtomicU64::new(1),
             has_news: AtomicBool::new(false),
             news: Notify::new(),
             passed: watch::channel(0).0,
@@ -195,10 +220,24 @@ impl Hub {
 
     /// Sends an event to whoever subscribed to events.
     pub fn publish_event(&self, event: Event) {
-        self.shared
-            .channels
-            .publish_message(Channel::Events, &ServerMessage::Event(event));
+        self.shared.publish_event(event);
+    }
+
+    /// The driver of a device runs no more: the blocks that it ran are over.
+    pub fn abort_blocks(&self, device: &str) {
+        self.shared.channels.blocks.abort(device);
         self.shared.wake();
+    }
+
+    /// Every client, in the order in which they came.
+    pub fn entries(&self) -> Vec<ClientEntry> {
+        let channels = &self.shared.channels;
+        let (version, newest_seq) = (channels.state.version(), channels.logs.metadata().next_seq - 1);
+        let clients = Arc::clone(&self.shared.clients.lock());
+        clients
+            .iter()
+            .map(|client| client.entry(version, newest_seq))
+            .collect()
     }
 
     /// Sends an alarm to whoever subscribed to alarms.
@@ -278,9 +317,24 @@ impl Hub {
         })
     }
 
-    /// Serves a socket whose handshake is done. `early` is what the client sent behind the handshake; without an actor the client has to say who
-    /// it is before it gets anything. Returns at once; the client's task belongs to the hub.
-    pub fn adopt(&self, stream: TcpStream, peer: SocketAddr, early: Bytes, seat: Seat, actor: Option<Actor>) {
+    /// Where a client goes on that was away, if it can: behind this place of the stream of patches, and behind `resume.log_seq` in the log.
+    pub fn resume(&self, resume: &Resume) -> Option<Cursor> {
+        let channels = &self.shared.channels;
+        channels.state.resume(resume, channels.logs.metadata().next_seq)
+    }
+
+    /// Serves a socket. Without an actor the client has to say who it is before it gets anything. Returns at once; the client's task belongs to the hub.
+    pub fn adopt(&self, arrival: Arrival) {
+        let Arrival {
+            stream,
+            peer,
+            early,
+            seat,
+            actor,
+            resume,
+            begins_with,
+            speaks_ours,
+        } = arrival;
         let shared = &self.shared;
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%peer, %error, "the socket cannot send small messages at once");
@@ -290,15 +344,15 @@ impl Hub {
         let number = shared.next_number.fetch_add(1, Ordering::Relaxed);
         let client = match seat.purpose {
             Purpose::Bench => {
-                let welcome = shared.welcome(number, actor.is_none());
-                Client::new(
-                    number,
-                    peer,
-                    stream,
-                    &welcome,
-                    actor,
-                    shared.config.history_entries,
-                )
+                let resumed = resume.and_then(|resume| Some((self.resume(&resume)?, resume.log_seq)));
+                let welcome = shared.welcome(number, resumed.is_some(), actor.is_none());
+                let opening = Opening {
+                    resumed,
+                    history_entries: shared.config.history_entries,
+                    begins_with,
+                    says_connected: !speaks_ours,
+                };
+                Client::new(number, peer, stream, &welcome, actor, opening, &shared.channels)
             }
             Purpose::Echo { .. } => Client::bare(number, peer, stream, actor),
         };
@@ -390,6 +444,13 @@ impl Shared {
         }
     }
 
+    fn publish_event(&self, event: Event) {
+        self.channels.blocks.take(&event);
+        self.channels
+            .publish_message(Channel::Events, &ServerMessage::Event(event));
+        self.wake();
+    }
+
     fn forget(&self, client: &Arc<Client>) {
         self.change_clients(|clients| clients.retain(|known| known.number != client.number));
     }
@@ -400,18 +461,18 @@ impl Shared {
         self.client_count.store(clients.len(), Ordering::Release);
     }
 
-    fn welcome(&self, number: u64, auth_required: bool) -> ServerMessage {
+    fn welcome(&self, number: u64, resumed: bool, auth_required: bool) -> ServerMessage {
         ServerMessage::Welcome(Welcome {
             protocol: PROTOCOL.to_owned(),
             server_time: iso8601(now_ms()),
             server_version: self.config.server_version.clone(),
             boot_id: self.channels.state.boot_id().to_owned(),
-            client_id: format!("c-{number}"),
+            client_id: client::id(number),
             limits: self.config.limits,
-            features: ["telemetry", "events", "alarms", "replay"]
+            features: ["telemetry", "events", "alarms", "replay", "resume"]
                 .map(str::to_owned)
                 .to_vec(),
-            resumed: false,
+            resumed,
             auth_required,
         })
     }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use autobench_core::frame;
-use autobench_core::wire::ServerMessage;
+use autobench_core::wire::{MessageId, ServerMessage};
 use bytes::Bytes;
 
 /// Most items that wait for one client. A client gets here only by asking for more than it reads; it is closed with 1008 then.
@@ -30,6 +30,8 @@ pub(super) enum Item {
     MissedLogs(u64),
     /// Samples of a series after this number.
     Backlog(u32, u64),
+    /// Which blocks run and have run, as the answer to the message with this id, and the place in the stream of blocks that follows it.
+    ExecutionState(Option<MessageId>),
 }
 
 /// What compressing an item is worth.
@@ -56,7 +58,11 @@ impl Item {
         match self {
             Self::Frame(_) | Self::Pong(_) => ItemKind::Small,
             Self::Snapshot => ItemKind::Snapshot,
-            Self::History(_) | Self::Replay(_) | Self::MissedLogs(_) | Self::Backlog(..) => ItemKind::Large,
+            Self::History(_)
+            | Self::Replay(_)
+            | Self::MissedLogs(_)
+            | Self::Backlog(..)
+            | Self::ExecutionState(_) => ItemKind::Large,
         }
     }
 }
@@ -96,6 +102,10 @@ impl Personal {
 
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
     }
 
     pub(super) fn clear(&mut self) {

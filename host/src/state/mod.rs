@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use autobench_core::frame;
-use autobench_core::outbox::{Cursor, RING_BYTES, Ring, RingView, Segment};
+use autobench_core::outbox::{Cursor, RING_BYTES, Resume, Ring, RingView, Segment};
 use autobench_core::state::{Flush, Operation, StateError, Store};
 use autobench_core::wire::encode;
 use bytes::Bytes;
@@ -282,9 +282,10 @@ impl StateHandle {
         self.shared.stream.lock().ring.view(from, limit_bytes)
     }
 
-    /// Where the stream goes on for somebody who has this version, if the ring still has all that follows it.
-    pub fn cursor_after(&self, version: u64) -> Option<Cursor> {
-        self.shared.stream.lock().ring.cursor_after(version)
+    /// Where a client goes on that was away, if it can; see [`Resume::decide`].
+    pub fn resume(&self, resume: &Resume, next_log_seq: u64) -> Option<Cursor> {
+        let stream = self.shared.stream.lock();
+        resume.decide(self.boot_id(), &stream.ring, next_log_seq)
     }
 
     /// The number that the next segment gets, and a way to wait until it changes. Several segments may be one change.

@@ -18,6 +18,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
 /// Nothing here takes this long. A test that waits waits for something.
@@ -182,7 +183,20 @@ impl Bench {
     pub async fn connect_with(&self, more: &str) -> Client {
         let stream = TcpStream::connect(self.address).await.unwrap();
         let url = format!("ws://localhost:{}/ws", self.address.port());
+        Self::handshake(&url, stream, more).await
+    }
+
+    /// A client that was away and comes back with what it has.
+    pub async fn come_back(&self, resume: &str) -> Client {
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        let url = format!("ws://localhost:{}/ws?resume={resume}", self.address.port());
+        Self::handshake(&url, stream, "").await
+    }
+
+    async fn handshake(url: &str, stream: TcpStream, more: &str) -> Client {
         let mut request = url.into_client_request().unwrap();
+        let protocol = HeaderValue::from_static("autobench.v1");
+        request.headers_mut().insert("sec-websocket-protocol", protocol);
         for (name, value) in more.lines().filter_map(|line| line.split_once(": ")) {
             let name: tokio_tungstenite::tungstenite::http::HeaderName = name.parse().unwrap();
             request.headers_mut().insert(name, value.parse().unwrap());
@@ -235,7 +249,7 @@ impl Bench {
 }
 
 pub const HANDSHAKE: &str = "GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+     Sec-WebSocket-Protocol: autobench.v1\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
 pub struct Client {
     socket: WebSocketStream<TcpStream>,

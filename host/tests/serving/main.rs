@@ -20,3 +20,5 @@ mod metrics;
 mod protocol;
 #[cfg(test)]
 mod rest;
+#[cfg(test)]
+mod resume;

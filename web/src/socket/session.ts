@@ -274,6 +274,10 @@ export class Session {
       case 'event':
       case 'alarm':
       case 'connected':
+      case 'client_identified':
+      case 'initial_execution_state':
+      case 'block_started_enhanced':
+      case 'block_executed_enhanced':
         return
       case 'error':
         return this.emit({ kind: 'fault', reason: `the daemon answered ${frame.code}: ${frame.message}` })

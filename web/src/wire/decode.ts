@@ -95,6 +95,10 @@ const DECODERS: ReadonlyMap<string, (raw: JsonObject) => ServerFrame> = new Map<
   ['event', () => ({ type: 'event' })],
   ['alarm', () => ({ type: 'alarm' })],
   ['connected', () => ({ type: 'connected' })],
+  ['client_identified', () => ({ type: 'client_identified' })],
+  ['initial_execution_state', () => ({ type: 'initial_execution_state' })],
+  ['block_started_enhanced', () => ({ type: 'block_started_enhanced' })],
+  ['block_executed_enhanced', () => ({ type: 'block_executed_enhanced' })],
 ])
 
 function decodeWelcome(raw: JsonObject): WelcomeFrame {

@@ -59,7 +59,16 @@ export type AckFrame = { readonly type: 'ack' } & Readonly<Wire.Ack>
 export type ErrorFrame = { readonly type: 'error' } & Readonly<Omit<Wire.ErrorMessage, 'code'>> & { readonly code: string }
 
 /** Messages that no pane shows yet. */
-export type UnusedFrame = { readonly type: 'event' | 'alarm' | 'connected' }
+export type UnusedFrame = {
+  readonly type:
+    | 'event'
+    | 'alarm'
+    | 'connected'
+    | 'client_identified'
+    | 'initial_execution_state'
+    | 'block_started_enhanced'
+    | 'block_executed_enhanced'
+}
 
 export type ServerFrame =
   | WelcomeFrame

@@ -39,4 +39,9 @@ roles! {
     ClientMessage::LogsReplay { .. } => "logs.replay", Viewer, r#"{"type":"logs.replay","sinceSeq":12}"#;
     ClientMessage::Subscribe(_) => "subscribe", Viewer, r#"{"type":"subscribe","channel":"telemetry","endpointIds":[1]}"#;
     ClientMessage::Unsubscribe(_) => "unsubscribe", Viewer, r#"{"type":"unsubscribe","channel":"events"}"#;
+    ClientMessage::SubscribeLogs { .. } => "subscribe_logs", Viewer, r#"{"type":"subscribe_logs","filters":{"level":"error"}}"#;
+    ClientMessage::UnsubscribeLogs => "unsubscribe_logs", Viewer, r#"{"type":"unsubscribe_logs"}"#;
+    ClientMessage::IdentifyClient { .. } => "identify_client", Viewer, r#"{"type":"identify_client","clientInfo":{"name":"dashboard"}}"#;
+    ClientMessage::RequestInitialState => "request_initial_state", Viewer, r#"{"type":"request_initial_state"}"#;
+    ClientMessage::HardwareHealthUpdate(_) => "hardware_health_update", Viewer, r#"{"type":"hardware_health_update","data":{}}"#;
 }

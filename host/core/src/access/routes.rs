@@ -76,6 +76,8 @@ pub enum RouteId {
     Telemetry,
     TelemetryIngest,
     TelemetrySeries,
+    Clients,
+    Schema,
 }
 
 /// One line of the table.
@@ -124,6 +126,8 @@ pub const ROUTES: &[Route] = &[
     route(RouteId::Telemetry, Method::Get, "/api/v1/telemetry", VIEWER, "every telemetry series"),
     route(RouteId::TelemetryIngest, Method::Post, "/api/v1/telemetry", OPERATOR, "takes samples in"),
     route(RouteId::TelemetrySeries, Method::Get, "/api/v1/telemetry/{endpointId}", VIEWER, "the last ten minutes of a series"),
+    route(RouteId::Clients, Method::Get, "/api/v1/clients", OPERATOR, "who is connected, and how far behind"),
+    route(RouteId::Schema, Method::Get, "/api/v1/schema", Access::Open, "the messages of the socket as JSON Schemas"),
 ];
 
 const fn route(

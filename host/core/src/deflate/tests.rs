@@ -317,6 +317,7 @@ fn name(channel: Channel) -> String {
         Channel::Logs => "logs".to_owned(),
         Channel::Alarms => "alarms".to_owned(),
         Channel::Events => "events".to_owned(),
+        Channel::Blocks => "blocks".to_owned(),
         Channel::Series(id) => format!("series{id}"),
     }
 }

@@ -3,11 +3,12 @@
 //! A channel's name may go on after a colon (`device:meter`); picture, colour and allowlist look only at the part before it. A channel
 //! that is not listed is no error: a new part of the daemon must not be mute because a table was forgotten.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
 /// The colours that a log view has to know.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Color {
     /// Blue.

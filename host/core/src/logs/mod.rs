@@ -2,14 +2,16 @@
 //!
 //! [`LogPolicy`] acts first: allowlist and minimum level decide whether a record becomes an entry, redaction and cutting what of it may be
 //! seen. Only then does [`LogRing`] number it, so that what clients must not see leaves no gap in the numbers. An entry is written as JSON
-//! once, whoever reads it and however often.
+//! once, whoever reads it and however often. What one client wants of them is behind the ring, in [`LogFilter`].
 
 mod channel;
+mod filter;
 mod level;
 mod policy;
 mod ring;
 
 pub use channel::{CHANNELS, Color, Style, channel_family, channel_style};
+pub use filter::{FilteredLogs, LogFilter};
 pub use level::UnknownLevel;
 pub use policy::{LogPolicy, MAX_MESSAGE_BYTES};
 pub use ring::{LogRecord, LogRing, Range};

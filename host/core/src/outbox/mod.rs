@@ -6,13 +6,15 @@
 //! off a ring and what it needs then. [`Batch::after`] moves the positions on by as many bytes as the socket really took.
 //!
 //! Order holds within a channel. A segment is whole frames, and a client that got a part of a segment is owed the rest before anything
-//! else: `after` gives that rest back.
+//! else: `after` gives that rest back. [`Resume`] is where a client goes on that was away.
 
 mod position;
+mod resume;
 mod ring;
 mod view;
 
 pub use position::{Channel, Cursor, Positions};
+pub use resume::Resume;
 pub use ring::{Ring, RingView, Segment};
 pub use view::{Batch, Next, Progress, View};
 

@@ -13,6 +13,8 @@ pub enum Channel {
     Alarms,
     /// Events of drivers and of the daemon.
     Events,
+    /// Blocks that begin and end.
+    Blocks,
     /// Samples of one telemetry series, by its endpoint number.
     Series(u32),
 }

@@ -77,6 +77,11 @@ impl View {
         self.0.is_empty()
     }
 
+    /// Whether it holds news of a channel.
+    pub fn has(&self, channel: Channel) -> bool {
+        self.get(channel).is_some()
+    }
+
     /// What follows these positions. A channel that the view does not hold has no news. A cursor ahead of the view belongs to a client
     /// that was written to since the view was taken; it is up to date.
     pub fn next(&self, positions: &Positions) -> Next<'_> {

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use ts_rs::TS;
@@ -12,7 +13,7 @@ use ts_rs::TS;
 use crate::driver::LogLevel;
 
 /// The whole state document.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, TS, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AppState {
     /// Rises by one with each mutation.
@@ -53,7 +54,7 @@ pub struct AppState {
 pub struct Slices(pub BTreeMap<String, Value>);
 
 /// The daemon itself.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, TS, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Meta {
     /// Names one run of the daemon: 16 hexadecimal digits.
@@ -73,7 +74,7 @@ pub struct Meta {
 }
 
 /// How far the daemon is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, TS, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum MetaStatus {
     /// Not all parts run yet.
@@ -86,7 +87,7 @@ pub enum MetaStatus {
 }
 
 /// Which panes are shown where.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, TS, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Layout {
     /// Rows of the grid.
@@ -98,7 +99,7 @@ pub struct Layout {
 }
 
 /// One view of one slice.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[ts(optional_fields)]
 pub struct Pane {
@@ -123,7 +124,7 @@ pub struct Pane {
 }
 
 /// Settings that clients follow.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AppConfig {
     /// Share of requests that are logged, from 0 to 1.
@@ -142,7 +143,7 @@ impl Default for AppConfig {
 }
 
 /// Settings of the connection and of the log view. The defaults are those of the environment variables that change them.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, TS, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ServerConfig {
     /// The log view.
@@ -152,7 +153,7 @@ pub struct ServerConfig {
 }
 
 /// Settings of the log view.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LogsClientConfig {
     /// Entries that a client gets when it connects.
@@ -177,7 +178,7 @@ impl Default for LogsClientConfig {
 }
 
 /// Settings of the connection.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct WsClientConfig {
     /// How often a client pings.
@@ -211,7 +212,7 @@ impl Default for WsClientConfig {
 }
 
 /// A plugin on disk.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[ts(optional_fields)]
 pub struct PluginEntry {
@@ -239,7 +240,7 @@ pub struct PluginEntry {
 }
 
 /// What became of a plugin.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum PluginStatus {
     /// A device runs it.
@@ -253,7 +254,7 @@ pub enum PluginStatus {
 }
 
 /// A device of the bench.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[ts(optional_fields)]
 pub struct DeviceEntry {
@@ -288,7 +289,7 @@ pub struct DeviceEntry {
 }
 
 /// How a driver fares.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum DeviceStatus {
     /// On its way.
@@ -306,7 +307,7 @@ pub enum DeviceStatus {
 }
 
 /// The running instance of a plugin.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[ts(optional_fields)]
 pub struct DriverEntry {
@@ -325,7 +326,7 @@ pub struct DriverEntry {
 }
 
 /// What came of an attempt to replace a driver.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[ts(optional_fields)]
 pub struct LastReload {
@@ -351,7 +352,7 @@ pub struct LastReload {
 }
 
 /// What came of an attempt to replace a driver.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ReloadVerdict {
     /// The new one runs, and goes on from the old one's snapshot.
@@ -365,7 +366,7 @@ pub enum ReloadVerdict {
 }
 
 /// A serial line of a device.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, TS, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[ts(optional_fields)]
 pub struct PortEntry {
@@ -380,7 +381,7 @@ pub struct PortEntry {
 }
 
 /// What the system knows of the device behind a port.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, TS, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[ts(optional_fields)]
 pub struct PortIdentityEntry {
@@ -400,7 +401,7 @@ pub struct PortIdentityEntry {
 }
 
 /// A telemetry series.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SeriesEntry {
     /// The number by which clients subscribe.
@@ -412,7 +413,7 @@ pub struct SeriesEntry {
 }
 
 /// What the values of a series are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum SeriesKind {
     /// A quantity as it is at that time.
@@ -422,7 +423,7 @@ pub enum SeriesKind {
 }
 
 /// Benchmark jobs.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, TS, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[ts(optional_fields)]
 pub struct JobsEntry {
@@ -439,7 +440,7 @@ pub struct JobsEntry {
 }
 
 /// Analysis after a run.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[ts(optional_fields)]
 pub struct PnoEntry {
@@ -468,7 +469,7 @@ impl Default for PnoEntry {
 }
 
 /// The log ring, without its entries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LogsEntry {
     /// The number that the next entry gets.
@@ -493,7 +494,7 @@ impl Default for LogsEntry {
 }
 
 /// An alarm that stands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AlarmEntry {
     /// Its number in this run of the daemon.
@@ -509,7 +510,7 @@ pub struct AlarmEntry {
 }
 
 /// How grave an alarm is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// Worth knowing.

@@ -3,14 +3,18 @@
 //! Reading is by hand and not derived: a page from the year before must get an answer that names the field it got wrong, and fields that
 //! nobody knows must not matter.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use ts_rs::TS;
 
-use super::ErrorCode;
+use super::{ErrorCode, OneOrMany};
+use crate::driver::LogLevel;
+use crate::logs::LogFilter;
+use crate::state::FORBIDDEN_KEYS;
 
 /// One message of a client, with the id that its answer carries.
-#[derive(Debug, Clone, PartialEq, Serialize, TS)]
+#[derive(Debug, Clone, PartialEq, Serialize, TS, JsonSchema)]
 #[ts(optional_fields)]
 pub struct ClientFrame {
     /// Any text or number; echoed in the answer.
@@ -22,7 +26,7 @@ pub struct ClientFrame {
 }
 
 /// The id of a client's message, in the client's own words.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 #[serde(untagged)]
 pub enum MessageId {
     /// A number.
@@ -32,7 +36,7 @@ pub enum MessageId {
 }
 
 /// What a client can say.
-#[derive(Debug, Clone, PartialEq, Serialize, TS)]
+#[derive(Debug, Clone, PartialEq, Serialize, TS, JsonSchema)]
 #[serde(tag = "type")]
 pub enum ClientMessage {
     /// Who it is.
@@ -70,10 +74,32 @@ pub enum ClientMessage {
     /// Wants a channel no more.
     #[serde(rename = "unsubscribe")]
     Unsubscribe(Topic),
+    /// Wants only some log entries, or, without filters, all of them again.
+    #[serde(rename = "subscribe_logs")]
+    SubscribeLogs {
+        /// Which ones. Absent: all.
+        #[ts(as = "Option<LogFilter>", optional)]
+        filters: LogFilter,
+    },
+    /// Wants no log entries.
+    #[serde(rename = "unsubscribe_logs")]
+    UnsubscribeLogs,
+    /// Who it is; from now on it hears of blocks.
+    #[serde(rename = "identify_client", rename_all = "camelCase")]
+    IdentifyClient {
+        /// Who.
+        client_info: ClientInfo,
+    },
+    /// Asks which blocks run and have run.
+    #[serde(rename = "request_initial_state")]
+    RequestInitialState,
+    /// How the client's own hardware is, in its own words. Every field but `type` and `id` is kept.
+    #[serde(rename = "hardware_health_update")]
+    HardwareHealthUpdate(HardwareHealth),
 }
 
 /// A text that no log may ever show.
-#[derive(Clone, PartialEq, Eq, Serialize, TS)]
+#[derive(Clone, PartialEq, Eq, Serialize, TS, JsonSchema)]
 pub struct Secret(String);
 
 impl Secret {
@@ -94,8 +120,31 @@ impl std::fmt::Debug for Secret {
     }
 }
 
+/// Who a client says it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, TS, JsonSchema)]
+#[ts(optional_fields)]
+pub struct ClientInfo {
+    /// Name of the client.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Page that it shows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub page: Option<String>,
+}
+
+/// How a client's own hardware is, in its own words.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct HardwareHealth(pub Map<String, Value>);
+
+/// Largest `hardware_health_update`, as JSON: it is kept for each client, and told to everybody who hears of events.
+pub const HEALTH_BYTES: usize = 4 << 10;
+/// Longest value of a filter in bytes, and most values of one condition: each is looked for in each entry.
+const FILTER_BYTES: usize = 256;
+const FILTER_VALUES: usize = 32;
+
 /// What a client subscribes to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, TS)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, TS, JsonSchema)]
 #[serde(untagged)]
 pub enum Subscription {
     /// A channel.
@@ -108,7 +157,7 @@ pub enum Subscription {
 }
 
 /// A channel. State and logs are on from the start.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, TS)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, TS, JsonSchema)]
 #[serde(tag = "channel", rename_all = "lowercase")]
 pub enum Topic {
     /// `state.patch`.
@@ -130,7 +179,7 @@ pub enum Topic {
 }
 
 /// What a subscription without a channel asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, TS)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, TS, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[ts(optional_fields)]
 pub struct SnapshotRequest {
@@ -234,11 +283,20 @@ fn read_message(fields: &Map<String, Value>) -> Result<ClientMessage, Refused> {
             None => return Err(bad("\"unsubscribe\" needs \"channel\"")),
             Some(channel) => ClientMessage::Unsubscribe(read_topic(channel, fields, kind)?),
         },
+        "subscribe_logs" => ClientMessage::SubscribeLogs {
+            filters: read_filters(fields)?,
+        },
+        "unsubscribe_logs" => ClientMessage::UnsubscribeLogs,
+        "identify_client" => ClientMessage::IdentifyClient {
+            client_info: read_client_info(fields, kind)?,
+        },
+        "request_initial_state" => ClientMessage::RequestInitialState,
+        "hardware_health_update" => ClientMessage::HardwareHealthUpdate(read_health(fields)?),
         other => {
             return Err((
                 ErrorCode::UnknownType,
                 format!(
-                    "the type {:?} is not known; known are hello, auth, ping, state.resync, logs.replay, subscribe and unsubscribe",
+                    "the type {:?} is not known; docs/protocol.md has all that are",
                     shortened(other)
                 ),
             ));
@@ -311,6 +369,93 @@ fn read_snapshot_request(fields: &Map<String, Value>) -> Result<SnapshotRequest,
         Some(_) => return Err(bad("\"subscribe\" has a \"payload\" that is no object")),
     }
     Ok(request)
+}
+
+fn read_client_info(fields: &Map<String, Value>, kind: &str) -> Result<ClientInfo, Refused> {
+    match fields.get("clientInfo") {
+        None | Some(Value::Null) => Ok(ClientInfo::default()),
+        Some(Value::Object(info)) => Ok(ClientInfo {
+            name: optional_text(info, kind, "name")?,
+            page: optional_text(info, kind, "page")?,
+        }),
+        Some(_) => Err(bad(format!("{kind:?} has a \"clientInfo\" that is no object"))),
+    }
+}
+
+fn read_filters(fields: &Map<String, Value>) -> Result<LogFilter, Refused> {
+    let filters = match fields.get("filters") {
+        None | Some(Value::Null) => return Ok(LogFilter::default()),
+        Some(Value::Object(filters)) => filters,
+        Some(_) => return Err(bad("\"subscribe_logs\" has \"filters\" that are no object")),
+    };
+    let level = read_texts(filters, "level")?.map(|names| {
+        let levels: Result<Vec<LogLevel>, _> = names.0.iter().map(|name| name.parse()).collect();
+        levels
+            .map(OneOrMany)
+            .map_err(|error| bad(format!("\"filters.level\": {error}")))
+    });
+    Ok(LogFilter {
+        level: level.transpose()?,
+        channel: read_texts(filters, "channel")?,
+        tag: read_texts(filters, "tag")?,
+        module: read_texts(filters, "module")?,
+        text: read_texts(filters, "text")?,
+    })
+}
+
+/// A text or a list of them.
+fn read_texts(filters: &Map<String, Value>, name: &str) -> Result<Option<OneOrMany<String>>, Refused> {
+    let texts: Option<Vec<&str>> = match filters.get(name) {
+        None | Some(Value::Null) => return Ok(None),
+        Some(Value::String(text)) => Some(vec![text]),
+        Some(Value::Array(texts)) => texts.iter().map(Value::as_str).collect(),
+        Some(_) => None,
+    };
+    let texts = texts.ok_or_else(|| {
+        bad(format!(
+            "\"filters.{name}\" is neither a text nor a list of texts"
+        ))
+    })?;
+    if texts.len() > FILTER_VALUES || texts.iter().any(|text| text.len() > FILTER_BYTES) {
+        return Err(bad(format!(
+            "\"filters.{name}\" has more than {FILTER_VALUES} values, or one of more than {FILTER_BYTES} bytes"
+        )));
+    }
+    Ok(Some(OneOrMany(texts.into_iter().map(str::to_owned).collect())))
+}
+
+fn read_health(fields: &Map<String, Value>) -> Result<HardwareHealth, Refused> {
+    let mut health = fields.clone();
+    health.remove("type");
+    health.remove("id");
+    if serde_json::to_vec(&health).is_ok_and(|bytes| bytes.len() > HEALTH_BYTES) {
+        return Err((
+            ErrorCode::TooLarge,
+            format!("\"hardware_health_update\" has more than {HEALTH_BYTES} bytes"),
+        ));
+    }
+    // Everybody who hears of events gets it, so what poisons an object in a browser stays out.
+    match poisoned(&health) {
+        Some(name) => Err(bad(format!(
+            "\"hardware_health_update\" has a field {name:?}, which is not taken"
+        ))),
+        None => Ok(HardwareHealth(health)),
+    }
+}
+
+/// The first name in an object, or in what is in it, that no browser should get. The parser has limited the depth.
+fn poisoned(object: &Map<String, Value>) -> Option<&str> {
+    fn within(value: &Value) -> Option<&str> {
+        match value {
+            Value::Object(object) => poisoned(object),
+            Value::Array(values) => values.iter().find_map(within),
+            _ => None,
+        }
+    }
+    object.iter().find_map(|(name, value)| {
+        let is_bad = FORBIDDEN_KEYS.contains(&name.as_str());
+        is_bad.then_some(name.as_str()).or_else(|| within(value))
+    })
 }
 
 fn optional_text(fields: &Map<String, Value>, kind: &str, name: &str) -> Result<Option<String>, Refused> {
@@ -453,6 +598,82 @@ mod tests {
     }
 
     #[test]
+    fn the_messages_of_dashboards_are_read_as_they_write_them() {
+        assert_eq!(
+            parse(
+                r#"{"type":"identify_client","clientInfo":{"name":"ProgramDashboard","page":"dashboard"}}"#
+            ),
+            ClientMessage::IdentifyClient {
+                client_info: ClientInfo {
+                    name: Some("ProgramDashboard".into()),
+                    page: Some("dashboard".into())
+                }
+            }
+        );
+        assert_eq!(
+            parse(r#"{"type":"identify_client"}"#),
+            ClientMessage::IdentifyClient {
+                client_info: ClientInfo::default()
+            }
+        );
+        assert_eq!(
+            parse(r#"{"type":"request_initial_state"}"#),
+            ClientMessage::RequestInitialState
+        );
+        assert_eq!(
+            parse(
+                r#"{"type":"subscribe_logs","filters":{"level":["info","error"],"tag":"FlowExecutor","module":"sensor"}}"#
+            ),
+            ClientMessage::SubscribeLogs {
+                filters: LogFilter {
+                    level: Some(OneOrMany(vec![LogLevel::Info, LogLevel::Error])),
+                    tag: Some(OneOrMany(vec!["FlowExecutor".into()])),
+                    module: Some(OneOrMany(vec!["sensor".into()])),
+                    ..LogFilter::default()
+                }
+            }
+        );
+        for open in [
+            r#"{"type":"subscribe_logs"}"#,
+            r#"{"type":"subscribe_logs","filters":{"level":null}}"#,
+        ] {
+            assert_eq!(
+                parse(open),
+                ClientMessage::SubscribeLogs {
+                    filters: LogFilter::default()
+                }
+            );
+        }
+        assert_eq!(
+            parse(r#"{"type":"unsubscribe_logs"}"#),
+            ClientMessage::UnsubscribeLogs
+        );
+        let ClientMessage::HardwareHealthUpdate(health) =
+            parse(r#"{"type":"hardware_health_update","id":3,"data":{"cpu":0.4},"ok":true}"#)
+        else {
+            panic!("no health")
+        };
+        assert_eq!(
+            Value::from(health.0),
+            serde_json::json!({"data": {"cpu": 0.4}, "ok": true})
+        );
+    }
+
+    #[test]
+    fn what_is_kept_of_a_client_is_bounded_and_does_no_harm() {
+        let large = format!(
+            r#"{{"type":"hardware_health_update","data":"{}"}}"#,
+            "x".repeat(HEALTH_BYTES)
+        );
+        assert_eq!(refusal(&large).code, ErrorCode::TooLarge);
+        let poison = refusal(r#"{"type":"hardware_health_update","data":[{"__proto__":{}}]}"#);
+        assert_eq!(poison.code, ErrorCode::BadMessage);
+        assert!(poison.message.contains("__proto__"));
+        let many = serde_json::json!({"type": "subscribe_logs", "filters": {"tag": vec!["x"; 33]}});
+        assert!(refusal(&many.to_string()).message.contains("filters.tag"));
+    }
+
+    #[test]
     fn unknown_fields_do_not_matter() {
         assert_eq!(
             parse(r#"{"type":"ping","at":1,"payload":{"x":[]}}"#),
@@ -512,6 +733,31 @@ mod tests {
                 r#"{"id":"a","type":"subscribe","payload":{"logsHistory":"x"}}"#,
                 ErrorCode::BadMessage,
                 "logsHistory",
+            ),
+            (
+                r#"{"id":"a","type":"subscribe_logs","filters":[]}"#,
+                ErrorCode::BadMessage,
+                "filters",
+            ),
+            (
+                r#"{"id":"a","type":"subscribe_logs","filters":{"level":["loud"]}}"#,
+                ErrorCode::BadMessage,
+                "filters.level",
+            ),
+            (
+                r#"{"id":"a","type":"subscribe_logs","filters":{"module":7}}"#,
+                ErrorCode::BadMessage,
+                "filters.module",
+            ),
+            (
+                r#"{"id":"a","type":"identify_client","clientInfo":"me"}"#,
+                ErrorCode::BadMessage,
+                "clientInfo",
+            ),
+            (
+                r#"{"id":"a","type":"identify_client","clientInfo":{"page":1}}"#,
+                ErrorCode::BadMessage,
+                "page",
             ),
             (
                 r#"{"id":"a","type":"unsubscribe"}"#,

@@ -2,20 +2,24 @@
 //!
 //! Hot messages are written by [`super::encode`]; the types here are their shape, and write the cold ones.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use ts_rs::TS;
 
-use super::{AppState, Severity, client::MessageId};
+use super::{AppState, BlockMessage, InitialExecutionState, MessageId, Severity};
 use crate::driver::LogLevel;
 
 /// One message of the daemon.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS, JsonSchema)]
 #[serde(tag = "type")]
 pub enum ServerMessage {
     /// The first message of every connection.
     #[serde(rename = "welcome")]
     Welcome(Welcome),
+    /// The name of the connection, once more, for clients that did not ask for the subprotocol.
+    #[serde(rename = "connected")]
+    Connected(Connected),
     /// The whole state.
     #[serde(rename = "state.snapshot")]
     StateSnapshot(Box<StateSnapshot>),
@@ -37,6 +41,18 @@ pub enum ServerMessage {
     /// An alarm was raised, has changed, or was cleared.
     #[serde(rename = "alarm")]
     Alarm(Alarm),
+    /// The answer to `identify_client`.
+    #[serde(rename = "client_identified")]
+    ClientIdentified(ClientIdentified),
+    /// What runs and what has run, behind `client_identified` and on request.
+    #[serde(rename = "initial_execution_state")]
+    InitialExecutionState(InitialExecutionState),
+    /// A block has begun.
+    #[serde(rename = "block_started_enhanced")]
+    BlockStartedEnhanced(BlockMessage),
+    /// A block is over.
+    #[serde(rename = "block_executed_enhanced")]
+    BlockExecutedEnhanced(BlockMessage),
     /// The answer to `ping`.
     #[serde(rename = "pong")]
     Pong(Pong),
@@ -58,7 +74,7 @@ impl ServerMessage {
 }
 
 /// The first message of every connection.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Welcome {
     /// `autobench.v1`.
@@ -83,8 +99,39 @@ pub struct Welcome {
     pub auth_required: bool,
 }
 
+/// The name of the connection, once more, for clients that did not ask for the subprotocol.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Connected {
+    /// Names this connection, as in `welcome`.
+    pub client_id: String,
+}
+
+/// The answer to `identify_client`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS, JsonSchema)]
+#[ts(optional_fields)]
+pub struct ClientIdentified {
+    /// Who the client is now.
+    pub data: Identified,
+    /// The id of the message, if it had one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<MessageId>,
+}
+
+/// Who a client is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Identified {
+    /// Names this connection, as in `welcome`.
+    pub client_id: String,
+    /// What it calls itself; empty if it did not say.
+    pub name: String,
+    /// The page that it shows; empty if it did not say.
+    pub page: String,
+}
+
 /// What the daemon takes from clients.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Limits {
     /// Connections at once.
@@ -118,7 +165,7 @@ impl Default for Limits {
 }
 
 /// The whole state.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StateSnapshot {
     /// Names this run of the daemon; versions of two runs cannot be compared.
@@ -130,7 +177,7 @@ pub struct StateSnapshot {
 }
 
 /// What has changed in the state.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StatePatch {
     /// The version that it applies to.
@@ -142,7 +189,7 @@ pub struct StatePatch {
 }
 
 /// One operation of RFC 6902; the daemon uses no others.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS, JsonSchema)]
 #[serde(tag = "op", rename_all = "lowercase")]
 pub enum PatchOperation {
     /// Makes a member, or inserts an element.
@@ -169,7 +216,7 @@ pub enum PatchOperation {
 }
 
 /// Log entries and the range that they cover: a client has seen everything up to `toSeq` then, or was told in `missed` what is lost.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[ts(optional_fields)]
 pub struct LogRange {
@@ -185,7 +232,7 @@ pub struct LogRange {
 }
 
 /// A range of log entries, both ends included.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LogSpan {
     /// First number.
@@ -195,7 +242,7 @@ pub struct LogSpan {
 }
 
 /// One log entry.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[ts(optional_fields)]
 pub struct LogEntry {
@@ -222,7 +269,7 @@ pub struct LogEntry {
 }
 
 /// Samples of one series.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[ts(optional_fields)]
 pub struct Telemetry {
@@ -244,7 +291,7 @@ pub struct Telemetry {
 }
 
 /// Something happened.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS, JsonSchema)]
 pub struct Event {
     /// Milliseconds since 1970.
     pub timestamp: f64,
@@ -253,7 +300,7 @@ pub struct Event {
 }
 
 /// What happened.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS, JsonSchema)]
 pub struct EventBody {
     /// Its name in this run of the daemon.
     pub _id: String,
@@ -271,7 +318,7 @@ pub struct EventBody {
 }
 
 /// An alarm was raised, has changed, or was cleared.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[ts(optional_fields)]
 pub struct Alarm {
@@ -291,7 +338,7 @@ pub struct Alarm {
 }
 
 /// Whether an alarm stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum AlarmState {
     /// It stands.
@@ -301,7 +348,7 @@ pub enum AlarmState {
 }
 
 /// The answer to `ping`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS, JsonSchema)]
 #[ts(optional_fields)]
 pub struct Pong {
     /// The daemon's time in milliseconds since 1970.
@@ -312,7 +359,7 @@ pub struct Pong {
 }
 
 /// A message of the client was taken.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS, JsonSchema)]
 #[ts(optional_fields)]
 pub struct Ack {
     /// Always true; a refusal is an `error`.
@@ -323,7 +370,7 @@ pub struct Ack {
 }
 
 /// A message of the client was not taken.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS, JsonSchema)]
 #[ts(optional_fields)]
 pub struct ErrorMessage {
     /// Stable: programs may compare it.
@@ -336,7 +383,7 @@ pub struct ErrorMessage {
 }
 
 /// Why a message of a client was not taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ErrorCode {
     /// It is no JSON, or no text.

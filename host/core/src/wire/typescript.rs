@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use ts_rs::{Config, TS, TypeVisitor};
 
-use super::{AppState, ClientFrame, ServerMessage, Slices};
+use super::{AppState, ClientEntry, ClientFrame, HardwareHealth, ServerMessage, Slices};
 use crate::driver::LogLevel;
 
 const HEAD: &str = "\
@@ -24,6 +24,7 @@ pub fn typescript() -> String {
     collected.visit::<ServerMessage>();
     collected.visit::<ClientFrame>();
     collected.visit::<AppState>();
+    collected.visit::<ClientEntry>();
     let mut text = HEAD.to_owned();
     for declaration in collected.declarations.into_values() {
         text.push('\n');
@@ -79,6 +80,36 @@ impl TS for Slices {
 
     fn inline_flattened(config: &Config) -> String {
         Self::name(config)
+    }
+}
+
+/// A client's own words.
+impl TS for HardwareHealth {
+    type WithoutGenerics = Self;
+    type OptionInnerType = Self;
+
+    fn docs() -> Option<String> {
+        Some("/**\n * How a client's own hardware is, in its own words.\n */\n".to_owned())
+    }
+
+    fn name(_: &Config) -> String {
+        "HardwareHealth".to_owned()
+    }
+
+    fn inline(_: &Config) -> String {
+        "{ [field: string]: unknown }".to_owned()
+    }
+
+    fn decl(config: &Config) -> String {
+        format!("type HardwareHealth = {};", Self::inline(config))
+    }
+
+    fn decl_concrete(config: &Config) -> String {
+        Self::decl(config)
+    }
+
+    fn output_path() -> Option<std::path::PathBuf> {
+        Some("HardwareHealth.ts".into())
     }
 }
 

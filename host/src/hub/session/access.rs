@@ -56,7 +56,7 @@ impl Session {
                 if id.is_some() {
                     self.acknowledge(id)?;
                 }
-                self.client.admit(actor, self.shared.config.history_entries)
+                self.client.admit(actor, &self.shared.channels)
             }
             Err(refused) => {
                 let message = match refused {

@@ -1,13 +1,16 @@
 //! What each message of a client does.
 
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use autobench_core::driver::LogLevel;
 use autobench_core::frame::{CloseCode, Message};
+use autobench_core::outbox::Channel;
 use autobench_core::wire::{
-    Ack, ClientError, ClientFrame, ClientMessage, ErrorCode, ErrorMessage, MessageId, Pong, ServerMessage,
-    Subscription,
+    Ack, ClientError, ClientFrame, ClientIdentified, ClientInfo, ClientMessage, ErrorCode, ErrorMessage,
+    Event, EventBody, HardwareHealth, Identified, MessageId, Pong, ServerMessage, Subscription,
 };
+use serde_json::json;
 
 use super::super::now_ms;
 use super::super::personal::{Full, Item};
@@ -68,7 +71,9 @@ impl Session {
         }
         self.refused_in_a_row = 0;
         match parsed {
-            Ok(ClientFrame { id, message }) if self.admits(id.as_ref(), &message)? => self.answer(id, message),
+            Ok(ClientFrame { id, message }) if self.admits(id.as_ref(), &message)? => {
+                self.answer(id, message)
+            }
             Ok(_) => Ok(()),
             Err(error) => self.client.say(&ClientError::into_message(error)),
         }
@@ -77,12 +82,7 @@ impl Session {
     fn answer(&mut self, id: Option<MessageId>, message: ClientMessage) -> Result<(), Full> {
         match message {
             ClientMessage::Hello { name, page } => {
-                tracing::info!(
-                    client = self.client.id(),
-                    name = shortened(name.as_deref().unwrap_or_default()),
-                    page = shortened(page.as_deref().unwrap_or_default()),
-                    "hello"
-                );
+                self.introduce(name.as_deref(), page.as_deref());
                 self.acknowledge(id)
             }
             ClientMessage::Auth { token } => self.authenticate(id, &token),
@@ -108,7 +108,69 @@ impl Session {
                 self.unsubscribe(topic);
                 self.acknowledge(id)
             }
+            ClientMessage::SubscribeLogs { filters } => {
+                self.acknowledge(id)?;
+                self.client.filter_logs(filters)
+            }
+            ClientMessage::UnsubscribeLogs => {
+                self.client.unwant(Channel::Logs);
+                self.acknowledge(id)
+            }
+            ClientMessage::IdentifyClient { client_info } => self.identify(id, &client_info),
+            ClientMessage::RequestInitialState => self.client.push(Item::ExecutionState(id)),
+            ClientMessage::HardwareHealthUpdate(health) => {
+                self.acknowledge(id)?;
+                self.take_health(health);
+                Ok(())
+            }
         }
+    }
+
+    fn introduce(&self, name: Option<&str>, page: Option<&str>) -> Identified {
+        let name = shortened(name.unwrap_or_default());
+        let page = shortened(page.unwrap_or_default());
+        tracing::info!(client = self.client.id(), name, page, "hello");
+        self.client.introduce(name, page);
+        Identified {
+            client_id: self.client.id(),
+            name: name.to_owned(),
+            page: page.to_owned(),
+        }
+    }
+
+    /// From now on the client hears of blocks; what runs already comes behind the answer.
+    fn identify(&mut self, id: Option<MessageId>, info: &ClientInfo) -> Result<(), Full> {
+        let data = self.introduce(info.name.as_deref(), info.page.as_deref());
+        self.client
+            .say(&ServerMessage::ClientIdentified(ClientIdentified { data, id }))?;
+        self.client.want(Channel::Blocks, &self.shared.channels)
+    }
+
+    /// Kept with the client, and told to everybody who hears of events.
+    fn take_health(&self, health: HardwareHealth) {
+        let shared = &self.shared;
+        let (name, page) = self.client.introduction();
+        let boot_id = shared.channels.state.boot_id();
+        let number = shared.next_event.fetch_add(1, Ordering::Relaxed);
+        let client_id = self.client.id();
+        shared.publish_event(Event {
+            timestamp: now_ms() as f64,
+            event: EventBody {
+                _id: format!("{boot_id}-{client_id}-{number}"),
+                process_id: boot_id.to_owned(),
+                sender: Some(client_id.clone()),
+                message: "hardware health".to_owned(),
+                level: LogLevel::Info,
+                context: json!({
+                    "kind": "HardwareHealth",
+                    "clientId": client_id,
+                    "name": name,
+                    "page": page,
+                    "health": health,
+                }),
+            },
+        });
+        self.client.set_health(health);
     }
 
     pub(super) fn acknowledge(&self, id: Option<MessageId>) -> Result<(), Full> {

@@ -101,9 +101,11 @@ impl Session {
 
     async fn serve(&mut self) -> End {
         loop {
-            let interest = match self.client.pump(&self.shared.channels) {
+            let pumped = self.client.pump(&self.shared.channels);
+            let has_more = matches!(pumped, Ok(Pumped::More));
+            let interest = match pumped {
                 Ok(Pumped::CaughtUp) if self.resume() => continue,
-                Ok(Pumped::CaughtUp) => Interest::READABLE,
+                Ok(Pumped::CaughtUp | Pumped::More) => Interest::READABLE,
                 Ok(Pumped::Blocked) if self.is_paused => Interest::WRITABLE,
                 Ok(Pumped::Blocked) => Interest::READABLE | Interest::WRITABLE,
                 Ok(Pumped::Closed(code)) => return End::Closed(code),
@@ -121,6 +123,7 @@ impl Session {
                     Err(error) => return End::Gone(Some(error)),
                 },
                 () = self.client.wake.notified() => {}
+                () = tokio::task::yield_now(), if has_more => {}
             }
         }
     }

@@ -76,6 +76,58 @@ logs: LogsEntry,
 /** Alarms that stand, by name. */
 alarms: { [key in string]: AlarmEntry }, [slice: string]: unknown };
 
+/** One block. What its driver did not say is absent. */
+export type Block = {
+/** Names the block on its device. */
+blockId: string,
+/** What kind of step it is. */
+blockType?: string,
+/** Its name. */
+blockName?: string,
+/** What a person is shown. */
+displayText?: string,
+/** When it began and ended. */
+timing: BlockTiming,
+/** `running` while it runs; then how it ended: `completed`, or what its driver says, or `aborted` if its driver stopped. */
+status: string,
+/** What came of it. */
+result?: unknown,
+/** The device whose driver runs it. */
+device?: string, };
+
+/** A block has begun, or is over. */
+export type BlockMessage = {
+/** The block. */
+data: Block, };
+
+/** When a block began and ended. */
+export type BlockTiming = {
+/** ISO 8601. Absent if only the end was heard of. */
+startTime?: string,
+/** ISO 8601. Absent while it runs. */
+endTime?: string, };
+
+/** One client. */
+export type ClientEntry = {
+/** Names the connection. */
+clientId: string,
+/** Address and port of its other end. */
+peer: string,
+/** What it calls itself; empty if it did not say. */
+name: string,
+/** The page that it shows; empty if it did not say. */
+page: string,
+/** When it connected, ISO 8601. */
+since: string,
+/** The channels that it gets; a telemetry series as `telemetry:<endpointId>`. */
+subscriptions: Array<string>,
+/** Which log entries it wants, if not all. */
+filter?: LogFilter,
+/** How far behind it is. */
+lag: ClientLag,
+/** What it last said of its hardware. */
+health?: HardwareHealth, };
+
 /** One message of a client, with the id that its answer carries. */
 export type ClientFrame = {
 /** Any text or number; echoed in the answer. */
@@ -87,10 +139,44 @@ page?: string, } | { "type": "auth",
 /** The token itself. */
 token: Secret, } | { "type": "ping" } | { "type": "state.resync" } | { "type": "logs.replay",
 /** The last number that the client has. */
-sinceSeq: number, } | { "type": "subscribe" } & Subscription | { "type": "unsubscribe" } & Topic);
+sinceSeq: number, } | { "type": "subscribe" } & Subscription | { "type": "unsubscribe" } & Topic | { "type": "subscribe_logs",
+/** Which ones. Absent: all. */
+filters?: LogFilter, } | { "type": "unsubscribe_logs" } | { "type": "identify_client",
+/** Who. */
+clientInfo: ClientInfo, } | { "type": "request_initial_state" } | { "type": "hardware_health_update" } & HardwareHealth);
+
+/** The answer to `identify_client`. */
+export type ClientIdentified = {
+/** Who the client is now. */
+data: Identified,
+/** The id of the message, if it had one. */
+id?: MessageId, };
+
+/** Who a client says it is. */
+export type ClientInfo = {
+/** Name of the client. */
+name?: string,
+/** Page that it shows. */
+page?: string, };
+
+/** How far behind a client is. */
+export type ClientLag = {
+/** Versions of the state that it lacks. Absent if it does not follow the state, or waits for a snapshot. */
+versions?: number,
+/** Log entries that it lacks. Absent if it does not follow the log, or waits for its history. */
+logEntries?: number,
+/** Messages for it alone that wait. */
+waiting: number,
+/** For how long its socket has taken nothing although something waits for it. Absent if it takes what comes. */
+stalledMs?: number, };
 
 /** The colours that a log view has to know. */
 export type Color = "blue" | "cyan" | "gray" | "green" | "magenta" | "red" | "white" | "yellow";
+
+/** The name of the connection, once more, for clients that did not ask for the subprotocol. */
+export type Connected = {
+/** Names this connection, as in `welcome`. */
+clientId: string, };
 
 /** A device of the bench. */
 export type DeviceEntry = {
@@ -167,6 +253,36 @@ level: LogLevel,
 /** An object whose `kind` says what else is in it. */
 context: { kind: string, [key: string]: unknown }, };
 
+/** What runs and what has run. */
+export type ExecutionState = {
+/** Blocks that run, in the order in which they began. */
+active: Array<Block>,
+/** Blocks that are over, newest first. */
+recent: Array<Block>,
+/** What a driver last said in `executionContext`; empty before. */
+executionContext: { [key: string]: unknown }, };
+
+/** How a client's own hardware is, in its own words. */
+export type HardwareHealth = { [field: string]: unknown };
+
+/** Who a client is. */
+export type Identified = {
+/** Names this connection, as in `welcome`. */
+clientId: string,
+/** What it calls itself; empty if it did not say. */
+name: string,
+/** The page that it shows; empty if it did not say. */
+page: string, };
+
+/** The answer to `request_initial_state`. */
+export type InitialExecutionState = {
+/** When it was sent, ISO 8601. */
+timestamp: string,
+/** What runs and what has run. */
+data: ExecutionState,
+/** The id of the question, if it had one. */
+id?: MessageId, };
+
 /** Benchmark jobs. */
 export type JobsEntry = {
 /** Waiting. */
@@ -239,6 +355,19 @@ color: Color,
 tag?: string,
 /** The part of the daemon, where it is known. */
 module?: string, };
+
+/** Which entries a client wants: those that pass each condition. A condition that is absent lets everything pass; an empty list nothing. */
+export type LogFilter = {
+/** One of these levels. */
+level?: LogLevel | Array<LogLevel>,
+/** One of these channels; `device` also stands for `device:meter`. */
+channel?: string | Array<string>,
+/** One of these tags. */
+tag?: string | Array<string>,
+/** One of these modules; `hub` also stands for `hub::client`. */
+module?: string | Array<string>,
+/** One of these texts is part of the message, in capitals or not. */
+text?: string | Array<string>, };
 
 /** How grave a log entry is, least first. */
 export type LogLevel = "debug" | "info" | "warn" | "error" | "fatal";
@@ -424,7 +553,7 @@ logs: LogsClientConfig,
 ws: WsClientConfig, };
 
 /** One message of the daemon. */
-export type ServerMessage = { "type": "welcome" } & Welcome | { "type": "state.snapshot" } & StateSnapshot | { "type": "state.patch" } & StatePatch | { "type": "logs.history" } & LogRange | { "type": "logs.append" } & LogRange | { "type": "telemetry" } & Telemetry | { "type": "event" } & Event | { "type": "alarm" } & Alarm | { "type": "pong" } & Pong | { "type": "ack" } & Ack | { "type": "error" } & ErrorMessage;
+export type ServerMessage = { "type": "welcome" } & Welcome | { "type": "connected" } & Connected | { "type": "state.snapshot" } & StateSnapshot | { "type": "state.patch" } & StatePatch | { "type": "logs.history" } & LogRange | { "type": "logs.append" } & LogRange | { "type": "telemetry" } & Telemetry | { "type": "event" } & Event | { "type": "alarm" } & Alarm | { "type": "client_identified" } & ClientIdentified | { "type": "initial_execution_state" } & InitialExecutionState | { "type": "block_started_enhanced" } & BlockMessage | { "type": "block_executed_enhanced" } & BlockMessage | { "type": "pong" } & Pong | { "type": "ack" } & Ack | { "type": "error" } & ErrorMessage;
 
 /** How grave an alarm is. */
 export type Severity = "info" | "warning" | "critical";

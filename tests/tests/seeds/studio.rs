@@ -1,0 +1,326 @@
+//! A studio that synchronises state and logs: snapshot, then diffs; a gap asks for a resync or a replay; the daemon's `serverConfig` is adopted on
+//! connect, with the size of the log store, the least level, the heartbeat and the reconnect.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use e2e::{PATIENCE, Relay};
+use serde_json::{Value, json};
+
+use super::{Socket, with_meter};
+
+/// `ServerConfig.ws`, as adopted.
+#[derive(Debug, Clone, PartialEq)]
+struct Ws {
+    heartbeat_interval: Duration,
+    heartbeat_timeout: Duration,
+    reconnect_min_ms: f64,
+    reconnect_max_ms: f64,
+    reconnect_factor: f64,
+    reconnect_jitter: f64,
+}
+
+/// `useLogs` and the mirror's store, and the composable that feeds them.
+struct Studio {
+    url: String,
+    ws: Socket,
+    config: Option<Ws>,
+    version: u64,
+    state: Value,
+    capacity: usize,
+    min_level: String,
+    allowed_channels: Vec<String>,
+    logs: BTreeMap<u64, Value>,
+    last_seq: u64,
+    types: Vec<String>,
+    /// Types of which the next message is lost, to make a gap.
+    lose: Vec<&'static str>,
+}
+
+impl Studio {
+    async fn connect(url: &str) -> Self {
+        Self {
+            url: url.to_owned(),
+            ws: Socket::open(url).await.expect("the socket opens"),
+            config: None,
+            version: 0,
+            state: Value::Null,
+            capacity: usize::MAX,
+            min_level: String::new(),
+            allowed_channels: Vec::new(),
+            logs: BTreeMap::new(),
+            last_seq: 0,
+            types: Vec::new(),
+            lose: Vec::new(),
+        }
+    }
+
+    fn adopt_server_config(&mut self) {
+        let logs = &self.state["serverConfig"]["logs"];
+        self.capacity = logs["capacity"].as_u64().expect("capacity") as usize;
+        logs["minLevel"]
+            .as_str()
+            .expect("minLevel")
+            .clone_into(&mut self.min_level);
+        let channels = logs["allowedChannels"]
+            .as_array()
+            .expect("allowedChannels")
+            .iter();
+        self.allowed_channels = channels
+            .map(|name| name.as_str().expect("a name").to_owned())
+            .collect();
+        let ws = &self.state["serverConfig"]["ws"];
+        let number = |name: &str| ws[name].as_f64().unwrap_or_else(|| panic!("{name}: {ws}"));
+        assert_eq!(ws["reconnectEnabled"], true);
+        self.config = Some(Ws {
+            heartbeat_interval: Duration::from_millis(number("heartbeatIntervalMs") as u64),
+            heartbeat_timeout: Duration::from_millis(number("heartbeatTimeoutMs") as u64),
+            reconnect_min_ms: number("reconnectMinMs"),
+            reconnect_max_ms: number("reconnectMaxMs"),
+            reconnect_factor: number("reconnectFactor"),
+            reconnect_jitter: number("reconnectJitter"),
+        });
+    }
+
+    /// Takes one message; false when the connection is gone.
+    async fn on_message(&mut self) -> bool {
+        let Ok(message) = tokio::time::timeout(PATIENCE, self.ws.receive()).await else {
+            panic!("no message in time");
+        };
+        match message {
+            Some(message) => {
+                self.take(message).await;
+                true
+            }
+            None => false,
+        }
+    }
+
+    async fn take(&mut self, message: Value) {
+        let kind = message["type"].as_str().expect("a type").to_owned();
+        if let Some(at) = self.lose.iter().position(|lost| *lost == kind) {
+            self.lose.remove(at);
+            return;
+        }
+        self.types.push(kind.clone());
+        match kind.as_str() {
+            "state.snapshot" => {
+                self.version = message["stateVersion"].as_u64().expect("stateVersion");
+                self.state = message["data"].clone();
+                self.adopt_server_config();
+            }
+            "state.patch" if message["fromVersion"].as_u64() == Some(self.version) => {
+                let patch: json_patch::Patch =
+                    serde_json::from_value(message["patch"].clone()).expect("RFC 6902");
+                json_patch::patch(&mut self.state, &patch).expect("the patch applies");
+                self.version = message["toVersion"].as_u64().expect("toVersion");
+                assert_eq!(self.state["version"], self.version);
+            }
+            "state.patch" => {
+                self.ws.send(&json!({"type": "state.resync"})).await;
+            }
+            "logs.history" | "logs.append" => {
+                let from = message["fromSeq"].as_u64().expect("fromSeq");
+                if self.last_seq > 0 && from > self.last_seq + 1 {
+                    self.ws
+                        .send(&json!({"type": "logs.replay", "sinceSeq": self.last_seq}))
+                        .await;
+                    return;
+                }
+                for entry in message["entries"].as_array().expect("entries") {
+                    for field in ["seq", "ts", "channel", "emoji", "level", "message", "color"] {
+                        assert!(entry.get(field).is_some(), "{field}: {entry}");
+                    }
+                    self.logs
+                        .insert(entry["seq"].as_u64().expect("seq"), entry.clone());
+                }
+                while self.logs.len() > self.capacity {
+                    self.logs.pop_first();
+                }
+                self.last_seq = self.last_seq.max(message["toSeq"].as_u64().expect("toSeq"));
+            }
+            _ => {}
+        }
+    }
+
+    async fn until(&mut self, mut done: impl FnMut(&Self) -> bool) {
+        let begin = Instant::now();
+        while !done(self) {
+            assert!(begin.elapsed() < PATIENCE, "not in time; heard {:?}", self.types);
+            assert!(self.on_message().await, "the connection is gone");
+        }
+    }
+
+    fn count(&self, kind: &str) -> usize {
+        self.types.iter().filter(|known| *known == kind).count()
+    }
+
+    /// Pings until there is no pong in time, and says how long the daemon was silent then.
+    async fn heartbeat(&mut self) -> Duration {
+        let ws = self.config.clone().expect("a configuration");
+        loop {
+            let asked = Instant::now();
+            self.ws.send(&json!({"type": "ping"})).await;
+            let answered = tokio::time::timeout(ws.heartbeat_timeout, async {
+                loop {
+                    match self.ws.receive().await {
+                        Some(message) if message["type"] == "pong" => return true,
+                        Some(message) => self.take(message).await,
+                        None => return false,
+                    }
+                }
+            });
+            if !matches!(answered.await, Ok(true)) {
+                return asked.elapsed();
+            }
+            self.types.push("pong".to_owned());
+            tokio::time::sleep(ws.heartbeat_interval).await;
+        }
+    }
+
+    /// Tries until it is connected again, and gives the pauses before each try.
+    async fn reconnect(&mut self, random: &mut impl FnMut() -> f64) -> Vec<Duration> {
+        let ws = self.config.clone().expect("a configuration");
+        let mut pauses = Vec::new();
+        loop {
+            let attempt = i32::try_from(pauses.len()).expect("few");
+            let base = ws
+                .reconnect_max_ms
+                .min(ws.reconnect_min_ms * ws.reconnect_factor.powi(attempt));
+            let pause =
+                Duration::from_millis((base * (1.0 + ws.reconnect_jitter * (2.0 * random() - 1.0))) as u64);
+            tokio::time::sleep(pause).await;
+            pauses.push(pause);
+            if let Some(socket) = Socket::open(&self.url).await {
+                self.ws = socket;
+                self.types.clear();
+                return pauses;
+            }
+            assert!(pauses.len() < 50, "the daemon does not come back");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_studio_follows_the_daemons_configuration_mends_gaps_and_comes_back() {
+    let (bench, _sim) = with_meter(32);
+    let daemon = bench.start_with(&[
+        ("LOG_CHANNEL_ALLOWLIST", "websocket,app,request,device"),
+        ("LOG_LEVEL_MIN", "debug"),
+        ("CLIENT_LOGS_SNAPSHOT", "5"),
+        ("CLIENT_LOGS_CAPACITY", "30"),
+        ("VITE_WS_HEARTBEAT_INTERVAL_MS", "100"),
+        ("VITE_WS_HEARTBEAT_TIMEOUT_MS", "1000"),
+        ("VITE_WS_RECONNECT_ENABLED", "true"),
+        ("VITE_WS_RECONNECT_MIN_MS", "50"),
+        ("VITE_WS_RECONNECT_MAX_MS", "400"),
+        ("VITE_WS_RECONNECT_FACTOR", "1.8"),
+        ("VITE_WS_RECONNECT_JITTER", "0.2"),
+        ("WS_HEARTBEAT_LOG", "true"),
+    ]);
+    let relay = Relay::to(daemon.address()).await;
+    let mut studio = Studio::connect(&format!("ws://{}/ws", relay.address())).await;
+
+    // Connect flow: the state, then the newest log entries, as many as the daemon is configured to send.
+    studio.until(|studio| studio.count("logs.history") == 1).await;
+    assert!(studio.logs.len() <= 5, "{}", studio.logs.len());
+    let order: Vec<_> = studio.types.iter().filter(|kind| *kind != "welcome").collect();
+    assert_eq!(order[..2], ["state.snapshot", "logs.history"]);
+    assert_eq!((studio.capacity, studio.min_level.as_str()), (30, "debug"));
+    assert_eq!(studio.allowed_channels, ["websocket", "app", "request", "device"]);
+    let ws = studio.config.clone().expect("a configuration");
+    assert_eq!(ws.heartbeat_interval, Duration::from_millis(100));
+    assert_eq!(
+        (
+            ws.reconnect_min_ms,
+            ws.reconnect_max_ms,
+            ws.reconnect_factor,
+            ws.reconnect_jitter
+        ),
+        (50.0, 400.0, 1.8, 0.2)
+    );
+
+    // A patch is lost: one resync, and the state is whole again.
+    studio.lose.push("state.patch");
+    let before = studio.count("state.patch");
+    studio.until(|studio| studio.count("state.snapshot") == 2).await;
+    studio
+        .until(|studio| studio.count("state.patch") > before + 3)
+        .await;
+
+    // A batch of log entries is lost: a replay brings it. Pings are logged, so there is always something.
+    studio.lose.push("logs.append");
+    for _ in 0..4 {
+        studio.ws.send(&json!({"type": "ping"})).await;
+        studio.until(|studio| studio.count("pong") > 0).await;
+        studio.types.retain(|kind| kind != "pong");
+        tokio::time::sleep(Duration::from_millis(120)).await;
+    }
+    studio.until(|studio| studio.count("logs.history") == 2).await;
+    let first = *studio.logs.keys().next().expect("entries");
+    assert!(
+        (first..=studio.last_seq).all(|seq| studio.logs.contains_key(&seq)),
+        "a hole in the log"
+    );
+    assert!(
+        studio
+            .logs
+            .values()
+            .any(|entry| entry["emoji"] == "💓" && entry["channel"] == "websocket")
+    );
+    assert!(studio.logs.values().all(|entry| {
+        let channel = entry["channel"].as_str().expect("a channel");
+        let family = channel.split(':').next().expect("a family");
+        studio.allowed_channels.iter().any(|allowed| allowed == family)
+    }));
+    assert_eq!(
+        studio.state["logs"]["capacity"], 500,
+        "the ring's own bound, not the client's"
+    );
+
+    // The network goes without a word: no pong, and the studio comes back by itself, however often it has to try.
+    relay.freeze(true);
+    let silence = studio.heartbeat().await;
+    assert!(silence >= ws.heartbeat_timeout, "{silence:?}");
+    relay.cut();
+    relay.freeze(false);
+    let mut seed = 7_u64;
+    let mut random = move || {
+        seed = seed
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 11) as f64 / (1_u64 << 53) as f64
+    };
+    let pauses = studio.reconnect(&mut random).await;
+    assert!(
+        pauses[0] >= Duration::from_millis(40) && pauses[0] <= Duration::from_millis(60),
+        "{pauses:?}"
+    );
+    studio.until(|studio| studio.count("state.patch") > 3).await;
+    assert_eq!(
+        studio
+            .types
+            .iter()
+            .find(|kind| *kind != "welcome")
+            .map(String::as_str),
+        Some("state.snapshot")
+    );
+
+    // The daemon goes: the pauses grow up to the largest.
+    let address = daemon.address().to_owned();
+    daemon.kill();
+    drop(relay);
+    studio.url = format!("ws://{address}/ws");
+    let tries = async {
+        let mut pauses = Vec::new();
+        for attempt in 0..6 {
+            pauses.push(
+                ws.reconnect_max_ms
+                    .min(ws.reconnect_min_ms * ws.reconnect_factor.powi(attempt)),
+            );
+            assert!(Socket::open(&studio.url).await.is_none(), "nobody is there");
+        }
+        pauses
+    };
+    assert_eq!(tries.await.last(), Some(&400.0));
+}
