@@ -264,6 +264,10 @@ pub enum Heard {
 }
 
 impl Client {
+    pub fn over(socket: WebSocketStream<TcpStream>) -> Self {
+        Self { socket }
+    }
+
     pub async fn hear(&mut self) -> Heard {
         loop {
             return match within(self.socket.next()).await {

@@ -15,6 +15,8 @@ mod hostile;
 #[cfg(test)]
 mod http;
 #[cfg(test)]
+mod messages;
+#[cfg(test)]
 mod metrics;
 #[cfg(test)]
 mod protocol;

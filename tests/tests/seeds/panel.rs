@@ -1,11 +1,13 @@
 //! A control panel: it learns its name from `connected`, subscribes to series by number and to alarms, keeps what it wanted to say while it was
-//! away, and subscribes again when it is back.
+//! away, and subscribes again when it is back. Samples come in over HTTP, and who has no socket listens to server-sent events.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use e2e::{Bench, Daemon, DeviceEntry, Relay, Sim, Terminal, eventually};
+use e2e::{Bench, Daemon, DeviceEntry, Relay, Response, Sim, Terminal, eventually, request};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use super::Socket;
 
@@ -250,6 +252,125 @@ async fn the_limits_of_a_client_are_told_and_kept() {
         Socket::open(&url).await.is_none(),
         "a third client finds no place"
     );
+    assert!(daemon.stop().success());
+}
+
+/// `POST`, with a token or without.
+async fn post(daemon: &Daemon, path: &str, token: Option<&str>, body: &Value) -> Response {
+    let (address, body) = (daemon.address(), body.to_string());
+    let token = token.map_or_else(String::new, |token| format!("Authorization: Bearer {token}\r\n"));
+    request(
+        address,
+        &format!(
+            "POST {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{token}Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        ),
+    )
+    .await
+}
+
+#[tokio::test]
+async fn what_is_posted_reaches_the_panel_over_the_socket_and_over_server_sent_events() {
+    let (bench, _sim, mut line) = bench();
+    let daemon = bench.start();
+    let posted = |value: f64| json!({"endpoint": "hlt.temperature", "unit": "°F", "value": value});
+    let taken = post(&daemon, "/api/v1/telemetry", None, &posted(180.5))
+        .await
+        .json();
+    let id = taken["series"][0]["endpointId"].as_u64().expect("a number");
+
+    let mut panel = Panel::open(&format!("ws://{}/ws", daemon.address())).await;
+    panel
+        .subscribe(json!({"type": "subscribe", "channel": "telemetry", "endpointIds": [id]}))
+        .await;
+    panel
+        .until(|panel| panel.temperature.get(&id) == Some(&180.5))
+        .await;
+
+    // The alternative for those who have no socket: one direction, over HTTP.
+    let mut events = TcpStream::connect(daemon.address()).await.expect("a connection");
+    let ask = format!(
+        "GET /api/v1/events?channels=alarms,telemetry:{id} HTTP/1.1\r\nHost: {}\r\nAccept: text/event-stream\r\n\r\n",
+        daemon.address()
+    );
+    events
+        .write_all(ask.as_bytes())
+        .await
+        .expect("the request is sent");
+    let mut heard = String::new();
+    listen(&mut events, &mut heard, "180.5").await;
+
+    post(&daemon, "/api/v1/telemetry", None, &posted(212.5)).await;
+    panel
+        .until(|panel| panel.temperature.get(&id) == Some(&212.5))
+        .await;
+    listen(&mut events, &mut heard, "212.5").await;
+    line.send(b"{\"raise\":{\"key\":\"hlt\",\"message\":\"HLT temperature exceeded 212 F\"}}\n");
+    listen(&mut events, &mut heard, "HLT temperature exceeded 212 F").await;
+    assert!(
+        heard.contains("event: alarm\n") && heard.contains("event: telemetry\n"),
+        "{heard}"
+    );
+    assert!(daemon.stop().success());
+}
+
+/// Reads until a text has come.
+async fn listen(stream: &mut TcpStream, heard: &mut String, text: &str) {
+    let mut buffer = [0; 4096];
+    while !heard.contains(text) {
+        let count = tokio::time::timeout(e2e::PATIENCE, stream.read(&mut buffer))
+            .await
+            .unwrap_or_else(|_| panic!("{text} in time: {heard}"))
+            .expect("the answer goes on");
+        assert!(count > 0, "the answer ended before {text}: {heard}");
+        heard.push_str(&String::from_utf8_lossy(&buffer[..count]));
+    }
+}
+
+const VIEWER: &str = "ab-viewer-00112233445566778899aabbccddeeff";
+const OPERATOR: &str = "ab-operator-00112233445566778899aabbccddeeff";
+
+#[tokio::test]
+async fn each_endpoint_asks_for_its_role() {
+    let (bench, sim, _line) = bench();
+    bench.configure_with(
+        "[auth.tokens.wall]\nrole = \"viewer\"\nsha256 = \"e28e7d11b45bfcf3d64249060df09a0db153f9ade0fa7fab0de881ebf3e4a7d9\"\n\
+         [auth.tokens.desk]\nrole = \"operator\"\nsha256 = \"dab59bcabf713d09e5821f4eea0cbc1674a9e02c6eeb20e0eb646b610ce197e9\"\n",
+        &[DeviceEntry::meter(sim.link())],
+    );
+    let daemon = bench.start();
+    let sample = json!({"endpoint": "hlt.temperature", "unit": "°F", "value": 1});
+    let statuses = [
+        post(&daemon, "/api/v1/telemetry", None, &sample).await.status,
+        post(&daemon, "/api/v1/telemetry", Some(VIEWER), &sample)
+            .await
+            .status,
+        post(&daemon, "/api/v1/telemetry", Some(OPERATOR), &sample)
+            .await
+            .status,
+    ];
+    assert_eq!(statuses, [401, 403, 200]);
+    assert_eq!(e2e::get(daemon.address(), "/api/v1/state").await.status, 401);
+
+    // The socket asks for the token in the first message, and gives nothing before.
+    let mut socket = Socket::open(&format!("ws://{}/ws", daemon.address()))
+        .await
+        .expect("the socket opens");
+    let welcome = socket.next().await;
+    assert_eq!(
+        (&welcome["type"], &welcome["authRequired"]),
+        (&json!("welcome"), &json!(true))
+    );
+    socket
+        .send(&json!({"type": "subscribe", "channel": "alarms", "id": "early"}))
+        .await;
+    assert_eq!(socket.next().await["code"], "unauthorized");
+    socket.send(&json!({"type": "auth", "token": VIEWER})).await;
+    let mut types = Vec::new();
+    while types.last().is_none_or(|kind| kind != "connected") {
+        types.push(socket.next().await["type"].as_str().expect("a type").to_owned());
+    }
+    assert_eq!(types[..2], ["state.snapshot", "logs.history"]);
     assert!(daemon.stop().success());
 }
 
