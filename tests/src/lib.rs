@@ -13,6 +13,7 @@
 
 mod artifacts;
 mod browser;
+mod canonical;
 mod client;
 mod daemon;
 mod http;
@@ -22,6 +23,7 @@ mod terminal;
 
 pub use artifacts::{Artifacts, is_long, variant_of};
 pub use browser::{Browser, Look};
+pub use canonical::{canonical, sort_names, write_string, write_value};
 pub use client::{Client, Mirror};
 pub use daemon::{Bench, Daemon, DeviceEntry};
 pub use http::{Response, get, request};
@@ -30,8 +32,6 @@ pub use sim::{Journal, Sim};
 pub use terminal::Terminal;
 
 use std::time::{Duration, Instant};
-
-use serde_json::Value;
 
 /// How long a story waits for anything before it fails. Generous, because the machine may be building beside.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -45,25 +45,5 @@ pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>)
         }
         assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-}
-
-/// One text for one value: members in order, and a number however it was written (50.0 is 50 to a browser).
-pub fn canonical(value: &Value) -> String {
-    match value {
-        Value::Number(number) => format!("{:?}", number.as_f64().expect("a number of JSON")),
-        Value::Array(values) => {
-            let values: Vec<String> = values.iter().map(canonical).collect();
-            format!("[{}]", values.join(","))
-        }
-        Value::Object(members) => {
-            let mut members: Vec<String> = members
-                .iter()
-                .map(|(name, value)| format!("{}:{}", Value::from(name.as_str()), canonical(value)))
-                .collect();
-            members.sort();
-            format!("{{{}}}", members.join(","))
-        }
-        Value::Null | Value::Bool(_) | Value::String(_) => value.to_string(),
     }
 }

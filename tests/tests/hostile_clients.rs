@@ -7,8 +7,8 @@
 
 use std::time::Duration;
 
-use e2e::{Bench, Client, Daemon, DeviceEntry, Sim, eventually, is_long};
-use serde_json::{Value, json};
+use e2e::{Bench, Client, Daemon, DeviceEntry, Sim, canonical, eventually, is_long};
+use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::Instant;
@@ -173,10 +173,4 @@ async fn the_others_stay_exact_and_do_not_wait() {
         .expect("the silent one ends");
     let ratio = disturbed / quiet;
     println!("p99 of the delivery: quiet {quiet:.2} ms, disturbed {disturbed:.2} ms, ratio {ratio:.2}");
-}
-
-/// RFC 8785 for what the state holds: members sorted, no white space, numbers as the shortest that reads back the same.
-fn canonical(value: &Value) -> String {
-    // serde_json keeps objects sorted by key and writes numbers in their shortest form.
-    value.to_string()
 }

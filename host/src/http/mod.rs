@@ -64,7 +64,7 @@ use metrics::HttpMetrics;
 use names::Names;
 use often::Often;
 use page::Files;
-use places::{Place, Places};
+use places::{Place, Places, Room};
 use problem::Problem;
 use request_log::RequestLog;
 use socket::Handshake;
@@ -86,6 +86,8 @@ pub struct HttpConfig {
     /// Connections at once that speak HTTP. When one more comes, the one that has waited longest for its peer is cut; if the daemon is busy
     /// with all of them, the new one is answered 503.
     pub connections: usize,
+    /// How long each of them may at least wait before it has to make room.
+    pub least_wait: Duration,
     /// Whether `/ws/echo` is there, for suites that test the socket from outside.
     pub test_endpoints: bool,
     /// Share of the requests that went well and changed nothing that is printed, from 0 to 1.
@@ -110,6 +112,7 @@ impl HttpConfig {
             header_timeout: Duration::from_secs(10),
             stall_timeout: Duration::from_secs(10),
             connections: 256,
+            least_wait: Duration::from_millis(250),
             test_endpoints: false,
             request_sample: 1.0,
             ingest_channels: Vec::new(),
@@ -215,7 +218,7 @@ async fn accept(
     mut stop: watch::Receiver<bool>,
 ) {
     let router = routes::router(Arc::clone(&shared));
-    let places = Places::new(config.connections);
+    let places = Places::new(config.connections, config.least_wait);
     let porch = Arc::new(Semaphore::new(PORCH));
     let mut connections = JoinSet::new();
     loop {
@@ -233,8 +236,18 @@ async fn accept(
             },
         };
         shared.metrics.connections.inc();
-        let Some(taken) = places.take() else {
-            shared.metrics.turned_away.inc();
+        let room = loop {
+            match places.take() {
+                Room::Taken(taken) => break Some(taken),
+                Room::None => break None,
+                Room::Soon(at) => tokio::select! {
+                    () = told_to_stop(&mut stop) => break None,
+                    () = places.freed() => {}
+                    () = tokio::time::sleep_until(at.into()) => {}
+                },
+            }
+        };
+        let Some(taken) = room else {
             turn_away(stream, &porch, &mut connections);
             continue;
         };

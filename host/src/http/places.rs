@@ -2,10 +2,12 @@
 //!
 //! A connection waits for its peer while no request of it is being answered, and while its socket takes nothing of an answer. When every place
 //! is taken, the connection that has waited longest leaves: whoever opens connections and says nothing, or asks and never reads, keeps
-//! nobody out. One that the daemon itself is busy with is never told to leave; only when all are like that is one more refused.
+//! nobody out. Everybody may wait a little, though: a request that has just been sent is not read yet when its connection is taken in, and under
+//! a rush of connections would never be. Until somebody has had that time, newcomers wait in the system's queue. One that the daemon itself is
+//! busy with is never told to leave; only when all are like that is one more refused.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -15,6 +17,19 @@ use tokio::sync::Notify;
 pub(super) struct Places {
     taken: Arc<Mutex<Vec<Arc<Place>>>>,
     limit: usize,
+    least_wait: Duration,
+    freed: Arc<Notify>,
+}
+
+/// What there is for a connection that came.
+#[derive(Debug)]
+pub(super) enum Room {
+    /// A place.
+    Taken(Taken),
+    /// One at this moment, or when somebody leaves.
+    Soon(Instant),
+    /// None: the daemon is busy with all.
+    None,
 }
 
 /// A connection's place, as its stream and its requests know it.
@@ -46,32 +61,43 @@ pub(super) struct Taken {
 pub(super) struct Busy(Arc<Place>);
 
 impl Places {
-    pub(super) fn new(limit: usize) -> Self {
+    pub(super) fn new(limit: usize, least_wait: Duration) -> Self {
         Self {
             taken: Arc::default(),
             limit,
+            least_wait,
+            freed: Arc::default(),
         }
     }
 
-    /// A place, if need be that of the connection that has waited longest for its peer; none if the daemon is busy with all.
-    pub(super) fn take(&self) -> Option<Taken> {
+    /// A place, if need be that of the connection that has waited longest for its peer.
+    pub(super) fn take(&self) -> Room {
         let mut taken = self.taken.lock();
         if taken.len() >= self.limit {
-            let longest = taken
-                .iter()
-                .enumerate()
+            let waiting = taken.iter().enumerate();
+            let longest = waiting
                 .filter_map(|(at, place)| Some((place.waits_since()?, at)))
                 .min();
-            let (_, at) = longest?;
+            let Some((since, at)) = longest else {
+                return Room::None;
+            };
+            if since.elapsed() < self.least_wait {
+                return Room::Soon(since + self.least_wait);
+            }
             // It ends in its own task; until then there is one connection more than places, and no more than that per new one.
             taken.swap_remove(at).leave.notify_one();
         }
         let place = Arc::new(Place::new());
         taken.push(Arc::clone(&place));
-        Some(Taken {
+        Room::Taken(Taken {
             places: self.clone(),
             place,
         })
+    }
+
+    /// Completes when a place was given back.
+    pub(super) async fn freed(&self) {
+        self.freed.notified().await;
     }
 }
 
@@ -86,6 +112,7 @@ impl Drop for Taken {
         let mut taken = self.places.taken.lock();
         if let Some(at) = taken.iter().position(|place| Arc::ptr_eq(place, &self.place)) {
             taken.swap_remove(at);
+            self.places.freed.notify_one();
         }
     }
 }
@@ -145,6 +172,17 @@ impl Drop for Busy {
 mod tests {
     use super::*;
 
+    fn places(limit: usize) -> Places {
+        Places::new(limit, Duration::ZERO)
+    }
+
+    fn take(places: &Places) -> Taken {
+        match places.take() {
+            Room::Taken(taken) => taken,
+            room => panic!("{room:?}"),
+        }
+    }
+
     async fn is_told_to_leave(taken: &Taken) -> bool {
         // Whoever was told has its permit already, so a look is enough.
         tokio::select! {
@@ -156,13 +194,13 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_has_waited_longest_leaves_first() {
-        let places = Places::new(3);
-        let first = places.take().unwrap();
-        let second = places.take().unwrap();
-        let third = places.take().unwrap();
+        let places = places(3);
+        let first = take(&places);
+        let second = take(&places);
+        let third = take(&places);
         // The first has asked something meanwhile, so the second has waited longest.
         drop(first.place().busy());
-        let fourth = places.take().unwrap();
+        let fourth = take(&places);
         assert!(is_told_to_leave(&second).await);
         for stays in [&first, &third, &fourth] {
             assert!(!is_told_to_leave(stays).await);
@@ -175,26 +213,41 @@ mod tests {
 
     #[tokio::test]
     async fn nobody_leaves_while_being_answered_unless_the_answer_is_not_taken() {
-        let places = Places::new(2);
-        let (one, two) = (places.take().unwrap(), places.take().unwrap());
+        let places = places(2);
+        let (one, two) = (take(&places), take(&places));
         let (_answering_one, _answering_two) = (one.place().busy(), two.place().busy());
-        assert!(places.take().is_none());
+        assert!(matches!(places.take(), Room::None));
         two.place().set_blocked(true);
         two.place().set_blocked(false);
-        assert!(places.take().is_none());
+        assert!(matches!(places.take(), Room::None));
         two.place().set_blocked(true);
-        let _three = places.take().unwrap();
+        let _three = take(&places);
         assert!(is_told_to_leave(&two).await);
         assert!(!is_told_to_leave(&one).await);
     }
 
+    #[tokio::test]
+    async fn nobody_leaves_before_it_had_the_time_to_ask() {
+        let places = Places::new(1, Duration::from_secs(3600));
+        let begin = Instant::now();
+        let one = take(&places);
+        match places.take() {
+            Room::Soon(at) => assert!(at >= begin + Duration::from_secs(3600)),
+            room => panic!("{room:?}"),
+        }
+        assert!(!is_told_to_leave(&one).await);
+        drop(one);
+        places.freed().await;
+        take(&places);
+    }
+
     #[test]
     fn a_place_that_is_given_back_is_free() {
-        let places = Places::new(1);
-        let one = places.take().unwrap();
+        let places = places(1);
+        let one = take(&places);
         let _busy = one.place().busy();
-        assert!(places.take().is_none());
+        assert!(matches!(places.take(), Room::None));
         drop(one);
-        assert!(places.take().is_some());
+        take(&places);
     }
 }

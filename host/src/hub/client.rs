@@ -571,6 +571,11 @@ impl Client {
         self.out.lock().heard_at = Instant::now();
     }
 
+    /// Whether so much waits for this client alone that it should be written before more is asked.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.out.lock().personal.is_crowded()
+    }
+
     /// Whether something for this client alone is not out yet.
     pub(super) fn is_owed(&self) -> bool {
         let out = self.out.lock();

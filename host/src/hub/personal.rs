@@ -100,6 +100,11 @@ impl Personal {
         item
     }
 
+    /// Half full: time to write before more comes in.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.0.len() >= CAPACITY / 2
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

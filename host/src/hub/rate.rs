@@ -18,14 +18,19 @@ impl Bucket {
         let cost = Duration::from_secs(1) / per_second.max(1);
         Self {
             cost,
-            depth: cost * burst.max(1),
+            depth: cost.saturating_mul(burst.max(1)),
             full_at: now,
         }
     }
 
     /// Takes one message out, if there is enough left.
     pub(super) fn admit(&mut self, now: Instant) -> bool {
-        let full_at = self.full_at.max(now) + self.cost;
+        self.admit_many(now, 1)
+    }
+
+    /// Takes so many out, if there is enough left for all.
+    pub(super) fn admit_many(&mut self, now: Instant, count: u32) -> bool {
+        let full_at = self.full_at.max(now) + self.cost.saturating_mul(count);
         let is_admitted = full_at.saturating_duration_since(now) <= self.depth;
         if is_admitted {
             self.full_at = full_at;
@@ -48,6 +53,16 @@ mod tests {
             .filter(|ms| bucket.admit(start + Duration::from_millis(*ms)))
             .count();
         assert_eq!(admitted, 99);
+    }
+
+    #[test]
+    fn many_at_once_take_out_as_much_as_one_by_one() {
+        let start = Instant::now();
+        let mut bucket = Bucket::new(1000, 2000, start);
+        assert!(bucket.admit_many(start, 1500));
+        assert!(!bucket.admit_many(start, 501));
+        assert!(bucket.admit_many(start, 500));
+        assert!(!bucket.admit(start));
     }
 
     #[test]

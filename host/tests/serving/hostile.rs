@@ -10,7 +10,7 @@ use tokio_tungstenite::tungstenite::Message;
 use crate::bench::{Bench, HANDSHAKE, Settings, apply, until, within};
 
 /// A frame with a mask of zeros, so that its payload can be read here.
-fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+pub fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut out = vec![first];
     match payload.len() {
         n @ 0..126 => out.push(0x80 | n as u8),
@@ -25,7 +25,7 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 /// Reads frames until the close frame; gives its code, and checks that the connection ends behind it.
-async fn close_code(stream: &mut TcpStream) -> u16 {
+pub async fn close_code(stream: &mut TcpStream) -> u16 {
     let mut bytes = Vec::new();
     within(stream.read_to_end(&mut bytes)).await.unwrap();
     let mut rest = &bytes[..];
@@ -274,6 +274,7 @@ async fn a_handshake_that_trickles_is_cut_and_so_is_a_connection_that_idles() {
 async fn connections_that_send_no_request_keep_nobody_out_and_the_oldest_goes_first() {
     let mut settings = Settings::default();
     settings.http.connections = 4;
+    settings.http.least_wait = Duration::from_millis(5);
     settings.http.header_timeout = Duration::from_secs(3600);
     let bench = Bench::with(settings).await;
     let mut idle = Vec::new();

@@ -24,3 +24,5 @@ mod protocol;
 mod rest;
 #[cfg(test)]
 mod resume;
+#[cfg(test)]
+mod siege;

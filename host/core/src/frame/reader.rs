@@ -93,6 +93,8 @@ pub struct FrameReader {
     /// Reserved bits that an agreed extension uses, in the first byte of a message's first frame.
     allowed_reserved: u8,
     state: State,
+    /// Frames consumed since somebody asked.
+    frames: u32,
 }
 
 /// The pieces of a message that is not whole yet.
@@ -136,6 +138,7 @@ impl FrameReader {
             limit_bytes,
             allowed_reserved: 0,
             state: State::Open,
+            frames: 0,
         }
     }
 
@@ -181,6 +184,11 @@ impl FrameReader {
         }
         self.tidy();
         Ok(None)
+    }
+
+    /// How many frames were consumed since the last call: messages, their pieces, pings and pongs alike.
+    pub fn take_frames(&mut self) -> u32 {
+        std::mem::take(&mut self.frames)
     }
 
     /// Bytes of memory that frames and messages begun so far hold.
@@ -238,6 +246,7 @@ impl FrameReader {
             }
         };
         self.consumed += end;
+        self.frames = self.frames.saturating_add(1);
         Ok(step)
     }
 

@@ -26,6 +26,9 @@ use super::{Seat, Shared};
 
 /// What is taken from a socket in one go. On the stack, and only while bytes are read: an idle client holds no buffer.
 const READ_BYTES: usize = 8 << 10;
+/// Frames that a client may send for each message that it may send: pieces of messages, pings and pongs. More than any honest client sends,
+/// and few enough that reading them costs nothing.
+const FRAMES_PER_MESSAGE: u32 = 100;
 /// Reads in a row for one client before the others get their turn.
 const READS_IN_A_ROW: usize = 8;
 
@@ -34,6 +37,7 @@ pub(super) struct Session {
     shared: Arc<Shared>,
     reader: FrameReader,
     bucket: Bucket,
+    frames: Bucket,
     refused_in_a_row: u32,
     /// Messages may lie in the reader that wait until an answer is out.
     is_paused: bool,
@@ -63,6 +67,11 @@ impl Session {
                 None => FrameReader::new(seat.message_bytes()),
             },
             bucket: Bucket::new(limits.messages_per_s, limits.message_burst, Instant::now()),
+            frames: Bucket::new(
+                limits.messages_per_s.saturating_mul(FRAMES_PER_MESSAGE),
+                limits.message_burst.saturating_mul(FRAMES_PER_MESSAGE),
+                Instant::now(),
+            ),
             refused_in_a_row: 0,
             is_paused: false,
             subscriptions: Vec::new(),
@@ -165,6 +174,13 @@ impl Session {
         self.client.heard();
         self.reader.push(bytes);
         self.work_off();
+        let frames = self.reader.take_frames();
+        if !self.seat.is_echo() && !self.frames.admit_many(Instant::now(), frames) {
+            self.client.close(
+                CloseCode::Policy,
+                "this client sends too many pings, pongs or pieces of messages",
+            );
+        }
     }
 
     /// Goes on with what had to wait. False when nothing did.
@@ -182,6 +198,11 @@ impl Session {
             if self.must_wait() {
                 self.is_paused = true;
                 return;
+            }
+            if self.client.is_crowded() {
+                // Many messages may come in one read. A client that reads is not to be closed for that, and one that does not fills its queue.
+                // How it went, the next call says again.
+                let _ = self.client.pump(&self.shared.channels);
             }
             let handled = match self.reader.next() {
                 Ok(Some(message)) => self.handle(message),

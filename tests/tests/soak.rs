@@ -1,0 +1,630 @@
+//! Two hundred clients that read, stall, vanish, come back, ask again, switch channels off and on, and change the state, each as its seed has it:
+//! at every version that a mirror reaches, its document equals the daemon's, by the hash of its canonical form (RFC 8785).
+//!
+//! What the daemon's document is at a version, a witness knows: one connection that does nothing but follow, with an RFC 6902 library. Changes
+//! reach all clients in the same flushes, so whatever version a mirror is at, the witness was at it too. The witness itself is compared with what
+//! `/api/v1/state` says, again and again.
+//!
+//! Twenty seconds; ten minutes with `AUTOBENCH_LONG=1`. `AUTOBENCH_SEED=n` repeats what the clients do, though not the moments at which they do.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of a story: what is missing fails it"
+)]
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use e2e::{Bench, DeviceEntry, PATIENCE, Sim, get, is_long, request, sort_names, write_string, write_value};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::Instant;
+
+const CLIENTS: u64 = 200;
+/// Rows per second of the meter: each changes the state.
+const METER_SPEED: f64 = 10.0;
+/// Every so many patches a mirror hashes all of its document and not only what was touched.
+const WHOLE_EVERY: u64 = 32;
+
+type Hash = [u8; 32];
+
+/// A generator whose every step follows from the seed.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+
+    fn ms(&mut self, from: u64, to: u64) -> Duration {
+        Duration::from_millis(from + self.below(to - from))
+    }
+}
+
+/// What the document is at each version, and what is claimed about it.
+#[derive(Default)]
+struct Ledger {
+    known: HashMap<u64, Hash>,
+    /// Claims that came before the witness was there.
+    waiting: Vec<(u64, Hash, String)>,
+    checked: u64,
+    counts: BTreeMap<&'static str, u64>,
+}
+
+impl Ledger {
+    fn claim(&mut self, version: u64, hash: Hash, who: String) {
+        match self.known.get(&version) {
+            Some(known) => {
+                assert_eq!(*known, hash, "{who} has another document at version {version}");
+                self.checked += 1;
+            }
+            None => self.waiting.push((version, hash, who)),
+        }
+    }
+
+    /// Compares what had to wait. Every version that anybody was at is one that the witness has seen.
+    fn settle(&mut self) {
+        for (version, hash, who) in std::mem::take(&mut self.waiting) {
+            assert!(
+                self.known.contains_key(&version),
+                "{who} was at version {version}, at which no flush ends"
+            );
+            self.claim(version, hash, who);
+        }
+    }
+
+    fn count(&mut self, what: &'static str) {
+        *self.counts.entry(what).or_default() += 1;
+    }
+}
+
+type Shared = Arc<Mutex<Ledger>>;
+
+/// A copy of the state, with the canonical text of each member, so that a patch costs what it touches.
+#[derive(Default)]
+struct Mirror {
+    version: u64,
+    document: Value,
+    texts: BTreeMap<String, String>,
+    patches: u64,
+}
+
+impl Mirror {
+    fn replace(&mut self, version: u64, document: Value) {
+        self.version = version;
+        self.document = document;
+        self.write_all();
+        self.agree();
+    }
+
+    fn apply(&mut self, from: u64, to: u64, patch: &Value) {
+        assert_eq!(
+            from, self.version,
+            "a patch that does not begin where the mirror is"
+        );
+        assert!(to > from, "a patch that leads nowhere");
+        let operations: json_patch::Patch = serde_json::from_value(patch.clone()).expect("an RFC 6902 patch");
+        json_patch::patch(&mut self.document, &operations).expect("the patch applies");
+        self.version = to;
+        self.patches += 1;
+        if self.patches.is_multiple_of(WHOLE_EVERY) {
+            self.write_all();
+        } else {
+            for operation in patch.as_array().expect("operations") {
+                for place in ["path", "from"] {
+                    if let Some(path) = operation.get(place).and_then(Value::as_str) {
+                        let member = path.split('/').nth(1).expect("a member");
+                        self.write(&member.replace("~1", "/").replace("~0", "~"));
+                    }
+                }
+            }
+        }
+        self.agree();
+    }
+
+    fn agree(&self) {
+        assert_eq!(
+            self.document["version"].as_u64(),
+            Some(self.version),
+            "the document disagrees with its version"
+        );
+    }
+
+    fn write_all(&mut self) {
+        self.texts.clear();
+        let names: Vec<String> = self
+            .document
+            .as_object()
+            .expect("a document")
+            .keys()
+            .cloned()
+            .collect();
+        for name in names {
+            self.write(&name);
+        }
+    }
+
+    fn write(&mut self, member: &str) {
+        match self.document.get(member) {
+            Some(value) => {
+                let text = self.texts.entry(member.to_owned()).or_default();
+                text.clear();
+                write_string(text, member);
+                text.push(':');
+                write_value(text, value);
+            }
+            None => {
+                self.texts.remove(member);
+            }
+        }
+    }
+
+    fn hash(&self) -> Hash {
+        let mut names: Vec<&String> = self.texts.keys().collect();
+        sort_names(&mut names);
+        let mut hasher = Sha256::new();
+        hasher.update(b"{");
+        for (at, name) in names.into_iter().enumerate() {
+            if at > 0 {
+                hasher.update(b",");
+            }
+            hasher.update(&self.texts[name]);
+        }
+        hasher.update(b"}");
+        hasher.finalize().into()
+    }
+}
+
+/// A socket of bytes that keeps a mirror.
+struct Follower {
+    name: String,
+    ledger: Shared,
+    stream: Option<TcpStream>,
+    inbox: Vec<u8>,
+    boot_id: String,
+    /// Kept over a break, to go on from.
+    mirror: Option<Mirror>,
+    log_seq: u64,
+    is_witness: bool,
+}
+
+/// What a follower waits for.
+enum Heard {
+    Message,
+    Ended,
+}
+
+impl Follower {
+    fn new(name: String, ledger: &Shared, is_witness: bool) -> Self {
+        Self {
+            name,
+            ledger: Arc::clone(ledger),
+            stream: None,
+            inbox: Vec::new(),
+            boot_id: String::new(),
+            mirror: None,
+            log_seq: 0,
+            is_witness,
+        }
+    }
+
+    /// Connects; with a mirror from before it asks to go on from there.
+    async fn connect(&mut self, address: &str, receive_buffer_bytes: Option<u32>) {
+        self.inbox.clear();
+        let socket = TcpSocket::new_v4().unwrap();
+        if let Some(bytes) = receive_buffer_bytes {
+            socket.set_recv_buffer_size(bytes).unwrap();
+        }
+        let mut stream = socket
+            .connect(address.parse().unwrap())
+            .await
+            .expect("a connection");
+        let query = match &self.mirror {
+            Some(mirror) => format!("?resume={}.{}.{}", self.boot_id, mirror.version, self.log_seq),
+            None => String::new(),
+        };
+        let handshake = format!(
+            "GET /ws{query} HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Protocol: autobench.v1\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        );
+        stream
+            .write_all(handshake.as_bytes())
+            .await
+            .expect("the handshake is sent");
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.expect("an answer"));
+        }
+        assert!(
+            head.starts_with(b"HTTP/1.1 101 "),
+            "{}: {}",
+            self.name,
+            String::from_utf8_lossy(&head)
+        );
+        self.stream = Some(stream);
+    }
+
+    /// Gone without a word; the mirror stays.
+    fn vanish(&mut self) {
+        self.stream = None;
+    }
+
+    async fn say(&mut self, message: &Value) {
+        let text = message.to_string();
+        let frame = masked(0x81, text.as_bytes());
+        self.stream
+            .as_mut()
+            .expect("a socket")
+            .write_all(&frame)
+            .await
+            .expect("it is sent");
+    }
+
+    /// Reads for a time.
+    async fn read_for(&mut self, duration: Duration) {
+        let end = Instant::now() + duration;
+        loop {
+            match tokio::time::timeout_at(end, self.hear()).await {
+                Ok(Heard::Message) => {}
+                Ok(Heard::Ended) => panic!("{} was closed and nothing was wrong with it", self.name),
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Takes the next frame. Safe to drop: what was read stays.
+    async fn hear(&mut self) -> Heard {
+        loop {
+            if let Some((opcode, payload)) = take_frame(&mut self.inbox) {
+                match opcode {
+                    1 => {
+                        let message: Value = serde_json::from_slice(&payload).expect("JSON");
+                        self.take(&message);
+                        return Heard::Message;
+                    }
+                    9 => {
+                        let pong = masked(0x8A, &payload);
+                        self.stream
+                            .as_mut()
+                            .expect("a socket")
+                            .write_all(&pong)
+                            .await
+                            .expect("it is sent");
+                    }
+                    8 => return Heard::Ended,
+                    _ => panic!("a frame of opcode {opcode}"),
+                }
+                continue;
+            }
+            self.inbox.reserve(16 << 10);
+            match self
+                .stream
+                .as_mut()
+                .expect("a socket")
+                .read_buf(&mut self.inbox)
+                .await
+            {
+                Ok(0) | Err(_) => return Heard::Ended,
+                Ok(_) => {}
+            }
+        }
+    }
+
+    fn take(&mut self, message: &Value) {
+        match message["type"].as_str().expect("a type") {
+            "welcome" => {
+                self.boot_id = message["bootId"].as_str().expect("a boot id").to_owned();
+                let mut ledger = self.ledger.lock().unwrap();
+                if message["resumed"] == true {
+                    assert!(self.mirror.is_some(), "{} did not ask to resume", self.name);
+                    ledger.count("resumed");
+                } else if self.mirror.take().is_some() {
+                    ledger.count("not resumed");
+                }
+            }
+            "state.snapshot" => {
+                let version = message["stateVersion"].as_u64().expect("a version");
+                let mirror = self.mirror.get_or_insert_default();
+                mirror.replace(version, message["data"].clone());
+                self.ledger.lock().unwrap().count("snapshots");
+                self.reached();
+            }
+            "state.patch" => {
+                let number = |name: &str| message[name].as_u64().expect("a version");
+                let (from, to) = (number("fromVersion"), number("toVersion"));
+                let Some(mirror) = &mut self.mirror else {
+                    panic!("{} got a patch before a snapshot", self.name);
+                };
+                mirror.apply(from, to, &message["patch"]);
+                self.reached();
+            }
+            "logs.history" | "logs.append" => self.log_seq = message["toSeq"].as_u64().expect("a number"),
+            "error" => assert_eq!(message["code"], "missed", "{}: {message}", self.name),
+            _ => {}
+        }
+    }
+
+    fn reached(&mut self) {
+        let mirror = self.mirror.as_ref().expect("a mirror");
+        let hash = mirror.hash();
+        let mut ledger = self.ledger.lock().unwrap();
+        ledger.count("versions reached");
+        if self.is_witness {
+            ledger.known.insert(mirror.version, hash);
+        } else {
+            ledger.claim(mirror.version, hash, self.name.clone());
+        }
+    }
+}
+
+/// One frame of a client.
+fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mask = [0x12, 0x34, 0x56, 0x78];
+    let mut frame = vec![first];
+    match u8::try_from(payload.len()) {
+        Ok(short @ 0..126) => frame.push(0x80 | short),
+        _ => {
+            frame.push(0x80 | 126);
+            frame.extend(
+                u16::try_from(payload.len())
+                    .expect("a short message")
+                    .to_be_bytes(),
+            );
+        }
+    }
+    frame.extend(mask);
+    frame.extend(
+        payload
+            .iter()
+            .zip(mask.iter().cycle())
+            .map(|(byte, key)| byte ^ key),
+    );
+    frame
+}
+
+/// A whole frame of the server, if one is there.
+fn take_frame(inbox: &mut Vec<u8>) -> Option<(u8, Vec<u8>)> {
+    let (header, length) = match *inbox.get(1)? {
+        126 => (4, u16::from_be_bytes(inbox.get(2..4)?.try_into().ok()?).into()),
+        127 => (10, u64::from_be_bytes(inbox.get(2..10)?.try_into().ok()?)),
+        short => (2, u64::from(short)),
+    };
+    let end = header + usize::try_from(length).expect("a length");
+    let payload = inbox.get(header..end)?.to_vec();
+    let opcode = inbox[0] & 0x0F;
+    inbox.drain(..end);
+    Some((opcode, payload))
+}
+
+/// Shows a text to all mirrors: the change that anybody may make.
+async fn change(address: &str, text: &str) {
+    let body = json!({ "message": text }).to_string();
+    let response = request(
+        address,
+        &format!(
+            "PUT /api/v1/message HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        ),
+    )
+    .await;
+    assert!((200..300).contains(&response.status), "{response:?}");
+}
+
+/// The life of one client.
+async fn live(number: u64, seed: u64, address: String, series: u64, ledger: Shared, stop: Arc<AtomicBool>) {
+    let mut random = Random(seed.wrapping_mul(1_000_003).wrapping_add(number));
+    let mut follower = Follower::new(format!("client {number}"), &ledger, false);
+    let count = |what| ledger.lock().unwrap().count(what);
+    // They arrive one by one and not in a row.
+    tokio::time::sleep(random.ms(0, 2000)).await;
+    while !stop.load(Ordering::Acquire) {
+        let small = (random.below(4) == 0).then_some(4096);
+        follower.connect(&address, small).await;
+        let mut has_state = true;
+        let mut has_series = false;
+        while !stop.load(Ordering::Acquire) {
+            let pause = random.ms(50, 1500);
+            follower.read_for(pause).await;
+            match random.below(24) {
+                0..4 => {
+                    count("changed");
+                    let text = format!(
+                        "client {number} says {}",
+                        "\u{1F50C}é~\"\\/".repeat(random.below(20) as usize)
+                    );
+                    change(&address, &text).await;
+                }
+                4..7 => {
+                    count("stalled");
+                    tokio::time::sleep(random.ms(100, 4000)).await;
+                }
+                7 | 8 => {
+                    count("resynced");
+                    follower.say(&json!({"type": "state.resync"})).await;
+                }
+                9 | 10 => {
+                    count("switched the state");
+                    let kind = if has_state { "unsubscribe" } else { "subscribe" };
+                    follower.say(&json!({"type": kind, "channel": "state"})).await;
+                    has_state = !has_state;
+                }
+                11 | 12 => {
+                    count("switched telemetry");
+                    let kind = if has_series { "unsubscribe" } else { "subscribe" };
+                    follower
+                        .say(&json!({"type": kind, "channel": "telemetry", "endpointIds": [series]}))
+                        .await;
+                    has_series = !has_series;
+                }
+                13 => follower.say(&json!({"type": "ping"})).await,
+                14..17 => {
+                    count("vanished");
+                    follower.vanish();
+                    break;
+                }
+                17 => {
+                    count("said goodbye");
+                    let close = masked(0x88, &1000_u16.to_be_bytes());
+                    follower
+                        .stream
+                        .as_mut()
+                        .unwrap()
+                        .write_all(&close)
+                        .await
+                        .expect("it is sent");
+                    while let Heard::Message = follower.hear().await {}
+                    // It comes back as a stranger.
+                    follower.mirror = None;
+                    break;
+                }
+                _ => {}
+            }
+        }
+        if !has_state {
+            // What it missed it did not want; it begins anew.
+            follower.mirror = None;
+        }
+        let away = random.ms(0, 2000);
+        follower.vanish();
+        tokio::time::sleep(away).await;
+    }
+}
+
+/// Follows until it is told how far.
+async fn witness(mut follower: Follower, mut until: tokio::sync::watch::Receiver<Option<u64>>) -> Follower {
+    loop {
+        let version = follower.mirror.as_ref().map_or(0, |mirror| mirror.version);
+        if until.borrow().is_some_and(|until| version >= until) {
+            return follower;
+        }
+        tokio::select! {
+            heard = follower.hear() => assert!(matches!(heard, Heard::Message), "the witness was closed"),
+            _ = until.changed() => {}
+        }
+    }
+}
+
+/// What `/api/v1/state` says, as one more claim; gives the version.
+async fn ask(address: &str, ledger: &Shared) -> u64 {
+    let response = get(address, "/api/v1/state").await;
+    assert_eq!(response.status, 200);
+    let document = response.json();
+    let version = document["version"].as_u64().expect("a version");
+    let tag = response.header("etag").expect("a tag");
+    assert!(
+        tag.ends_with(&format!("-{version}\"")),
+        "{tag} for version {version}"
+    );
+    let mut mirror = Mirror::default();
+    mirror.replace(version, document);
+    let mut ledger = ledger.lock().unwrap();
+    ledger.count("asked /api/v1/state");
+    ledger.claim(version, mirror.hash(), "/api/v1/state".to_owned());
+    version
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_hundred_restless_clients_have_the_daemons_document_at_every_version() {
+    let duration = Duration::from_secs(if is_long() { 600 } else { 20 });
+    let given = std::env::var("AUTOBENCH_SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok());
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let seed = given.unwrap_or(now.as_nanos() as u64 % 1_000_000);
+    println!("seed {seed}");
+
+    let bench = Bench::new();
+    let sim = Sim::start(&bench.artifacts, bench.folder(), METER_SPEED, seed, "none");
+    bench.install("power-meter", &bench.artifacts.plugin("power-meter"));
+    bench.configure_with(
+        "[daemon.limits]\nclients = 300\nmessages-per-second = 100",
+        &[DeviceEntry::meter(sim.link())],
+    );
+    let daemon = bench.start();
+    let address = daemon.address().to_owned();
+    let mut meter = daemon.client().await;
+    meter.until_member("/powerMeter/phase", &json!("streaming")).await;
+    let series = meter.endpoint("meter", "watts");
+    drop(meter);
+
+    let ledger = Shared::default();
+    let (tell, until) = tokio::sync::watch::channel(None);
+    let mut follower = Follower::new("the witness".to_owned(), &ledger, true);
+    follower.connect(&address, None).await;
+    // The witness is there before anybody else is.
+    while follower.mirror.is_none() {
+        assert!(
+            matches!(follower.hear().await, Heard::Message),
+            "the witness was closed"
+        );
+    }
+    let witness = tokio::spawn(witness(follower, until));
+
+    let stop = Arc::new(AtomicBool::new(false));
+    let lives: Vec<_> = (0..CLIENTS)
+        .map(|number| {
+            let life = live(
+                number,
+                seed,
+                address.clone(),
+                series,
+                Arc::clone(&ledger),
+                Arc::clone(&stop),
+            );
+            tokio::spawn(life)
+        })
+        .collect();
+    let end = Instant::now() + duration;
+    while Instant::now() < end {
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        ask(&address, &ledger).await;
+        assert!(!witness.is_finished(), "the witness has ended");
+        assert!(lives.iter().all(|life| !life.is_finished()), "a client has ended");
+    }
+    stop.store(true, Ordering::Release);
+    for life in lives {
+        life.await.expect("a client's life ends well");
+    }
+    let last = ask(&address, &ledger).await;
+    tell.send(Some(last)).expect("the witness listens");
+    let witness = tokio::time::timeout(PATIENCE, witness).await;
+    let witness = witness
+        .expect("the witness gets there")
+        .expect("the witness ends well");
+
+    let mut ledger = ledger.lock().unwrap();
+    ledger.settle();
+    let (checked, counts) = (ledger.checked, &ledger.counts);
+    println!(
+        "{CLIENTS} clients for {duration:?}: {checked} documents equal the witness's, at {} versions ({} patches); {counts:?}",
+        ledger.known.len(),
+        witness.mirror.map_or(0, |mirror| mirror.patches),
+    );
+    for what in [
+        "changed",
+        "stalled",
+        "resynced",
+        "switched the state",
+        "vanished",
+        "said goodbye",
+        "resumed",
+    ] {
+        assert!(counts.contains_key(what), "nobody {what}");
+    }
+    assert!(checked > CLIENTS, "hardly anything was compared");
+}
