@@ -17,6 +17,7 @@ use anyhow::Context;
 use autobench_core::state::{Pointer, Store};
 use autobench_core::wire::{AppState, Limits, Meta, MetaStatus};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
 
 use crate::access::{Audit, Guard};
 use crate::cli::{Announcer, listen_error};
@@ -51,6 +52,8 @@ pub struct AppOptions {
     pub test_endpoints: bool,
     /// Set for `autobench demo`.
     pub demo: Option<DemoOptions>,
+    /// Makes load as standard input says, and stops at its end: for `autobench bench`.
+    pub load_control: bool,
 }
 
 /// What `autobench demo` adds.
@@ -73,6 +76,7 @@ pub fn run(options: AppOptions) -> anyhow::Result<()> {
         let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be handled")?;
         let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be handled")?;
         let demo = options.demo;
+        let load_control = options.load_control;
         let announcer = Announcer::new(options.json);
         // Compiling a large plugin takes a while: who asks to stop meanwhile need not wait for it.
         let app = tokio::select! {
@@ -90,6 +94,7 @@ pub fn run(options: AppOptions) -> anyhow::Result<()> {
         let reason = tokio::select! {
             _ = interrupt.recv() => "SIGINT",
             _ = terminate.recv() => "SIGTERM",
+            () = load(load_control, &app) => "there are no more orders for the load",
             () = elapsed(demo.and_then(|demo| demo.for_duration)) => "the time given with --for is over",
         };
         tracing::info!(channel = "app", "stopping: {reason}");
@@ -119,6 +124,7 @@ impl App {
             test_endpoints,
             demo: _,
             json: _,
+            load_control: _,
         } = options;
         let clock = Clock::start();
         let logs = start_log(&config)?;
@@ -186,11 +192,18 @@ impl App {
         self.state.close().await;
         tracing::info!(channel = "app", "stopped");
         self.logs.flush_terminal();
+        self.logs.flush_file();
     }
 }
 
 fn start_log(config: &BenchConfig) -> anyhow::Result<LogHandle> {
     let logs = LogHandle::with_terminal(config.logs.clone()).context("the log cannot be started")?;
+    if let Some(file) = &config.daemon.log_file {
+        let path = file.path.display();
+        logs.append_to(file.clone()).with_context(|| {
+            format!("the log file {path} cannot be opened (daemon.log-file in the configuration)")
+        })?;
+    }
     logs::install(&logs).context("the log cannot be installed")?;
     Ok(logs)
 }
@@ -256,6 +269,27 @@ fn set_status(state: &StateHandle, status: MetaStatus) {
 /// Names this run of the daemon. Not a secret: it only has to differ from that of the last run.
 fn boot_id() -> String {
     format!("{:016x}", RandomState::new().build_hasher().finish())
+}
+
+/// Makes load until the orders on standard input end; for ever, if there are to be none.
+async fn load(is_wanted: bool, app: &App) {
+    if !is_wanted {
+        return std::future::pending().await;
+    }
+    let (state, logs) = (app.state.clone(), app.logs.clone());
+    let (end, ended) = oneshot::channel();
+    // A thread, and no blocking task: one that waits for standard input would keep the runtime from ending.
+    let thread = std::thread::Builder::new()
+        .name("load-control".to_owned())
+        .spawn(move || {
+            let obeyed = crate::load::obey(std::io::stdin().lock(), &state, &logs);
+            let _ = end.send(obeyed);
+        });
+    match (thread, ended.await) {
+        (Ok(_), Ok(Ok(()))) => {}
+        (Err(error), _) | (_, Ok(Err(error))) => tracing::error!(channel = "app", "no load is made: {error}"),
+        (_, Err(_)) => tracing::error!(channel = "app", "the load ended badly"),
+    }
 }
 
 async fn elapsed(duration: Option<Duration>) {

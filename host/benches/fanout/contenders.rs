@@ -7,7 +7,7 @@ use std::time::Duration;
 use autobench::config::{LogConfig, TerminalConfig};
 use autobench::http::{HttpConfig, Server};
 use autobench::hub::{Hub, HubConfig};
-use autobench::load::{Swarm, SwarmOptions, prepare};
+use autobench::load::{Look, Swarm, SwarmOptions, prepare};
 use autobench::logs::LogHandle;
 use autobench::state::{StateConfig, StateHandle};
 use autobench_core::driver::LogLevel;
@@ -158,6 +158,7 @@ impl Ours {
             path: "/ws".to_owned(),
             clients,
             samplers: 0,
+            look: Look::Latency,
             deflate: false,
             headers: Vec::new(),
         })

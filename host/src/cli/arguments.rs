@@ -58,6 +58,12 @@ pub enum Command {
     Token(TokenArguments),
     /// Be a device on a pseudo-terminal
     Sim(SimArguments),
+    /// Measure a daemon under load
+    Bench {
+        /// What to measure.
+        #[command(subcommand)]
+        what: BenchCommand,
+    },
     /// Compile the plugin on standard input; the daemon calls this
     #[command(hide = true)]
     Compile {
@@ -96,6 +102,9 @@ pub struct BenchArguments {
     /// Serve /ws/echo as well, for suites that test the socket from outside
     #[arg(long)]
     pub test_endpoints: bool,
+    /// Make load as lines on standard input say, and stop at their end; `autobench bench` starts its own daemon so
+    #[arg(long, hide = true)]
+    pub load_control: bool,
 }
 
 impl BenchArguments {
@@ -160,6 +169,55 @@ pub enum TokenCommand {
     },
 }
 
+/// `autobench bench`.
+#[derive(Debug, Subcommand, PartialEq)]
+pub enum BenchCommand {
+    /// Changes of the state to many clients: deliveries, processor time, latency, memory
+    Fanout(FanoutArguments),
+    /// Log entries at speed, with clients connected: entries, memory, and whether every client's view is exact
+    Logs(LogsArguments),
+}
+
+/// `autobench bench fanout`.
+#[derive(Debug, Args, PartialEq)]
+pub struct FanoutArguments {
+    /// Clients that are connected
+    #[arg(long, value_name = "NUMBER", default_value_t = 100, value_parser = clients)]
+    pub clients: usize,
+    /// Changes of the state per second; with --url they are asked for over HTTP, and 0 leaves the bench to itself
+    #[arg(long, value_name = "PER SECOND", default_value_t = 1000.0, value_parser = rate)]
+    pub rate: f64,
+    /// A running daemon, for example ws://127.0.0.1:9898; without it one is started for the bench. AUTOBENCH_TOKEN holds a token for it
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
+    /// How long to measure
+    #[arg(long, value_name = "SECONDS", default_value_t = 10.0, value_parser = seconds)]
+    pub seconds: f64,
+    /// Changes made at once, at the same rate
+    #[arg(long, value_name = "NUMBER", default_value_t = 1, conflicts_with = "url", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub messages_per_flush: u32,
+    /// broadcast-interval-ms of the bench's own daemon; 0 sends each change by itself
+    #[arg(long, value_name = "MS", default_value_t = 0, conflicts_with = "url", value_parser = clap::value_parser!(u64).range(..=10_000))]
+    pub interval_ms: u64,
+    /// Offer permessage-deflate
+    #[arg(long)]
+    pub deflate: bool,
+}
+
+/// `autobench bench logs`.
+#[derive(Debug, Args, PartialEq)]
+pub struct LogsArguments {
+    /// Clients that are connected
+    #[arg(long, value_name = "NUMBER", default_value_t = 100, value_parser = clients)]
+    pub clients: usize,
+    /// Log entries per second
+    #[arg(long, value_name = "PER SECOND", default_value_t = 200_000.0, value_parser = rate)]
+    pub rate: f64,
+    /// How long to measure
+    #[arg(long, value_name = "SECONDS", default_value_t = 10.0, value_parser = seconds)]
+    pub seconds: f64,
+}
+
 /// `autobench sim`.
 #[derive(Debug, Args, PartialEq)]
 pub struct SimArguments {
@@ -219,6 +277,20 @@ fn seconds(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(seconds) if seconds > 0.0 && seconds <= 1e9 => Ok(seconds),
         _ => Err("write a number of seconds above 0".into()),
+    }
+}
+
+fn clients(text: &str) -> Result<usize, String> {
+    match text.parse::<usize>() {
+        Ok(clients) if (1..=50_000).contains(&clients) => Ok(clients),
+        _ => Err("write a number of clients from 1 to 50000".into()),
+    }
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(rate) if (0.0..=10_000_000.0).contains(&rate) => Ok(rate),
+        _ => Err("write a number per second from 0 to 10000000".into()),
     }
 }
 
@@ -302,6 +374,32 @@ mod tests {
     }
 
     #[test]
+    fn a_bench_has_its_own_daemon_or_a_running_one() {
+        let fanout = |line: &str| match parse(line).unwrap().command {
+            Command::Bench {
+                what: BenchCommand::Fanout(fanout),
+            } => fanout,
+            other => panic!("{other:?}"),
+        };
+        let own = fanout(
+            "autobench bench fanout --clients 1000 --rate 500 --messages-per-flush 16 --deflate --json",
+        );
+        assert_eq!(
+            (
+                own.clients,
+                own.rate,
+                own.messages_per_flush,
+                own.deflate,
+                own.url
+            ),
+            (1000, 500.0, 16, true, None)
+        );
+        let running = fanout("autobench bench fanout --url ws://127.0.0.1:9898 --seconds 2.5 --rate 0");
+        assert_eq!((running.seconds, running.rate), (2.5, 0.0));
+        assert!(parse("autobench bench fanout --url ws://x --messages-per-flush 2").is_err());
+    }
+
+    #[test]
     fn wrong_usage_ends_with_two_and_says_what_to_write() {
         for (line, hint) in [
             (
@@ -317,6 +415,8 @@ mod tests {
             ("autobench token new --role root", "viewer, operator or admin"),
             ("autobench token new --name local", "not local"),
             ("autobench token new --name a/b", "letters, digits"),
+            ("autobench bench fanout --clients 0", "from 1 to 50000"),
+            ("autobench bench logs --rate=-1", "from 0 to"),
             ("autobench serv", "serve"),
             ("autobench", "Usage"),
         ] {

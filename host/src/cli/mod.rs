@@ -5,6 +5,7 @@
 
 mod announce;
 mod arguments;
+mod bench;
 mod check;
 mod explain;
 mod serve;
@@ -24,7 +25,8 @@ use crate::driver::compile::Urgency;
 
 pub use announce::Announcer;
 pub use arguments::{
-    Arguments, BenchArguments, Command, DemoArguments, SimArguments, SimCommand, TokenArguments, TokenCommand, WatchArguments,
+    Arguments, BenchArguments, BenchCommand, Command, DemoArguments, FanoutArguments, LogsArguments, SimArguments,
+    SimCommand, TokenArguments, TokenCommand, WatchArguments,
     WattsupArguments,
 };
 pub use explain::listen_error;
@@ -72,6 +74,7 @@ fn run(arguments: Arguments, environment: Environment, programs: Programs) -> Re
         Command::Watch(watch) => watch::watch(&watch, environment.get("AUTOBENCH_TOKEN"), json)?,
         Command::Token(token) => token::token(&token, json),
         Command::Sim(sim) => sim::sim(&sim, json)?,
+        Command::Bench { what } => bench::bench(&what, json)?,
         Command::Compile { output, beside } => {
             let urgency = if beside { Urgency::Beside } else { Urgency::Start };
             return Ok((programs.compile)(&output, urgency));

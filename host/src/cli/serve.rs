@@ -43,5 +43,6 @@ fn options(
         json,
         test_endpoints: arguments.test_endpoints,
         demo,
+        load_control: arguments.load_control,
     })
 }

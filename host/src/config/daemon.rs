@@ -4,9 +4,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use super::load::absolute;
-use super::model::{DaemonConfig, DaemonLimits};
+use super::model::{DaemonConfig, DaemonLimits, LogFileConfig};
 use super::problem::{Place, Weight, folder_of};
-use super::raw::{RawDaemon, Written};
+use super::raw::{RawDaemon, RawLogFile, Written};
 use super::tree::Findings;
 use super::values::{DEFAULT_LISTEN, integer, likely_address};
 use super::variables::{Environment, Overrides};
@@ -121,6 +121,10 @@ impl Layers<'_> {
                 heartbeat_interval_ms: heartbeat_interval_s * 1000,
                 heartbeat_timeout_ms: heartbeat_timeout_s * 1000,
             },
+            log_file: raw
+                .log_file
+                .as_ref()
+                .and_then(|raw| log_file(raw, &folder, findings)),
         }
     }
 
@@ -185,6 +189,25 @@ impl Layers<'_> {
         );
         PathBuf::new()
     }
+}
+
+fn log_file(raw: &RawLogFile, folder: &Path, findings: &mut Findings) -> Option<LogFileConfig> {
+    let max_mib: u64 = integer(&raw.max_mib, "max-mib", 16, 1..=65_536, findings);
+    let count = integer(&raw.count, "count", 5, 1..=1000, findings);
+    let Some(path) = &raw.path else {
+        findings.missing(
+            "missing-key",
+            &raw.at,
+            "[daemon.log-file] does not say where the log is written",
+            "write path = \"/var/log/autobench/bench.jsonl\"",
+        );
+        return None;
+    };
+    Some(LogFileConfig {
+        path: folder.join(&path.value),
+        max_bytes: max_mib << 20,
+        count,
+    })
 }
 
 fn address(text: &str, place: &Place, hint: &str, findings: &mut Findings) -> Option<SocketAddr> {

@@ -24,7 +24,7 @@ pub use auth::is_token_name;
 pub use load::ConfigLoader;
 pub use model::{
     AuthConfig, BenchConfig, DaemonConfig, DaemonLimits, DeviceConfig, DriverLimits, Grants, IngestConfig, LineOverrides,
-    LogConfig, PortConfig, PortSource, RedactPattern, SimDevice, SimSpec, TerminalConfig, TokenConfig,
+    LogConfig, LogFileConfig, PortConfig, PortSource, RedactPattern, SimDevice, SimSpec, TerminalConfig, TokenConfig,
 };
 pub use autobench_core::access::Role;
 pub use name::{DeviceId, NameError, PluginName, PortName, SliceName};

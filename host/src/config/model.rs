@@ -60,6 +60,19 @@ pub struct DaemonConfig {
     pub sysfs_root: PathBuf,
     /// `[daemon.limits]`.
     pub limits: DaemonLimits,
+    /// `[daemon.log-file]`, if the log is also to be appended to a file.
+    pub log_file: Option<LogFileConfig>,
+}
+
+/// `[daemon.log-file]`: where the log is appended, and how much of it is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogFileConfig {
+    /// The file that is written; older ones are beside it, with a number behind their name.
+    pub path: PathBuf,
+    /// A file that would become larger than this is set aside.
+    pub max_bytes: u64,
+    /// Files that are kept, with the one that is written.
+    pub count: u32,
 }
 
 /// `[daemon.limits]`: what clients may ask of the daemon.

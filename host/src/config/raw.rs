@@ -33,6 +33,15 @@ pub struct RawDaemon {
     pub broadcast_interval_ms: Option<Written<i64>>,
     pub deflate: Option<bool>,
     pub limits: RawDaemonLimits,
+    pub log_file: Option<RawLogFile>,
+}
+
+#[derive(Debug)]
+pub struct RawLogFile {
+    pub at: At,
+    pub path: Option<Written<String>>,
+    pub max_mib: Option<Written<i64>>,
+    pub count: Option<Written<i64>>,
 }
 
 #[derive(Debug, Default)]
@@ -146,9 +155,21 @@ fn read_daemon(table: Table, findings: &mut Findings) -> RawDaemon {
         broadcast_interval_ms: fields.integer("broadcast-interval-ms", "10"),
         deflate: fields.boolean("deflate"),
         limits: RawDaemonLimits::default(),
+        log_file: None,
     };
     let limits = fields.table("limits");
+    let log_file = fields.table("log-file");
     fields.close();
+    if let Some((at, table)) = log_file {
+        let mut fields = Fields::new("daemon.log-file", table, findings);
+        daemon.log_file = Some(RawLogFile {
+            at,
+            path: fields.text("path", "\"/var/log/autobench/bench.jsonl\""),
+            max_mib: fields.integer("max-mib", "16"),
+            count: fields.integer("count", "5"),
+        });
+        fields.close();
+    }
     if let Some((_, table)) = limits {
         let mut fields = Fields::new("daemon.limits", table, findings);
         daemon.limits = RawDaemonLimits {

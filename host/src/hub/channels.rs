@@ -192,8 +192,8 @@ impl Channels {
         Some(message.unwrap_or_default())
     }
 
-    /// The samples of a series after a number; none if there is no such series.
-    pub(super) fn backlog(&self, id: u32, covered: u64) -> Option<Backlog> {
+    /// The samples of a series, after a number if there is one; none if there is no such series.
+    pub(super) fn backlog(&self, id: u32, covered: Option<u64>) -> Option<Backlog> {
         Some(self.series(id)?.backlog(covered))
     }
 

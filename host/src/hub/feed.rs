@@ -73,7 +73,7 @@ enum First {
     /// Entries after this number.
     Logs(u64),
     /// Samples of a series after this number.
-    Backlog(u32, u64),
+    Backlog(u32, Option<u64>),
     /// A channel of which something is gone.
     Lost(Channel),
 }
@@ -120,7 +120,7 @@ impl Hub {
                     let series = channels.series(id)?;
                     series.join();
                     feed.series.push(id);
-                    feed.first.push_back(First::Backlog(id, 0));
+                    feed.first.push_back(First::Backlog(id, None));
                 }
                 Channel::Alarms | Channel::Events | Channel::Blocks => {
                     feed.follow(*channel, channels.cursor(*channel));
@@ -174,7 +174,7 @@ impl Feed {
                 self.first.push_back(match channel {
                     Channel::State => First::Snapshot,
                     Channel::Logs => First::Logs(covered),
-                    Channel::Series(id) => First::Backlog(id, covered),
+                    Channel::Series(id) => First::Backlog(id, Some(covered)),
                     Channel::Alarms | Channel::Events | Channel::Blocks => First::Lost(channel),
                 });
                 return true;

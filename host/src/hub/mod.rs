@@ -43,8 +43,8 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use serde_json::{Map, Value};
 use tokio::net::TcpStream;
-use tokio::sync::{Notify, watch};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::sync::{Notify, oneshot, watch};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::access::{Actor, Guard};
@@ -166,12 +166,21 @@ struct Shared {
     /// Rises when everybody who keeps up was written what is new: listeners look at the rings then.
     passed: watch::Sender<u64>,
     stop: watch::Sender<bool>,
-    run: Mutex<Option<JoinHandle<()>>>,
+    run: Mutex<Option<Loop>>,
     sessions: Mutex<JoinSet<()>>,
 }
 
+/// The loop's thread. It has one for itself: a pass over a thousand sockets takes a millisecond or two, in which no other task of a shared
+/// thread would run, and a thread that does nothing else is woken with one call of the system, where a pool wakes several.
+#[derive(Debug)]
+struct Loop {
+    thread: std::thread::JoinHandle<()>,
+    /// Resolves when the thread has ended, however.
+    ended: oneshot::Receiver<()>,
+}
+
 impl Hub {
-    /// Starts the loop. Needs a tokio runtime.
+    /// Starts the loop. Needs a tokio runtime, on which the clients' tasks run.
     pub fn start(config: HubConfig, state: StateHandle, logs: LogHandle) -> Self {
         let shared = Arc::new(Shared {
             channels: Channels::new(state.clone(), logs, config.ring_bytes),
@@ -189,8 +198,7 @@ impl Hub {
             sessions: Mutex::new(JoinSet::new()),
         });
         count(&shared, &state);
-        let task = tokio::spawn(run(Arc::clone(&shared)));
-        *shared.run.lock() = Some(task);
+        *shared.run.lock() = begin_loop(&shared);
         Self { shared }
     }
 
@@ -373,7 +381,7 @@ impl Hub {
     /// Whether the loop runs: without it nobody hears anything.
     pub fn is_running(&self) -> bool {
         let run = self.shared.run.lock();
-        run.as_ref().is_some_and(|task| !task.is_finished()) && !*self.shared.stop.borrow()
+        run.as_ref().is_some_and(|run| !run.thread.is_finished()) && !*self.shared.stop.borrow()
     }
 
     /// Says goodbye to every client (1001), waits at most `grace` for them, and stops the loop.
@@ -391,11 +399,13 @@ impl Hub {
             tracing::warn!(clients = sessions.len(), "did not go within {grace:?}; dropped");
             sessions.shutdown().await;
         }
-        let task = shared.run.lock().take();
-        if let Some(task) = task
-            && let Err(error) = task.await
-        {
-            tracing::error!(%error, "the hub's loop ended badly");
+        let run = shared.run.lock().take();
+        if let Some(run) = run {
+            // An error says that the sender is gone: so is the thread.
+            let _ = run.ended.await;
+            if run.thread.join().is_err() {
+                tracing::error!("the hub's loop ended badly; standard error says how");
+            }
         }
     }
 }
@@ -526,11 +536,49 @@ impl Shared {
     }
 }
 
+/// What the loop waits for.
+struct Signals {
+    stop: watch::Receiver<bool>,
+    state: watch::Receiver<u64>,
+    logs: watch::Receiver<u64>,
+}
+
+fn begin_loop(shared: &Arc<Shared>) -> Option<Loop> {
+    // Without an I/O driver: the loop waits for signals and for time, and never for a socket.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build();
+    let (end, ended) = oneshot::channel();
+    let looping = Arc::clone(shared);
+    // From here on, and not from when the thread gets its turn: what happens in between is news for it.
+    let signals = Signals {
+        stop: shared.stop.subscribe(),
+        state: shared.channels.state.changes(),
+        logs: shared.channels.logs.changes(),
+    };
+    let thread = runtime.and_then(|runtime| {
+        std::thread::Builder::new().name("hub".to_owned()).spawn(move || {
+            let _end = end;
+            runtime.block_on(run(looping, signals));
+        })
+    });
+    match thread {
+        Ok(thread) => Some(Loop { thread, ended }),
+        Err(error) => {
+            // Seen by whoever asks after the daemon's health, too.
+            tracing::error!(%error, "the hub's loop cannot be started");
+            None
+        }
+    }
+}
+
 /// The one loop. It ends when the hub is closed and every client has been told.
-async fn run(shared: Arc<Shared>) {
-    let mut stop = shared.stop.subscribe();
-    let mut state = shared.channels.state.changes();
-    let mut logs = shared.channels.logs.changes();
+async fn run(shared: Arc<Shared>, signals: Signals) {
+    let Signals {
+        mut stop,
+        mut state,
+        mut logs,
+    } = signals;
     let mut tend = tokio::time::interval(shared.tend_interval());
     tend.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut seen = Seen::default();

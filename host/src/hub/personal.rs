@@ -28,8 +28,8 @@ pub(super) enum Item {
     Replay(u64),
     /// The log entries after this number, which the client has not got because it fell behind.
     MissedLogs(u64),
-    /// Samples of a series after this number.
-    Backlog(u32, u64),
+    /// Samples of a series after this number; all there are, for a client that had none to miss.
+    Backlog(u32, Option<u64>),
     /// Which blocks run and have run, as the answer to the message with this id, and the place in the stream of blocks that follows it.
     ExecutionState(Option<MessageId>),
 }

@@ -119,16 +119,13 @@ impl Series {
 
     /// Everything after sample number `covered` that is still there, in one message; the client goes on in the segments behind it, without
     /// gap or repetition.
-    pub(super) fn backlog(&self, covered: u64) -> Backlog {
+    /// Without a number the client begins here, and what is no longer there it has not missed.
+    pub(super) fn backlog(&self, covered: Option<u64>) -> Backlog {
         let mut inner = self.0.lock();
         inner.publish();
         let oldest = inner.newest - inner.samples.len() as u64;
-        let missed = if covered == 0 {
-            0
-        } else {
-            oldest.saturating_sub(covered)
-        };
-        let samples = inner.after(covered);
+        let missed = covered.map_or(0, |covered| oldest.saturating_sub(covered));
+        let samples = inner.after(covered.unwrap_or(0));
         Backlog {
             frame: inner.frame(&samples, missed),
             cursor: Cursor {
@@ -245,7 +242,7 @@ mod tests {
         series.push(&samples(1..=3));
         series.join();
         series.push(&samples(4..=5));
-        let backlog = series.backlog(0);
+        let backlog = series.backlog(None);
         series.push(&samples(6..=7));
         series.publish();
         let mut frames = vec![backlog.frame.unwrap()];
@@ -265,7 +262,7 @@ mod tests {
     fn a_burst_between_two_flushes_is_not_forgotten_before_it_is_sent() {
         let series = series();
         series.join();
-        let cursor = series.backlog(0).cursor;
+        let cursor = series.backlog(None).cursor;
         let many = HISTORY_SAMPLES as u64 / 2;
         series.push(&samples(1..=many));
         series.publish();
@@ -289,9 +286,11 @@ mod tests {
         let series = series();
         series.join();
         series.push(&samples(1..=HISTORY_SAMPLES as u64 + 50));
-        let (values, missed) = read(&[series.backlog(20).frame.unwrap()]);
+        let (values, missed) = read(&[series.backlog(Some(20)).frame.unwrap()]);
         assert_eq!((values[0], missed), (51, 30));
-        assert_eq!(read(&[series.backlog(60).frame.unwrap()]).0[0], 61);
+        // Whoever began before the first sample has missed them all the same.
+        assert_eq!(read(&[series.backlog(Some(0)).frame.unwrap()]).1, 50);
+        assert_eq!(read(&[series.backlog(Some(60)).frame.unwrap()]).0[0], 61);
     }
 
     #[test]
@@ -302,6 +301,6 @@ mod tests {
             timestamp_ms: 1.0,
             value: f64::NAN,
         }]);
-        assert!(series.backlog(0).frame.is_none());
+        assert!(series.backlog(None).frame.is_none());
     }
 }

@@ -25,10 +25,18 @@ pub(super) fn since(sent_ns: u64, now_ns: u64) -> u64 {
     now_ns.wrapping_sub(sent_ns) & MASK
 }
 
-/// The moment that a patch of the load's writer names.
+/// What stands before the moment, in a patch of a number and in a message for people.
+const MARKS: [&str; 2] = ["/sentNs\",\"value\":", "autobench bench "];
+
+/// The `message` of a bench whose load comes over HTTP.
+pub fn message(sent_ns: u64) -> String {
+    format!("autobench bench {sent_ns}")
+}
+
+/// The moment that a patch of the load names.
 pub fn sent_ns(payload: &[u8]) -> Option<u64> {
-    const MARK: &[u8] = b"/sentNs\",\"value\":";
-    let start = memchr::memmem::find(payload, MARK)? + MARK.len();
+    let behind = |mark: &str| Some(memchr::memmem::find(payload, mark.as_bytes())? + mark.len());
+    let start = MARKS.into_iter().find_map(behind)?;
     let digits = payload
         .get(start..)?
         .iter()
@@ -111,6 +119,11 @@ mod tests {
         assert_eq!(sent_ns(patch), Some(123_456));
         assert_eq!(sent_ns(br#"{"path":"/load/sentNs","value":null}"#), None);
         assert_eq!(sent_ns(b"{}"), None);
+        let text = format!(
+            r#"{{"op":"replace","path":"/message","value":"{}"}}"#,
+            message(77)
+        );
+        assert_eq!(sent_ns(text.as_bytes()), Some(77));
     }
 
     #[test]

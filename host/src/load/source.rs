@@ -1,29 +1,31 @@
-//! A writer inside the daemon that changes the state at a steady rate.
+//! Writers inside the daemon: one that changes the state, one that logs, each at a steady rate.
 
 use std::io;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use autobench_core::driver::LogLevel;
 use autobench_core::state::{Pointer, StateError};
 use serde_json::json;
 
 use super::latency::{FIELD, monotonic_ns};
+use crate::logs::{LogHandle, LogRecord};
 use crate::state::StateHandle;
 
 /// The slice that is changed.
 const SLICE: &str = "load";
 
-/// How much is to be changed.
+/// How much is to be written.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LoadPlan {
-    /// Changes of the state per second.
-    pub updates_per_s: f64,
-    /// Changes made at once; their rate stays the same, so larger bursts are rarer.
+    /// Changes of the state, or log entries, per second.
+    pub per_s: f64,
+    /// Made at once; the rate stays the same, so larger bursts are rarer.
     pub burst: u32,
 }
 
-/// The writer's thread. It ends when this is dropped.
+/// A writer's thread. It ends when this is dropped.
 #[derive(Debug)]
 pub struct Source {
     stop: Option<Sender<()>>,
@@ -43,28 +45,44 @@ pub fn prepare(state: &StateHandle) -> Result<impl Fn() + Send + use<>, StateErr
 }
 
 impl Source {
-    /// Begins to write.
-    pub fn start(state: &StateHandle, plan: LoadPlan) -> io::Result<Self> {
+    /// Begins to change the state.
+    pub fn updates(state: &StateHandle, plan: LoadPlan) -> io::Result<Self> {
         let update = prepare(state).map_err(io::Error::other)?;
+        Self::start("load", plan, update)
+    }
+
+    /// Begins to log.
+    pub fn entries(logs: &LogHandle, plan: LoadPlan) -> io::Result<Self> {
+        let logs = logs.clone();
+        let mut count = 0_u64;
+        Self::start("load-log", plan, move || {
+            count += 1;
+            let text = format!(
+                "entry {count} of the load: the meter answers, and this is as long as most lines are"
+            );
+            logs.append(LogRecord::new("benchmark", LogLevel::Info, text).of_device("load"));
+        })
+    }
+
+    fn start(name: &str, plan: LoadPlan, mut act: impl FnMut() + Send + 'static) -> io::Result<Self> {
         let (stop, stopped) = mpsc::channel();
         let burst = plan.burst.max(1);
-        let spacing = Duration::from_secs_f64(f64::from(burst) / plan.updates_per_s.max(1e-3));
-        let thread = std::thread::Builder::new()
-            .name("load".to_owned())
-            .spawn(move || {
-                let mut next = Instant::now();
-                loop {
-                    for _ in 0..burst {
-                        update();
-                    }
-                    // A writer that was held up catches up, but not on more than a second.
-                    next = (next + spacing).max(Instant::now() - Duration::from_secs(1));
-                    match stopped.recv_timeout(next.saturating_duration_since(Instant::now())) {
-                        Err(RecvTimeoutError::Timeout) => {}
-                        Ok(()) | Err(RecvTimeoutError::Disconnected) => return,
-                    }
+        let spacing = Duration::from_secs_f64(f64::from(burst) / plan.per_s.max(1e-3));
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+            let mut next = Instant::now();
+            loop {
+                for _ in 0..burst {
+                    act();
                 }
-            })?;
+                // Whoever was held up catches up, but not on more than a second.
+                let now = Instant::now();
+                next = (next + spacing).max(now.checked_sub(Duration::from_secs(1)).unwrap_or(now));
+                match stopped.recv_timeout(next.saturating_duration_since(now)) {
+                    Err(RecvTimeoutError::Timeout) => {}
+                    Ok(()) | Err(RecvTimeoutError::Disconnected) => return,
+                }
+            }
+        })?;
         Ok(Self {
             stop: Some(stop),
             thread: Some(thread),

@@ -16,6 +16,7 @@ use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 
 use super::frames::FrameCounter;
 use super::latency::{Latencies, monotonic_ns, sent_ns, since};
+use super::log_view::LogView;
 
 /// How long a daemon may take to answer a handshake.
 const HANDSHAKE_WAIT: Duration = Duration::from_secs(10);
@@ -40,10 +41,22 @@ pub struct SwarmOptions {
     pub clients: usize,
     /// How many of them look into what they are sent. They are spread evenly, and take no compressed frames.
     pub samplers: usize,
+    /// What those look for.
+    pub look: Look,
     /// Whether the others offer permessage-deflate.
     pub deflate: bool,
     /// Further header lines, without line ends.
     pub headers: Vec<String>,
+}
+
+/// What a client that looks into its messages looks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Look {
+    /// The moments that patches name.
+    #[default]
+    Latency,
+    /// Log entries and what is missing of them.
+    Logs,
 }
 
 /// What was counted.
@@ -70,6 +83,7 @@ pub struct Swarm {
     tid: u64,
     /// How many of the clients were given compression.
     deflated: usize,
+    log_views: Vec<Arc<Mutex<LogView>>>,
 }
 
 #[derive(Debug, Default)]
@@ -80,17 +94,26 @@ struct Tally {
     connected: AtomicUsize,
     tid: AtomicU64,
     stop: AtomicBool,
-    /// Whoever waits for so many frames.
+    /// Text frames of the first client.
+    first: AtomicU64,
+    /// What is waited for: so many frames of all, and of the first.
     target: AtomicU64,
+    first_target: AtomicU64,
     waiter: Mutex<Option<Thread>>,
     latencies: Mutex<Latencies>,
+}
+
+/// What a member looks into.
+enum Sampler {
+    Latency,
+    Logs(Arc<Mutex<LogView>>),
 }
 
 struct Member {
     stream: TcpStream,
     frames: FrameCounter,
-    /// The frame under way, for those who look into it.
-    sampled: Option<Vec<u8>>,
+    /// The frame under way and what is looked for in it, for those who look.
+    sampled: Option<(Sampler, Vec<u8>)>,
 }
 
 impl Swarm {
@@ -100,6 +123,7 @@ impl Swarm {
         let mut members = Vec::with_capacity(options.clients);
         let mut early = Vec::new();
         let mut deflated = 0;
+        let mut log_views = Vec::new();
         for number in 0..options.clients {
             // One in the middle of each of as many parts as there are samplers.
             let part = number * samplers / options.clients.max(1);
@@ -110,11 +134,13 @@ impl Swarm {
             members.push(Member {
                 stream,
                 frames: FrameCounter::default(),
-                sampled: is_sampler.then(Vec::new),
+                sampled: is_sampler.then(|| (options.look.sampler(&mut log_views), Vec::new())),
             });
             early.push(behind);
         }
-        Self::start(members, &early, true, deflated)
+        let mut swarm = Self::start(members, &early, true, deflated)?;
+        swarm.log_views = log_views;
+        Ok(swarm)
     }
 
     /// Reads sockets that are connected already and speak at once.
@@ -144,6 +170,11 @@ impl Swarm {
         self.deflated
     }
 
+    /// What the clients that look for log entries have of them.
+    pub fn log_views(&self) -> Vec<LogView> {
+        self.log_views.iter().map(|view| view.lock().clone()).collect()
+    }
+
     /// What the sampling clients saw since the last call.
     pub fn take_latencies(&self) -> Latencies {
         std::mem::take(&mut *self.tally.latencies.lock())
@@ -151,16 +182,23 @@ impl Swarm {
 
     /// Waits until so many text frames have come since the start. False when they have not within the limit.
     pub fn wait_for(&self, frames: u64, limit: Duration) -> bool {
+        self.wait(frames, 0, limit)
+    }
+
+    /// Waits until so many text frames have come to all together, and so many to the first that connected.
+    pub fn wait(&self, frames: u64, first: u64, limit: Duration) -> bool {
         let tally = &self.tally;
-        if tally.frames.load(Ordering::Acquire) >= frames {
+        let is_there = |order| tally.frames.load(order) >= frames && tally.first.load(order) >= first;
+        if is_there(Ordering::Acquire) {
             return true;
         }
         let until = Instant::now() + limit;
         *tally.waiter.lock() = Some(std::thread::current());
         // Ordered with the reader's look at it: one of the two sees what the other has written.
+        tally.first_target.store(first, Ordering::SeqCst);
         tally.target.store(frames, Ordering::SeqCst);
         loop {
-            if tally.frames.load(Ordering::SeqCst) >= frames {
+            if is_there(Ordering::SeqCst) {
                 tally.target.store(u64::MAX, Ordering::SeqCst);
                 return true;
             }
@@ -170,6 +208,11 @@ impl Swarm {
             }
             std::thread::park_timeout(left);
         }
+    }
+
+    /// Text frames that the first client was sent.
+    pub fn first_frames(&self) -> u64 {
+        self.tally.first.load(Ordering::Acquire)
     }
 
     fn start(members: Vec<Member>, early: &[Vec<u8>], speaks: bool, deflated: usize) -> io::Result<Self> {
@@ -218,6 +261,7 @@ impl Swarm {
             wake,
             thread: Some(thread),
             deflated,
+            log_views: Vec::new(),
         })
     }
 }
@@ -228,6 +272,19 @@ impl Drop for Swarm {
         let _ = rustix::io::write(&*self.wake, &1_u64.to_ne_bytes());
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
+        }
+    }
+}
+
+impl Look {
+    fn sampler(self, log_views: &mut Vec<Arc<Mutex<LogView>>>) -> Sampler {
+        match self {
+            Self::Latency => Sampler::Latency,
+            Self::Logs => {
+                let view = Arc::new(Mutex::new(LogView::default()));
+                log_views.push(Arc::clone(&view));
+                Sampler::Logs(view)
+            }
         }
     }
 }
@@ -262,6 +319,9 @@ impl Reader {
                 let number = event.data.u64();
                 if number != STOP {
                     self.read(usize::try_from(number).unwrap_or(usize::MAX), &mut buffer);
+                }
+                if number == 0 {
+                    self.tell();
                 }
             }
             self.tell();
@@ -305,14 +365,19 @@ impl Reader {
         };
         let ended = match sampled {
             None => frames.take(bytes, |_, _| {}),
-            Some(payload) => {
+            Some((sampler, payload)) => {
                 let now = monotonic_ns();
                 let latencies = &self.tally.latencies;
                 frames.take(bytes, |part, is_last| {
                     payload.extend_from_slice(part);
                     if is_last {
-                        if let Some(sent) = sent_ns(payload) {
-                            latencies.lock().add(since(sent, now));
+                        match sampler {
+                            Sampler::Latency => {
+                                if let Some(sent) = sent_ns(payload) {
+                                    latencies.lock().add(since(sent, now));
+                                }
+                            }
+                            Sampler::Logs(view) => view.lock().take(payload),
                         }
                         payload.clear();
                     }
@@ -321,12 +386,17 @@ impl Reader {
         };
         // Only this thread writes them.
         self.tally.frames.fetch_add(ended, Ordering::SeqCst);
+        if number == 0 {
+            self.tally.first.fetch_add(ended, Ordering::SeqCst);
+        }
         self.tally.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
     }
 
     fn tell(&self) {
         let tally = &self.tally;
-        if tally.frames.load(Ordering::SeqCst) >= tally.target.load(Ordering::SeqCst) {
+        if tally.frames.load(Ordering::SeqCst) >= tally.target.load(Ordering::SeqCst)
+            && tally.first.load(Ordering::SeqCst) >= tally.first_target.load(Ordering::SeqCst)
+        {
             tally.target.store(u64::MAX, Ordering::SeqCst);
             if let Some(waiter) = &*tally.waiter.lock() {
                 waiter.unpark();

@@ -4,13 +4,14 @@
 //! redacted and cut, printed if the terminal wants its level, and given to the ring, which numbers it if allowlist and minimum level let it
 //! pass. What does not pass leaves no gap in the numbers. The ring itself, its bounds and its policy are [`autobench_core::logs`].
 
+mod file;
 mod layer;
 mod metrics;
 mod record;
 mod terminal;
 
 use std::io::Write;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use autobench_core::logs::{LogPolicy, LogRing, Range};
@@ -18,8 +19,9 @@ use autobench_core::wire::{LogEntry, LogRange, LogsEntry};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::config::LogConfig;
+use crate::config::{LogConfig, LogFileConfig};
 use crate::metrics::Page;
+use file::LogFile;
 use terminal::Terminal;
 
 pub use layer::{LogLayer, install};
@@ -30,6 +32,9 @@ pub use terminal::{TerminalForm, TerminalStyle};
 /// Bytes that the ring keeps at most, as JSON; beyond it the oldest entries go, however few they are. 500 entries of usual length are a
 /// hundredth of it, 500 of the longest that are kept a half.
 const RING_BYTES: usize = 8 << 20;
+
+/// How long the end of the daemon waits for a disk that does not take the last entries.
+const FLUSH_WAIT: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// The log. Cheap to clone; every clone is the same log.
 #[derive(Debug, Clone)]
@@ -46,6 +51,7 @@ struct Inner {
     metrics: LogMetrics,
     next_seq: watch::Sender<u64>,
     terminal: Option<Terminal>,
+    file: OnceLock<LogFile>,
 }
 
 impl LogHandle {
@@ -79,6 +85,7 @@ impl LogHandle {
             metrics: LogMetrics::default(),
             next_seq,
             terminal,
+            file: OnceLock::new(),
         };
         Self {
             inner: Arc::new(inner),
@@ -111,6 +118,9 @@ impl LogHandle {
             return None;
         };
         self.inner.metrics.level(record.level).inc();
+        if let (Some(file), Some(entry)) = (self.inner.file.get(), ring.newest()) {
+            file.push(entry.clone());
+        }
         // Sent under the lock, so that the number seen by a reader never goes back.
         self.inner.next_seq.send_replace(seq + 1);
         Some(seq)
@@ -150,6 +160,9 @@ impl LogHandle {
         };
         let left_out = self.inner.terminal.as_ref().map_or(0, Terminal::left_out);
         self.inner.metrics.page(page, &metadata, bytes, left_out);
+        if let Some(file) = self.inner.file.get() {
+            file.page(page);
+        }
     }
 
     /// `logs` of the state.
@@ -178,6 +191,20 @@ impl LogHandle {
             let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             let ts_ms = u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX);
             terminal.print(record, ts_ms, &self.inner.policy);
+        }
+    }
+
+    /// Also appends every entry from now on to a file. Only the first file counts.
+    pub fn append_to(&self, config: LogFileConfig) -> std::io::Result<()> {
+        let file = LogFile::start(config, Arc::downgrade(&self.inner))?;
+        let _ = self.inner.file.set(file);
+        Ok(())
+    }
+
+    /// Waits until the log file has everything, at most a second. For the end of the daemon.
+    pub fn flush_file(&self) {
+        if let Some(file) = self.inner.file.get() {
+            file.flush(FLUSH_WAIT);
         }
     }
 

@@ -10,12 +10,12 @@
 //! change takes; encoding and publishing a flush happens under the stream's. A snapshot takes both, closes the pending flush and publishes it
 //! first, so what follows in the stream begins at the snapshot's version: there is no gap and nothing twice.
 //!
-//! The flusher task decides *when*: a change after a pause goes out at once, and only those that follow within the broadcast interval wait.
+//! A change after a pause goes out at once, by the thread that made it; those that follow within the broadcast interval wait for the flusher task.
 //! It also runs the host-owned counters (see [`StateHandle::register_counters`]). This module knows nothing of sockets and clients, except
 //! how many are watching.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use autobench_core::frame;
@@ -105,6 +105,9 @@ struct Shared {
     store: Mutex<Store>,
     /// Set by the first change after a flush, so that only that one wakes the flusher.
     is_dirty: AtomicBool,
+    began: Instant,
+    /// Nanoseconds since `began` before which changes wait.
+    next_flush_ns: AtomicU64,
     dirty: Notify,
     flushed: watch::Sender<u64>,
     /// Taken before both others; held while the counters run.
@@ -134,6 +137,8 @@ impl StateHandle {
                 metrics: StateMetrics::default(),
                 store: Mutex::new(store),
                 is_dirty: AtomicBool::new(false),
+                began: Instant::now(),
+                next_flush_ns: AtomicU64::new(0),
                 dirty: Notify::new(),
                 flushed: watch::channel(0).0,
                 counters: Mutex::new(Vec::new()),
@@ -193,7 +198,12 @@ impl StateHandle {
         if is_full {
             shared.flush();
         } else if has_pending && !shared.is_dirty.swap(true, Ordering::AcqRel) {
-            shared.dirty.notify_one();
+            if shared.is_idle() {
+                // Nothing to space: whoever made the change sends it, and nobody has to be woken first.
+                shared.flush();
+            } else {
+                shared.dirty.notify_one();
+            }
         }
         result
     }
@@ -359,11 +369,23 @@ impl Shared {
         // Before the flush is taken: a change that comes between is then in this flush or wakes the flusher again.
         self.is_dirty.store(false, Ordering::Release);
         let begin = Instant::now();
+        let next = begin.saturating_duration_since(self.began) + self.config.broadcast_interval;
+        let next_ns = u64::try_from(next.as_nanos()).unwrap_or(u64::MAX);
+        self.next_flush_ns.store(next_ns, Ordering::Release);
         let mut stream = self.stream.lock();
         let flush = self.store.lock().take_flush();
         self.publish(&mut stream, flush);
         drop(stream);
         self.metrics.flush_time.observe(begin.elapsed());
+    }
+
+    fn next_flush(&self) -> Instant {
+        self.began + Duration::from_nanos(self.next_flush_ns.load(Ordering::Acquire))
+    }
+
+    /// Whether the last flush is long enough ago that a change need not wait.
+    fn is_idle(&self) -> bool {
+        Instant::now() >= self.next_flush()
     }
 
     fn publish(&self, stream: &mut Stream, flush: Option<Flush>) {
@@ -398,7 +420,6 @@ impl Shared {
 
 async fn run_flusher(shared: Arc<Shared>) {
     let mut stop = shared.stop.subscribe();
-    let mut next_flush = Instant::now();
     let mut next_counters = Instant::now();
     let mut is_waiting = false;
     loop {
@@ -406,18 +427,17 @@ async fn run_flusher(shared: Arc<Shared>) {
         tokio::select! {
             _ = stop.wait_for(|stop| *stop) => break,
             () = shared.dirty.notified(), if !is_waiting => is_waiting = true,
-            () = tokio::time::sleep_until(next_flush), if is_waiting => {}
+            () = tokio::time::sleep_until(shared.next_flush()), if is_waiting => {}
             () = tokio::time::sleep_until(next_counters), if is_watched => {
                 shared.run_counters();
                 next_counters = Instant::now() + shared.config.counters_interval;
             }
             () = shared.watched.notified(), if !is_watched => {}
         }
-        // An idle flush goes out at once; only one that follows another is spaced.
-        if is_waiting && Instant::now() >= next_flush {
+        // An idle flush goes out at once, mostly by whoever made the change; only one that follows another is spaced.
+        if is_waiting && shared.is_idle() {
             is_waiting = false;
             shared.flush();
-            next_flush = Instant::now() + shared.config.broadcast_interval;
         }
     }
     shared.flush();

@@ -153,6 +153,11 @@ impl LogRing {
         self.since(self.next_seq - 1 - count as u64, count)
     }
 
+    /// The newest entry as JSON.
+    pub fn newest(&self) -> Option<&Bytes> {
+        self.entries.back()
+    }
+
     /// The number that the next entry gets.
     pub fn next_seq(&self) -> u64 {
         self.next_seq
