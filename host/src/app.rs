@@ -1,7 +1,7 @@
 //! Builds everything and stops it in reverse. The only module that knows all others.
 //!
 //! ```text
-//! log, data folder -> store -> hub -> HTTP -> supervisor (drivers, ports) -> ready
+//! log, data folder -> store -> hub -> HTTP -> commands -> supervisor (drivers, ports) -> ready
 //! ```
 //!
 //! The socket is bound before any driver runs: a daemon that cannot serve must not open a port either. At the end the drivers go first, so that
@@ -22,6 +22,7 @@ use tokio::sync::oneshot;
 use crate::access::{Audit, Guard};
 use crate::cli::{Announcer, listen_error};
 use crate::clock::Clock;
+use crate::commands::Commands;
 use crate::config::{BenchConfig, ConfigLoader};
 use crate::data_folder::DataFolder;
 use crate::driver::Cache;
@@ -113,6 +114,7 @@ struct App {
     logs: LogHandle,
     state: StateHandle,
     server: Server,
+    commands: Commands,
     supervisor: Supervisor,
 }
 
@@ -156,6 +158,15 @@ impl App {
             env!("CARGO_PKG_VERSION")
         );
 
+        let commands = Commands::start(
+            &config.daemon.data_dir,
+            state.boot_id(),
+            clock,
+            logs.clone(),
+            hub.clone(),
+        )
+        .context("the record of commands in the data folder cannot be read or written")?;
+        hub.serve_commands(commands.router());
         let engine = Arc::new(
             Engine::new()
                 .map_err(|error| anyhow::anyhow!("{error:#}"))
@@ -169,6 +180,7 @@ impl App {
             state: state.clone(),
             hub: hub.clone(),
             logs: logs.clone(),
+            commands: commands.router().clone(),
             clock,
             endpoints,
         };
@@ -182,12 +194,16 @@ impl App {
             logs,
             state,
             server,
+            commands,
             supervisor,
         })
     }
 
     async fn close(self) {
         self.supervisor.close().await;
+        let commands = self.commands;
+        // Its thread may be waiting for the disk.
+        let _ = tokio::task::spawn_blocking(move || commands.close()).await;
         self.server.close().await;
         self.state.close().await;
         tracing::info!(channel = "app", "stopped");

@@ -4,6 +4,7 @@ pub mod access;
 pub mod app;
 pub mod cli;
 pub mod clock;
+pub mod commands;
 pub mod config;
 mod data_folder;
 pub mod driver;

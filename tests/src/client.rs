@@ -73,6 +73,10 @@ pub struct Client {
     pub first_types: Vec<String>,
     /// Events.
     pub events: Vec<Value>,
+    /// Stages of commands.
+    pub stages: Vec<Value>,
+    /// Answers to what it asked: acknowledgements and errors.
+    pub answers: Vec<Value>,
 }
 
 impl Client {
@@ -94,6 +98,8 @@ impl Client {
             samples: BTreeMap::new(),
             first_types: Vec::new(),
             events: Vec::new(),
+            stages: Vec::new(),
+            answers: Vec::new(),
         };
         client
             .until("a snapshot", |client| (client.mirror.snapshots > 0).then_some(()))
@@ -223,6 +229,8 @@ impl Client {
                 }
             }
             Some("event") => self.events.push(message.clone()),
+            Some("command_status") => self.stages.push(message.clone()),
+            Some("ack" | "error") => self.answers.push(message.clone()),
             _ => {}
         }
     }

@@ -70,6 +70,33 @@ impl Terminal {
         }
     }
 
+    /// Waits for the next whole line that the daemon sends, and gives it without its end.
+    pub fn next_line(&mut self) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(line) = self.line_so_far() {
+                return line;
+            }
+            assert!(Instant::now() < deadline, "no line is sent");
+            std::thread::yield_now();
+        }
+    }
+
+    /// The next whole line, if the daemon has sent one by now.
+    pub fn line_so_far(&mut self) -> Option<String> {
+        let mut buffer = [0; 4096];
+        // Nothing there, or nobody has the line open yet.
+        while let Ok(count) = self.pty.read(&mut buffer) {
+            if count == 0 {
+                break;
+            }
+            self.heard.extend_from_slice(&buffer[..count]);
+        }
+        let end = self.heard.iter().position(|byte| *byte == b'\n')?;
+        let line: Vec<u8> = self.heard.drain(..=end).collect();
+        Some(String::from_utf8_lossy(&line).trim().to_owned())
+    }
+
     /// Unplugs the device.
     pub fn close(self) {
         self.pty.close();

@@ -39,6 +39,16 @@ Environment:
   AUTOBENCH_CONFIG  the bench's file, where --config is not given
 The other variables are in docs/configuration.md.";
 
+const SEND_HELP: &str = "\
+Exit codes:
+  0  done; without --wait, taken
+  1  failed, or the daemon does not answer
+  2  the command line was wrong; nothing was sent
+  3  refused by the daemon before the driver heard of it
+  4  blocked: the driver did not try it
+  5  expired: its deadline came first
+  6  cancelled";
+
 /// What can be asked.
 #[derive(Debug, Subcommand, PartialEq)]
 pub enum Command {
@@ -54,6 +64,9 @@ pub enum Command {
     },
     /// Print what the daemon's socket sends
     Watch(WatchArguments),
+    /// Ask a device for a command, and say what becomes of it
+    #[command(after_help = SEND_HELP)]
+    Send(SendArguments),
     /// Make a token for browsers and programs
     Token(TokenArguments),
     /// Be a device on a pseudo-terminal
@@ -145,6 +158,38 @@ pub struct WatchArguments {
     /// End after this many messages
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
+}
+
+/// `autobench send`.
+#[derive(Debug, Args, PartialEq)]
+pub struct SendArguments {
+    /// The device, as in plugins.toml
+    #[arg(value_name = "DEVICE")]
+    pub device: String,
+    /// Name of the command, from the manifest of the device's plugin
+    #[arg(value_name = "COMMAND")]
+    pub command: String,
+    /// One argument; the manifest says whether it is a number, true or false, or a text
+    #[arg(long, value_name = "NAME=VALUE", value_parser = named_value)]
+    pub arg: Vec<(String, String)>,
+    /// All arguments, as a JSON object
+    #[arg(long, value_name = "JSON")]
+    pub args: Option<String>,
+    /// Wait until the command is over, and print its stages
+    #[arg(long)]
+    pub wait: bool,
+    /// How long the command may take, in seconds; 30 if not given
+    #[arg(long = "timeout", value_name = "SECONDS", value_parser = seconds)]
+    pub timeout_s: Option<f64>,
+    /// Idempotency key: with the same key the command is done once, however often it is sent
+    #[arg(long, value_name = "TEXT")]
+    pub key: Option<String>,
+    /// The daemon's address
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9898")]
+    pub url: String,
+    /// File with the token; without it the variable AUTOBENCH_TOKEN
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
 }
 
 /// `autobench token`.
@@ -270,6 +315,13 @@ fn token_name(text: &str) -> Result<String, String> {
         Ok(text.to_owned())
     } else {
         Err("take letters, digits, dashes, dots and underscores, at most 64, and not local".to_owned())
+    }
+}
+
+fn named_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("write NAME=VALUE, for example ms=200".to_owned()),
     }
 }
 
@@ -417,6 +469,8 @@ mod tests {
             ("autobench token new --name a/b", "letters, digits"),
             ("autobench bench fanout --clients 0", "from 1 to 50000"),
             ("autobench bench logs --rate=-1", "from 0 to"),
+            ("autobench send relay", "COMMAND"),
+            ("autobench send relay pulse --arg ms", "NAME=VALUE"),
             ("autobench serv", "serve"),
             ("autobench", "Usage"),
         ] {

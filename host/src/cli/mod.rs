@@ -8,6 +8,7 @@ mod arguments;
 mod bench;
 mod check;
 mod explain;
+mod send;
 mod serve;
 mod sim;
 mod token;
@@ -25,8 +26,8 @@ use crate::driver::compile::Urgency;
 
 pub use announce::Announcer;
 pub use arguments::{
-    Arguments, BenchArguments, BenchCommand, Command, DemoArguments, FanoutArguments, LogsArguments, SimArguments,
-    SimCommand, TokenArguments, TokenCommand, WatchArguments,
+    Arguments, BenchArguments, BenchCommand, Command, DemoArguments, FanoutArguments, LogsArguments, SendArguments,
+    SimArguments, SimCommand, TokenArguments, TokenCommand, WatchArguments,
     WattsupArguments,
 };
 pub use explain::listen_error;
@@ -72,6 +73,7 @@ fn run(arguments: Arguments, environment: Environment, programs: Programs) -> Re
         Command::Demo(demo) => serve::demo(&demo, environment, json, programs.serve)?,
         Command::CheckConfig { file } => check::check(&file, environment, json)?,
         Command::Watch(watch) => watch::watch(&watch, environment.get("AUTOBENCH_TOKEN"), json)?,
+        Command::Send(send) => return send::send(&send, environment.get("AUTOBENCH_TOKEN"), json),
         Command::Token(token) => token::token(&token, json),
         Command::Sim(sim) => sim::sim(&sim, json)?,
         Command::Bench { what } => bench::bench(&what, json)?,

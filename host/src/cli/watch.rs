@@ -30,10 +30,7 @@ const HANDSHAKE_WAIT: Duration = Duration::from_secs(10);
 const MAX_MESSAGE_BYTES: usize = 256 << 20;
 
 pub(super) fn watch(arguments: &WatchArguments, token: Option<&str>, json: bool) -> Result<(), Failure> {
-    let target = Target {
-        token: token.map(Secret::new),
-        ..Target::parse(&arguments.url)?
-    };
+    let target = Target::parse(&arguments.url)?.with_token(token);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -76,7 +73,7 @@ async fn run(
 
 /// Where to connect to.
 #[derive(Debug, PartialEq, Eq)]
-struct Target {
+pub(super) struct Target {
     authority: String,
     address: String,
     path: String,
@@ -84,8 +81,16 @@ struct Target {
 }
 
 impl Target {
+    /// The same address, for somebody with a token.
+    pub(super) fn with_token(self, token: Option<&str>) -> Self {
+        Self {
+            token: token.map(Secret::new),
+            ..self
+        }
+    }
+
     /// An address as people write it: with or without scheme, port and path.
-    fn parse(url: &str) -> anyhow::Result<Self> {
+    pub(super) fn parse(url: &str) -> anyhow::Result<Self> {
         let has_scheme = url.contains("://");
         let url = if has_scheme {
             url.to_owned()
@@ -124,9 +129,9 @@ impl Target {
     }
 }
 
-type Socket = FragmentCollector<TokioIo<Upgraded>>;
+pub(super) type Socket = FragmentCollector<TokioIo<Upgraded>>;
 
-async fn connect(target: &Target) -> anyhow::Result<Socket> {
+pub(super) async fn connect(target: &Target) -> anyhow::Result<Socket> {
     let stream = TcpStream::connect(&target.address).await.with_context(|| {
         format!(
             "no daemon answers on {} — start one with `autobench serve`",
@@ -221,7 +226,7 @@ async fn print_messages(mut socket: Socket, left: &mut u64, json: bool, out: &mu
     }
 }
 
-fn close_reason(payload: &[u8]) -> String {
+pub(super) fn close_reason(payload: &[u8]) -> String {
     match payload {
         [high, low, reason @ ..] => {
             let code = u16::from_be_bytes([*high, *low]);

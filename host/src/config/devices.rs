@@ -64,7 +64,12 @@ pub fn devices(
             .collect();
         if let (Some(id), Some(plugin), Some(slice)) = (id, plugin, slice) {
             let settings = serde_json::Value::Object(settings);
-            let grants = Grants { read_slices };
+            // Whether there are commands of these names only the manifest can say, and it may change while the daemon runs.
+            let dangerous_commands = raw.dangerous_commands.iter();
+            let grants = Grants {
+                read_slices,
+                dangerous_commands: dangerous_commands.map(|written| written.value.clone()).collect(),
+            };
             devices.insert(
                 id.clone(),
                 DeviceConfig {

@@ -101,7 +101,7 @@ fn keys_that_nobody_reads_are_errors_with_the_key_that_was_meant() {
             "plugins.toml:3:1: [devices.meter] has no key \"port\" — did you mean \"ports\"?",
             "plugins.toml:6:1: [devices.meter.ports.main] has no key \"baudrate\" — did you mean \"baud-rate\"?",
             "plugins.toml:8:1: [devices.meter.limits] has no key \"memory-mb\" — did you mean \"memory-mib\"?",
-            "plugins.toml:10:1: [devices.meter.grants] has no key \"read\" — known here: read-slices",
+            "plugins.toml:10:1: [devices.meter.grants] has no key \"read\" — known here: read-slices, dangerous-commands",
         ],
     );
 }

@@ -233,6 +233,8 @@ impl Default for DriverLimits {
 pub struct Grants {
     /// Foreign slices that it may read and observe.
     pub read_slices: Vec<SliceName>,
+    /// Commands that its manifest calls dangerous and that may be used all the same.
+    pub dangerous_commands: Vec<String>,
 }
 
 /// `[devices.<id>.ports.<name>]`.

@@ -93,6 +93,7 @@ pub struct RawDevice {
     pub memory_mib: Option<Written<i64>>,
     pub slice_kib: Option<Written<i64>>,
     pub read_slices: Vec<Written<String>>,
+    pub dangerous_commands: Vec<Written<String>>,
 }
 
 #[derive(Debug)]
@@ -248,7 +249,8 @@ fn read_device(id: Written<String>, table: Table, findings: &mut Findings) -> Ra
     let grants = fields.table("grants");
     fields.close();
 
-    let (mut memory_mib, mut slice_kib, mut read_slices) = (None, None, Vec::new());
+    let (mut memory_mib, mut slice_kib) = (None, None);
+    let (mut read_slices, mut dangerous_commands) = (Vec::new(), Vec::new());
     if let Some((_, table)) = limits {
         let mut fields = Fields::new(&format!("{path}.limits"), table, findings);
         memory_mib = fields.integer("memory-mib", "64");
@@ -258,6 +260,7 @@ fn read_device(id: Written<String>, table: Table, findings: &mut Findings) -> Ra
     if let Some((_, table)) = grants {
         let mut fields = Fields::new(&format!("{path}.grants"), table, findings);
         read_slices = fields.texts("read-slices", "[\"frontPanel\"]");
+        dangerous_commands = fields.texts("dangerous-commands", "[\"power-press\"]");
         fields.close();
     }
     let ports = ports
@@ -273,6 +276,7 @@ fn read_device(id: Written<String>, table: Table, findings: &mut Findings) -> Ra
         memory_mib,
         slice_kib,
         read_slices,
+        dangerous_commands,
     }
 }
 

@@ -26,6 +26,8 @@ const LOG_ATTRIBUTES_LIMIT: usize = 16;
 const LOG_ATTRIBUTE_LIMIT_BYTES: usize = 1 << 10;
 /// Longest path, in bytes. An interned one is kept for the life of the instance.
 const PATH_LIMIT_BYTES: usize = 1 << 10;
+/// Largest outcome of a command: it is kept as long as the command can be looked up.
+const OUTCOME_LIMIT_BYTES: usize = 4 << 10;
 /// Longest name of an alarm, in bytes.
 const ALARM_KEY_LIMIT_BYTES: usize = 64;
 /// Alarms of one device that may stand.
@@ -437,7 +439,7 @@ impl commands::Host for HostState {
         message: String,
         share: Option<f64>,
     ) -> wasmtime::Result<Result<(), commands::CommandError>> {
-        self.charge(message.len())?;
+        self.charge(id.len() + message.len())?;
         Ok(self.reply(&id, |id| match share {
             Some(share) if !(0.0..=1.0).contains(&share) => Err(commands::CommandError::InvalidValue(
                 format!("the share {share} is not within 0 and 1"),
@@ -451,7 +453,14 @@ impl commands::Host for HostState {
         id: String,
         outcome: commands::Outcome,
     ) -> wasmtime::Result<Result<(), commands::CommandError>> {
+        let bytes = outcome_bytes(&outcome);
+        self.charge(id.len() + bytes)?;
         Ok(self.reply(&id, |id| {
+            if bytes > OUTCOME_LIMIT_BYTES {
+                return Err(commands::CommandError::InvalidValue(format!(
+                    "the outcome has {bytes} bytes; at most {OUTCOME_LIMIT_BYTES} are taken"
+                )));
+            }
             let outcome = convert::outcome(outcome).map_err(commands::CommandError::InvalidValue)?;
             Ok(core::CommandReply::Complete { id, outcome })
         }))
@@ -560,6 +569,15 @@ impl status::Host for HostState {
                 .push(core::StatusChange::Failed(cut(reason, LOG_LINE_LIMIT_BYTES)));
         }
         Ok(())
+    }
+}
+
+fn outcome_bytes(outcome: &commands::Outcome) -> usize {
+    match outcome {
+        commands::Outcome::Succeeded(Some(types::Value::Text(text) | types::Value::Json(text)))
+        | commands::Outcome::Failed(text)
+        | commands::Outcome::Blocked(text) => text.len(),
+        commands::Outcome::Succeeded(_) | commands::Outcome::Cancelled => 0,
     }
 }
 

@@ -263,6 +263,10 @@ impl Guest for Instance {
             self.handle_plain(event, time)
         };
         std::mem::swap(&mut self.store.data_mut().effects, effects);
+        if let Event::CommandCancelled { id, is_over: true, .. } = event {
+            // A driver that never answers would otherwise let the set grow without end.
+            self.store.data_mut().commands.remove(id);
+        }
         result
     }
 
@@ -354,7 +358,7 @@ impl Instance {
             Event::TransmitDrained { .. } => guest::Event::TransmitDrained(port),
             Event::Timer(timer) => guest::Event::Timer(timer.0),
             Event::Command(command) => guest::Event::Command(guest_command(command)),
-            Event::CommandCancelled { id, reason } => {
+            Event::CommandCancelled { id, reason, .. } => {
                 guest::Event::CommandCancelled(guest::Cancellation { id: &id.0, reason })
             }
             Event::LeaseEnded { id, reason } => {

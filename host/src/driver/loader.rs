@@ -6,6 +6,7 @@ use std::sync::Arc;
 use autobench_core::driver::{Effects, Fault};
 use wasmtime::component::Component;
 
+use super::arguments::CommandTable;
 use super::bindings::DriverPre;
 use super::compile::{self, CompileError, Compiler, Urgency};
 use super::engine::Engine;
@@ -23,6 +24,8 @@ pub struct Prepared {
     pub hash: Hash,
     /// What it says of itself.
     pub manifest: Manifest,
+    /// Its commands, ready to check arguments.
+    pub commands: Arc<CommandTable>,
     /// Ready to be instantiated.
     pub pre: DriverPre<HostState>,
 }
@@ -42,6 +45,9 @@ pub enum LoadError {
     /// It breaks down, or contradicts itself, while it describes itself.
     #[error("it cannot describe itself: {0}")]
     Describe(Fault),
+    /// One of its commands could not be checked, or not at a bounded cost.
+    #[error("{0}")]
+    Commands(String),
     /// The daemon's own fault.
     #[error("the daemon cannot load it: {0}")]
     Host(String),
@@ -123,7 +129,14 @@ fn link(engine: &Engine, hash: Hash, code: &[u8]) -> Result<(Arc<Prepared>, Effe
     let pre = DriverPre::new(pre).map_err(|error| LoadError::World(root(&error)))?;
     let (manifest, effects) =
         Instance::describe(engine, &pre, DESCRIBE_MEMORY_BYTES).map_err(LoadError::Describe)?;
-    Ok((Arc::new(Prepared { hash, manifest, pre }), effects))
+    let commands = CommandTable::compile(&manifest.commands).map_err(LoadError::Commands)?;
+    let prepared = Prepared {
+        hash,
+        manifest,
+        commands: Arc::new(commands),
+        pre,
+    };
+    Ok((Arc::new(prepared), effects))
 }
 
 /// What went wrong, outermost and innermost: the middle is wasmtime's own bookkeeping.

@@ -8,6 +8,7 @@
 //! ```
 
 mod alarms;
+mod arguments;
 #[expect(missing_docs, reason = "generated; the documentation is in wit/")]
 pub mod bindings;
 mod cache;
@@ -25,9 +26,10 @@ mod limits;
 pub mod loader;
 pub mod manifest;
 pub mod package;
-mod record;
+pub mod record;
 mod sink;
 pub mod supervisor;
 mod watch;
 
+pub use arguments::{CommandTable, Unfit};
 pub use cache::{Cache, CacheError};

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use autobench_core::driver::{
-    Breakdown, Cause, Command, Commit, Effects, LifeChange, LogLevel, LogLine, LogOrigin, PortAction, Sample,
+    Breakdown, Cause, Command, Commit, Effects, Event, LifeChange, LogLevel, LogLine, LogOrigin, PortAction, Sample,
     Sink, Skipped, SliceRefused, StartReason, StatusChange, Taken, Verdict,
 };
 use autobench_core::state::StateError;
@@ -15,6 +15,7 @@ use super::events::envelope;
 use super::health::Health;
 use super::record::DeviceRecord;
 use crate::clock::{Clock, now_iso};
+use crate::commands::DeviceCommands;
 use crate::hub::Hub;
 use crate::logs::{LogHandle, LogRecord};
 use crate::serial::PortControl;
@@ -39,6 +40,8 @@ pub struct DeviceSink {
     pub logs: LogHandle,
     /// Its alarms.
     pub alarms: Alarms,
+    /// Who hears of its commands.
+    pub commands: DeviceCommands,
     /// Its ports.
     pub ports: Arc<[PortControl]>,
     /// Endpoint of each series of the running version's manifest.
@@ -74,6 +77,7 @@ impl Sink for DeviceSink {
                 control.perform(action);
             }
         }
+        self.answer_commands(effects, &commit);
         for publication in effects.publications.drain(..) {
             self.hub
                 .publish_event(envelope(&self.state, &self.device, publication));
@@ -137,6 +141,7 @@ impl Sink for DeviceSink {
             command.name, command.id.0
         );
         self.log(LogLevel::Error, message);
+        self.commands.broke_down(command, breakdown);
     }
 
     fn life(&mut self, change: LifeChange<'_>) {
@@ -195,6 +200,9 @@ impl Sink for DeviceSink {
                         DeviceStatus::Quarantined
                     }
                 };
+                if verdict == Verdict::Quarantine {
+                    self.commands.down(&format!("the driver is in quarantine: {reason}"), false);
+                }
                 self.record.change(|entry| {
                     entry.status = status;
                     entry.reason = Some(reason);
@@ -205,6 +213,7 @@ impl Sink for DeviceSink {
                 self.log(Warn, format!("its checkpoint is given up: {breakdown}"));
             }
             LifeChange::Stopped(_) => {
+                self.commands.down("the driver was stopped", true);
                 self.clear_alarms();
                 self.hub.abort_blocks(&self.device);
                 self.record.change(|entry| {
@@ -265,6 +274,24 @@ impl DeviceSink {
             self.hub.publish_alarm(alarm.message);
         }
         applied
+    }
+
+    /// Behind the writes: a command that is told as sent has its bytes with the port.
+    fn answer_commands(&self, effects: &mut Effects, commit: &Commit<'_>) {
+        if let Cause::Event(Taken::Event(Event::Command(command))) = commit.cause {
+            self.commands.sent(command, commit.time);
+        }
+        let forgets = matches!(commit.cause, Cause::Start { from_snapshot: false, .. });
+        let answered: Vec<_> = match forgets {
+            true => effects.replies.iter().map(|reply| reply.id().clone()).collect(),
+            false => Vec::new(),
+        };
+        if !effects.replies.is_empty() {
+            self.commands.replies(effects.replies.drain(..), commit.time);
+        }
+        if forgets {
+            self.commands.forgotten(&answered);
+        }
     }
 
     fn publish_alarms(&self, alarms: &[AlarmUpdate]) {

@@ -38,7 +38,7 @@ pub(super) async fn events(
     let channels = match Query::of(&uri).text("channels") {
         Some(text) => channels(&text).ok_or(Problem::BadQuery {
             name: "channels",
-            rule: "some of state, logs, events, alarms and telemetry:1,2",
+            rule: "some of state, logs, events, alarms, commands and telemetry:1,2",
         })?,
         None => vec![Channel::State, Channel::Logs],
     };
@@ -114,6 +114,7 @@ fn channels(text: &str) -> Option<Vec<Channel>> {
             (None, "state") => Channel::State,
             (None, "logs") => Channel::Logs,
             (None, "events") => Channel::Events,
+            (None, "commands") => Channel::Commands,
             (None, "alarms") => Channel::Alarms,
             _ => return None,
         };

@@ -13,6 +13,7 @@
 
 mod bench;
 mod body;
+mod commands;
 mod events;
 mod gate;
 mod ingest;

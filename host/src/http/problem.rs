@@ -1,6 +1,7 @@
 //! Refusals over HTTP: `application/problem+json` (RFC 9457) with a stable code.
 
 use autobench_core::access::Role;
+use autobench_core::commands::Refused;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use hyper::StatusCode;
@@ -9,6 +10,8 @@ use hyper::header::{
     SEC_WEBSOCKET_VERSION, UPGRADE, WWW_AUTHENTICATE,
 };
 use serde_json::json;
+
+use super::commands;
 
 /// Why a request is refused. The code of each is part of the interface: programs may compare it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -77,11 +80,14 @@ pub(super) enum Problem {
     Unhealthy(&'static str),
     #[error("the state did not take it: {0}")]
     NotTaken(String),
+    #[error("{}", .0.message)]
+    Command(Refused),
 }
 
 impl Problem {
     pub(super) const fn status(&self) -> StatusCode {
         match self {
+            Self::Command(refused) => commands::status_of(refused.code),
             Self::NoHost
             | Self::BadUpgrade(_)
             | Self::BadQuery { .. }
@@ -113,6 +119,7 @@ impl Problem {
 
     pub(super) const fn code(&self) -> &'static str {
         match self {
+            Self::Command(refused) => commands::code_of(refused.code),
             Self::NoHost => "no-host",
             Self::ForbiddenHost(_) => "forbidden-host",
             Self::ForbiddenOrigin(_) => "forbidden-origin",

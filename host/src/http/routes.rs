@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::problem::Problem;
-use super::{Shared, bench, events, gate, ingest, session, socket};
+use super::{Shared, bench, commands, events, gate, ingest, session, socket};
 
 pub(super) fn router(shared: Arc<Shared>) -> Router {
     let mut router = Router::new();
@@ -59,6 +59,10 @@ fn handler(id: RouteId) -> Option<MethodRouter<Arc<Shared>>> {
         RouteId::LayoutPut => put(bench::put_layout),
         RouteId::Devices => get(bench::devices),
         RouteId::Device => get(bench::device),
+        RouteId::DeviceCommand => post(commands::submit),
+        RouteId::Commands => get(commands::recent),
+        RouteId::Command => get(commands::show),
+        RouteId::CommandCancel => delete(commands::cancel),
         RouteId::Plugins => get(bench::plugins),
         RouteId::Telemetry => get(bench::telemetry),
         RouteId::TelemetryIngest => post(ingest::telemetry),

@@ -36,6 +36,7 @@ pub(super) struct Channels {
     alarms: Mutex<Ring>,
     events: Mutex<Ring>,
     pub(super) blocks: Blocks,
+    commands: Mutex<Ring>,
     series: RwLock<BTreeMap<u32, Arc<Series>>>,
     /// What was compressed once for several clients.
     pub(super) packed: Packed,
@@ -63,6 +64,7 @@ impl Channels {
             alarms: Mutex::new(Ring::new(ring_bytes, 0)),
             events: Mutex::new(Ring::new(ring_bytes, 0)),
             blocks: Blocks::new(ring_bytes),
+            commands: Mutex::new(Ring::new(ring_bytes, 0)),
             series: RwLock::default(),
             metrics: HubMetrics::default(),
             packed: Packed::default(),
@@ -88,10 +90,11 @@ impl Channels {
         self.series.read().values().map(|series| series.info()).collect()
     }
 
-    /// Adds a message to alarms or events. Such messages are rare and each is a segment.
+    /// Adds a message to alarms, events or commands. Such messages are rare and each is a segment.
     pub(super) fn publish_message(&self, channel: Channel, message: &ServerMessage) {
         let ring = match channel {
             Channel::Alarms => &self.alarms,
+            Channel::Commands => &self.commands,
             _ => &self.events,
         };
         let bytes = frame::text(&message.to_json());
@@ -130,6 +133,7 @@ impl Channels {
             Channel::Alarms,
             Channel::Events,
             Channel::Blocks,
+            Channel::Commands,
         ] {
             add(channel, &|from| self.shared_view(channel, from, usize::MAX));
         }
@@ -197,11 +201,12 @@ impl Channels {
         Some(self.series(id)?.backlog(covered))
     }
 
-    /// Where alarms or events go on.
+    /// Where alarms, events or commands go on.
     pub(super) fn cursor(&self, channel: Channel) -> Cursor {
         match channel {
             Channel::Alarms => self.alarms.lock().cursor(),
             Channel::Blocks => self.blocks.cursor(),
+            Channel::Commands => self.commands.lock().cursor(),
             _ => self.events.lock().cursor(),
         }
     }
@@ -212,6 +217,7 @@ impl Channels {
             Channel::Logs => self.log_feed.lock().segments.view(from, limit_bytes),
             Channel::Alarms => self.alarms.lock().view(from, limit_bytes),
             Channel::Blocks => self.blocks.view(from, limit_bytes),
+            Channel::Commands => self.commands.lock().view(from, limit_bytes),
             Channel::Events | Channel::Series(_) => self.events.lock().view(from, limit_bytes),
         }
     }

@@ -14,6 +14,7 @@
 //! plain ones all the same, and whoever moves them need not think of it (`autobench_core::deflate` says why). What its own writer compresses for
 //! it alone, it compresses without the lock.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -83,6 +84,8 @@ struct Out {
     /// A client that wants only some log entries has no position in the log's channel, and is always written to by its own writer.
     filtered: Option<Box<FilteredLogs>>,
     personal: Personal,
+    /// The newest stage of each command that it follows by id, while there is no room for every stage. Bounded by what it may follow.
+    owed_commands: BTreeMap<String, Bytes>,
     /// What is left of a frame or segment that was begun.
     rest: Bytes,
     has_own_writer: bool,
@@ -197,6 +200,7 @@ impl Client {
                 membership: None,
                 filtered: None,
                 personal,
+                owed_commands: BTreeMap::new(),
                 rest: Bytes::new(),
                 has_own_writer: true,
                 is_narrow: false,
@@ -376,6 +380,10 @@ impl Client {
                 out.rest = self.pack(&mut out, kind, bytes, channels);
                 continue;
             }
+            if let Some((_, frame)) = out.owed_commands.pop_first() {
+                out.rest = frame;
+                continue;
+            }
             if let Phase::Closing(code, _) = out.phase {
                 return Ok(Pumped::Closed(code));
             }
@@ -453,6 +461,28 @@ impl Client {
         self.push(Item::Frame(frame::text(&message.to_json())))
     }
 
+    /// Adds a stage of a command that the client follows by its id. Who follows all of them has it from there.
+    pub(super) fn tell_command(&self, id: &str, frame: &Bytes) {
+        if !self.wants(Channel::Commands) {
+            self.owe_command(id, frame);
+        }
+    }
+
+    /// Adds a stage of a command. When many wait already, only the newest of each command is kept: it has the times of those before it.
+    pub(super) fn owe_command(&self, id: &str, frame: &Bytes) {
+        let mut out = self.out.lock();
+        if out.phase != Phase::Open {
+            return;
+        }
+        if out.owed_commands.contains_key(id) || out.personal.is_half_full() {
+            out.owed_commands.insert(id.to_owned(), frame.clone());
+        } else {
+            // There is room for as many again.
+            let _ = out.personal.push(Item::Frame(frame.clone()));
+        }
+        self.hand_over(&mut out);
+    }
+
     /// Begins a channel. State and logs begin behind their snapshot and history, series behind their backlog; alarms and events now.
     pub(super) fn want(&self, channel: Channel, channels: &Channels) -> Result<(), Full> {
         let mut out = self.out.lock();
@@ -467,7 +497,7 @@ impl Client {
             Channel::Logs => out.personal.push(Item::History(0)),
             Channel::Series(id) => out.personal.push(Item::Backlog(id, None)),
             Channel::Blocks => out.personal.push(Item::ExecutionState(None)),
-            Channel::Alarms | Channel::Events => {
+            Channel::Alarms | Channel::Events | Channel::Commands => {
                 let cursor = channels.cursor(channel);
                 out.positions.set(channel, cursor);
                 Ok(())
@@ -610,6 +640,7 @@ impl Client {
         out.phase = Phase::Closing(code, Instant::now());
         out.positions = Positions::new();
         out.personal.clear();
+        out.owed_commands.clear();
         // An emptied queue has room for two.
         if let Some(message) = last {
             let _ = out.personal.message(message);
@@ -918,7 +949,7 @@ impl Out {
                 self.lost(channel, "what runs now follows");
                 self.recover(Item::ExecutionState(None));
             }
-            Channel::Alarms | Channel::Events => {
+            Channel::Alarms | Channel::Events | Channel::Commands => {
                 let count = missed.map_or(0, |range| range.end() - range.start() + 1);
                 self.lost(channel, &format!("{count} messages were dropped"));
                 let cursor = channels.cursor(channel);
@@ -955,6 +986,7 @@ fn name(channel: Channel) -> &'static str {
         Channel::Alarms => "alarms",
         Channel::Events => "events",
         Channel::Blocks => "blocks",
+        Channel::Commands => "commands",
         Channel::Series(_) => "telemetry",
     }
 }

@@ -122,7 +122,7 @@ impl Hub {
                     feed.series.push(id);
                     feed.first.push_back(First::Backlog(id, None));
                 }
-                Channel::Alarms | Channel::Events | Channel::Blocks => {
+                Channel::Alarms | Channel::Events | Channel::Blocks | Channel::Commands => {
                     feed.follow(*channel, channels.cursor(*channel));
                 }
             }
@@ -175,7 +175,7 @@ impl Feed {
                     Channel::State => First::Snapshot,
                     Channel::Logs => First::Logs(covered),
                     Channel::Series(id) => First::Backlog(id, Some(covered)),
-                    Channel::Alarms | Channel::Events | Channel::Blocks => First::Lost(channel),
+                    Channel::Alarms | Channel::Events | Channel::Blocks | Channel::Commands => First::Lost(channel),
                 });
                 return true;
             }
@@ -187,6 +187,7 @@ impl Feed {
                 Channel::Alarms => "alarm",
                 Channel::Events => "event",
                 Channel::Blocks => "block",
+                Channel::Commands => "command_status",
                 Channel::Series(_) => "telemetry",
             };
             let mut payloads = payloads(&segment.bytes).peekable();
@@ -296,7 +297,7 @@ fn reach(place: &mut Resume, channel: Channel, covered: u64) {
     match channel {
         Channel::State => place.version = covered,
         Channel::Logs => place.log_seq = covered,
-        Channel::Alarms | Channel::Events | Channel::Blocks | Channel::Series(_) => {}
+        Channel::Alarms | Channel::Events | Channel::Blocks | Channel::Commands | Channel::Series(_) => {}
     }
 }
 

@@ -22,6 +22,7 @@ mod channels;
 mod client;
 mod contexts;
 mod feed;
+mod following;
 mod metrics;
 mod personal;
 mod rate;
@@ -29,16 +30,16 @@ mod series;
 mod session;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use autobench_core::deflate::Agreement;
 use autobench_core::driver::Sample;
-use autobench_core::frame::CloseCode;
+use autobench_core::frame::{self, CloseCode};
 use autobench_core::outbox::{Channel, Cursor, RING_BYTES, Resume};
 use autobench_core::state::Pointer;
-use autobench_core::wire::{Alarm, ClientEntry, Event, Limits, PROTOCOL, ServerMessage, Welcome, iso8601};
+use autobench_core::wire::{Alarm, ClientEntry, CommandStatus, Event, Limits, PROTOCOL, ServerMessage, Welcome, iso8601};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use serde_json::{Map, Value};
@@ -48,11 +49,13 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::access::{Actor, Guard};
+use crate::commands::{Router, WeakRouter};
 use crate::logs::LogHandle;
 use crate::metrics::Page;
 use crate::state::{StateHandle, Watching};
 use channels::{Channels, Seen};
 use client::{Client, Opening, Patience};
+use following::Following;
 use metrics::{Lag, Tally};
 use session::Session;
 
@@ -152,6 +155,10 @@ pub struct Arrival {
 struct Shared {
     config: HubConfig,
     channels: Channels,
+    /// Who follows which commands.
+    following: Following,
+    /// Takes commands. It tells the hub of every stage, so it is the one that keeps the other alive.
+    router: OnceLock<WeakRouter>,
     /// Copied when it changes, so that a pass over it holds no lock.
     clients: Mutex<Arc<Vec<Arc<Client>>>>,
     /// Their number, for those who may not wait for that lock: the counters hold the store's.
@@ -185,6 +192,8 @@ impl Hub {
         let shared = Arc::new(Shared {
             channels: Channels::new(state.clone(), logs, config.ring_bytes),
             config,
+            following: Following::default(),
+            router: OnceLock::new(),
             clients: Mutex::default(),
             client_count: AtomicUsize::new(0),
             seats: AtomicUsize::new(0),
@@ -254,6 +263,29 @@ impl Hub {
             .channels
             .publish_message(Channel::Alarms, &ServerMessage::Alarm(alarm));
         self.shared.wake();
+    }
+
+    /// Sends a stage of a command to whoever follows it, or all of them.
+    pub fn publish_command(&self, status: &CommandStatus) {
+        let message = ServerMessage::CommandStatus(status.clone());
+        self.shared.channels.publish_message(Channel::Commands, &message);
+        self.shared
+            .following
+            .tell(&status.command_id, status.status.is_final(), || {
+                frame::text(&message.to_json())
+            });
+        self.shared.wake();
+    }
+
+    /// Lets clients ask for commands from now on.
+    pub fn serve_commands(&self, router: &Router) {
+        // There is one router in a daemon; a second is not heard.
+        let _ = self.shared.router.set(router.downgrade());
+    }
+
+    /// Who takes commands, once the daemon has come so far.
+    pub fn commands(&self) -> Option<Router> {
+        self.shared.router.get()?.upgrade()
     }
 
     /// How many clients are connected.
@@ -479,7 +511,7 @@ impl Shared {
             boot_id: self.channels.state.boot_id().to_owned(),
             client_id: client::id(number),
             limits: self.config.limits,
-            features: ["telemetry", "events", "alarms", "replay", "resume"]
+            features: ["telemetry", "events", "alarms", "commands", "replay", "resume"]
                 .map(str::to_owned)
                 .to_vec(),
             resumed,

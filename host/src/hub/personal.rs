@@ -87,6 +87,11 @@ impl Personal {
         Ok(())
     }
 
+    /// What the client did not ask for in so many words takes no more than half of the room: the rest is for answers.
+    pub(super) fn is_half_full(&self) -> bool {
+        self.0.len() >= CAPACITY / 2
+    }
+
     pub(super) fn message(&mut self, message: &ServerMessage) -> Result<(), Full> {
         self.push(Item::Frame(frame::text(&message.to_json())))
     }

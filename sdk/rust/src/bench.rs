@@ -183,6 +183,14 @@ impl<D: Driver> Bench<D> {
         id
     }
 
+    /// A command is withdrawn.
+    pub fn cancel_command(&mut self, id: &str, reason: &str) {
+        self.handle(Event::CommandCancelled(guest::Cancellation {
+            id: id.to_owned(),
+            reason: reason.to_owned(),
+        }));
+    }
+
     /// A lease ends; the host writes its bytes first.
     pub fn end_lease(&mut self, id: u64, reason: &str) {
         self.host.end_lease(id);

@@ -96,6 +96,11 @@ pub trait Driver: Sized + 'static {
 #[serde(deny_unknown_fields)]
 pub struct NoSettings {}
 
+/// For commands without arguments.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NoArguments {}
+
 /// What a driver starts with.
 #[derive(Debug)]
 pub struct Start<T> {
@@ -109,7 +114,8 @@ pub struct Start<T> {
     pub ports: Vec<PortState>,
     /// The slice as it stands in the state, as JSON text. For a start from nothing that wants to keep something of it.
     pub slice: Option<String>,
-    /// Commands in flight, oldest first.
+    /// Commands in flight, oldest first. Started from nothing, a driver says in its start which of them it goes on with (by acknowledging
+    /// or completing them); the host fails the others, because nobody knows how far they came.
     pub commands: Vec<Command>,
     /// Ids of timers that are running.
     pub timers: Vec<u32>,

@@ -70,7 +70,7 @@ mod wasm;
 
 pub use autobench_sdk_derive::Slice;
 pub use context::Context;
-pub use driver::{Command, Driver, NoSettings, Snapshot, Start};
+pub use driver::{Command, Driver, NoArguments, NoSettings, Snapshot, Start};
 pub use framer::{Line, LineFramer, PacketFramer, Piece};
 pub use host::Host;
 pub use manifest::{Manifest, PortWish, line};

@@ -273,6 +273,7 @@ export class Session {
       case 'ack':
       case 'event':
       case 'alarm':
+      case 'command_status':
       case 'connected':
       case 'client_identified':
       case 'initial_execution_state':

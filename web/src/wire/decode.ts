@@ -94,6 +94,7 @@ const DECODERS: ReadonlyMap<string, (raw: JsonObject) => ServerFrame> = new Map<
   ['error', decodeError],
   ['event', () => ({ type: 'event' })],
   ['alarm', () => ({ type: 'alarm' })],
+  ['command_status', () => ({ type: 'command_status' })],
   ['connected', () => ({ type: 'connected' })],
   ['client_identified', () => ({ type: 'client_identified' })],
   ['initial_execution_state', () => ({ type: 'initial_execution_state' })],

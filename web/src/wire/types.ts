@@ -63,6 +63,7 @@ export type UnusedFrame = {
   readonly type:
     | 'event'
     | 'alarm'
+    | 'command_status'
     | 'connected'
     | 'client_identified'
     | 'initial_execution_state'

@@ -10,6 +10,7 @@ export const serverFrames: Readonly<Record<string, ServerMessage>> = {
   'block_executed_enhanced': {"data":{"blockId":"block_1758090035157_3igzjpzov","blockName":"EC","blockType":"sensor","device":"flow","displayText":"Измерва EC...","result":{"ec":1.4},"status":"completed","timing":{"endTime":"2025-09-18T19:21:02.000Z","startTime":"2025-09-18T19:21:00.007Z"}},"type":"block_executed_enhanced"},
   'block_started_enhanced': {"data":{"blockId":"block_1758090035157_3igzjpzov","blockName":"EC","blockType":"sensor","device":"flow","displayText":"Измерва EC...","status":"running","timing":{"startTime":"2025-09-18T19:21:00.007Z"}},"type":"block_started_enhanced"},
   'client_identified': {"data":{"clientId":"c-1","name":"ProgramDashboard","page":"dashboard"},"id":"who","type":"client_identified"},
+  'command_status': {"ackedAt":"2026-01-01T00:00:00.010Z","actor":"local","actualValue":true,"commandId":"7f3a0000-12","completedAt":"2026-01-01T00:00:00.210Z","deadlineAt":"2026-01-01T00:00:30.000Z","device":"relay","name":"pulse","progress":{"message":"closed for 200 ms","share":0.5},"queuedAt":"2026-01-01T00:00:00.000Z","reason":"the contact bounced","sentAt":"2026-01-01T00:00:00.002Z","status":"succeeded","type":"command_status"},
   'connected': {"clientId":"c-1","type":"connected"},
   'error': {"code":"unknown-endpoint","id":"s-2","message":"there is no telemetry series 9; see devices.<id>.series in the state","type":"error"},
   'event': {"event":{"_id":"7f3a91c04be25d68-7","context":{"kind":"DriverReload","verdict":"swapped"},"level":"info","message":"version 0.1.1 runs","process_id":"7f3a91c04be25d68","sender":"meter"},"timestamp":1767225602000,"type":"event"},
@@ -24,9 +25,13 @@ export const serverFrames: Readonly<Record<string, ServerMessage>> = {
 }
 export const clientFrames: Readonly<Record<string, ClientFrame>> = {
   'auth': {"token":"ab-operator-0123456789abcdef0123456789abcdef","type":"auth"},
+  'command': {"args":{"ms":200},"deadlineMs":5000,"device":"relay","id":7,"idempotencyKey":"press-1","name":"pulse","type":"command"},
+  'command.cancel': {"commandId":"7f3a0000-12","id":8,"type":"command.cancel"},
   'hardware_health_update': {"data":{"cpuLoad":0.4,"relays":"ok"},"type":"hardware_health_update"},
   'hello': {"name":"wall","page":"/","type":"hello"},
   'identify_client': {"clientInfo":{"name":"ProgramDashboard","page":"dashboard"},"id":"who","type":"identify_client"},
+  'lease.end': {"leaseId":3,"type":"lease.end"},
+  'lease.renew': {"leaseId":3,"type":"lease.renew"},
   'logs.replay': {"sinceSeq":12,"type":"logs.replay"},
   'ping': {"id":4,"type":"ping"},
   'request_initial_state': {"id":5,"type":"request_initial_state"},

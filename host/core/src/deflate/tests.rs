@@ -318,6 +318,7 @@ fn name(channel: Channel) -> String {
         Channel::Alarms => "alarms".to_owned(),
         Channel::Events => "events".to_owned(),
         Channel::Blocks => "blocks".to_owned(),
+        Channel::Commands => "commands".to_owned(),
         Channel::Series(id) => format!("series{id}"),
     }
 }

@@ -179,6 +179,8 @@ pub enum Event<'a> {
         id: CommandId,
         /// Why.
         reason: Arc<str>,
+        /// Whether it is over already, so that no answer is waited for: its deadline has passed.
+        is_over: bool,
     },
     /// A lease is over.
     LeaseEnded {

@@ -98,6 +98,8 @@ pub struct Inbox {
     urgent: VecDeque<Event<'static>>,
     timers: Timers,
     queued_commands: VecDeque<Arc<Command>>,
+    /// The command that is with the driver in a call that has not returned. A cancel must not fall between the queue and the flight.
+    command_in_hand: Option<Arc<Command>>,
     commands_in_flight: Vec<Arc<Command>>,
     settings: Newest<Arc<str>>,
     observed: Vec<Observed>,
@@ -142,6 +144,7 @@ impl Inbox {
             urgent: VecDeque::new(),
             timers: Timers::default(),
             queued_commands: VecDeque::new(),
+            command_in_hand: None,
             commands_in_flight: Vec::new(),
             settings: Newest::default(),
             observed: Vec::new(),
@@ -198,27 +201,27 @@ impl Inbox {
 
     /// A command is withdrawn.
     pub fn cancel_command(&mut self, id: &CommandId, reason: Arc<str>) -> Cancelled {
-        let queued = self.queued_commands.iter().position(|command| command.id == *id);
-        if let Some(command) = queued.and_then(|index| self.queued_commands.remove(index)) {
+        if let Some(command) = self.unqueue(id) {
             return Cancelled::BeforeDelivery(command);
         }
-        if !self.commands_in_flight.iter().any(|command| command.id == *id) {
+        if !self.has_command(id) {
             return Cancelled::Unknown;
         }
-        let told =
-            |event: &Event<'_>| matches!(event, Event::CommandCancelled { id: told, .. } if told == id);
-        if !self.urgent.iter().any(told) {
-            // Needs no bound of its own: one for each command in flight.
-            self.urgent.push_back(Event::CommandCancelled {
-                id: id.clone(),
-                reason,
-            });
-        }
+        self.tell_cancelled(id, reason, false);
         Cancelled::Requested
+    }
+
+    /// A command's deadline has passed: it is over, whatever the driver makes of it. A driver that has it is told, and its place is free.
+    pub fn expire_command(&mut self, id: &CommandId, reason: Arc<str>) {
+        if self.unqueue(id).is_none() && self.has_command(id) {
+            self.tell_cancelled(id, reason, true);
+            self.forget_command(id);
+        }
     }
 
     /// A command in flight is over without the driver's answer, for example expired.
     pub fn forget_command(&mut self, id: &CommandId) {
+        self.command_in_hand.take_if(|command| command.id == *id);
         self.commands_in_flight.retain(|command| command.id != *id);
     }
 
@@ -319,7 +322,9 @@ impl Inbox {
         }
         timers.iter().for_each(|&change| self.timers.apply(change));
         if let Taken::Event(Event::Command(command)) = taken {
-            self.commands_in_flight.push(Arc::clone(command));
+            // What has expired during the call is not in hand any more.
+            let in_hand = self.command_in_hand.take_if(|held| held.id == command.id);
+            self.commands_in_flight.extend(in_hand);
         }
         self.apply_replies(replies);
         Ok(self.pass(taken))
@@ -410,6 +415,33 @@ impl Inbox {
 
     // --- inside ---
 
+    fn unqueue(&mut self, id: &CommandId) -> Option<Arc<Command>> {
+        let queued = self.queued_commands.iter().position(|command| command.id == *id)?;
+        self.queued_commands.remove(queued)
+    }
+
+    /// Whether the driver has the command.
+    fn has_command(&self, id: &CommandId) -> bool {
+        let mut held = self.command_in_hand.iter().chain(&self.commands_in_flight);
+        held.any(|command| command.id == *id)
+    }
+
+    /// Needs no bound of its own: one for each command that the driver has, and it takes these before it takes another command.
+    fn tell_cancelled(&mut self, id: &CommandId, reason: Arc<str>, is_over: bool) {
+        let told = self.urgent.iter_mut().find_map(|event| match event {
+            Event::CommandCancelled { id: told, is_over, .. } if told == id => Some(is_over),
+            _ => None,
+        });
+        match told {
+            Some(told_over) => *told_over |= is_over,
+            None => self.urgent.push_back(Event::CommandCancelled {
+                id: id.clone(),
+                reason,
+                is_over,
+            }),
+        }
+    }
+
     fn take_before_bytes(&mut self, now_ns: u64) -> Option<Event<'static>> {
         if let Some(event) = self.urgent.pop_front() {
             return Some(event);
@@ -417,7 +449,9 @@ impl Inbox {
         if let Some(id) = self.timers.pop_due(now_ns) {
             return Some(Event::Timer(id));
         }
-        self.queued_commands.pop_front().map(Event::Command)
+        // A command whose call broke down was still in hand; it is failed, and this puts it away.
+        self.command_in_hand = self.queued_commands.pop_front();
+        self.command_in_hand.clone().map(Event::Command)
     }
 
     fn take_from_ports(&mut self, buffer: &mut Vec<u8>) -> Option<Taken> {
@@ -681,6 +715,37 @@ mod tests {
             Some(Taken::Event(Event::CommandCancelled { .. }))
         ));
         assert_eq!(take(&mut inbox, 0), None);
+    }
+
+    #[test]
+    fn a_command_that_is_with_the_driver_right_now_can_be_cancelled_and_can_expire() {
+        let id = |id: usize| command(id).id.clone();
+        let mut inbox = inbox(1);
+        inbox.push_command(command(1)).unwrap();
+        let taken = inbox.take(0, &mut Vec::new()).unwrap();
+        assert_eq!(inbox.cancel_command(&id(1), "".into()), Cancelled::Requested);
+        inbox.settle(&taken, &[], &[]).unwrap();
+        assert_eq!(inbox.commands_in_flight(), [command(1)]);
+        inbox.expire_command(&id(1), "late".into());
+        assert_eq!(inbox.commands_in_flight(), []);
+        // Told once, and that it is over.
+        assert!(matches!(
+            take(&mut inbox, 0),
+            Some(Taken::Event(Event::CommandCancelled { is_over: true, .. }))
+        ));
+        assert_eq!(take(&mut inbox, 0), None);
+
+        inbox.push_command(command(2)).unwrap();
+        let taken = inbox.take(0, &mut Vec::new()).unwrap();
+        inbox.expire_command(&id(2), "late".into());
+        inbox.settle(&taken, &[], &[]).unwrap();
+        assert_eq!(inbox.commands_in_flight(), [], "it keeps no place");
+        assert_eq!(inbox.cancel_command(&id(2), "".into()), Cancelled::Unknown);
+
+        inbox.push_command(command(3)).unwrap();
+        inbox.expire_command(&id(3), "late".into());
+        take(&mut inbox, 0).unwrap();
+        assert_eq!(take(&mut inbox, 0), None, "the driver never hears of what expired in the queue");
     }
 
     #[test]

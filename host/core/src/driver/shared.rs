@@ -88,6 +88,12 @@ impl SharedInbox {
         self.put(|inbox| inbox.cancel_command(id, reason))
     }
 
+    /// A command's deadline has passed.
+    pub fn expire_command(&self, id: &CommandId, reason: impl Into<Arc<str>>) {
+        let reason = reason.into();
+        self.put(|inbox| inbox.expire_command(id, reason));
+    }
+
     /// A command in flight is over without the driver's answer.
     pub fn forget_command(&self, id: &CommandId) {
         self.put(|inbox| inbox.forget_command(id));

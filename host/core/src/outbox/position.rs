@@ -15,6 +15,8 @@ pub enum Channel {
     Events,
     /// Blocks that begin and end.
     Blocks,
+    /// Stages of commands.
+    Commands,
     /// Samples of one telemetry series, by its endpoint number.
     Series(u32),
 }

@@ -14,6 +14,7 @@ fn segment(channel: Channel, numbers: RangeInclusive<u64>, padding: usize) -> Se
         Channel::Alarms => "alarms".to_owned(),
         Channel::Events => "events".to_owned(),
         Channel::Blocks => "blocks".to_owned(),
+        Channel::Commands => "commands".to_owned(),
         Channel::Series(id) => format!("series{id}"),
     };
     let (first, last) = (*numbers.start(), *numbers.end());

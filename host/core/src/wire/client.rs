@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use ts_rs::TS;
 
-use super::{ErrorCode, OneOrMany};
+use super::{CommandRequest, ErrorCode, OneOrMany};
 use crate::driver::LogLevel;
 use crate::logs::LogFilter;
 use crate::state::FORBIDDEN_KEYS;
@@ -96,6 +96,27 @@ pub enum ClientMessage {
     /// How the client's own hardware is, in its own words. Every field but `type` and `id` is kept.
     #[serde(rename = "hardware_health_update")]
     HardwareHealthUpdate(HardwareHealth),
+    /// Asks for a command. The sender hears every stage of it, also without a subscription.
+    #[serde(rename = "command")]
+    Command(CommandRequest),
+    /// Withdraws a command.
+    #[serde(rename = "command.cancel", rename_all = "camelCase")]
+    CommandCancel {
+        /// Which.
+        command_id: String,
+    },
+    /// Renews a lease.
+    #[serde(rename = "lease.renew", rename_all = "camelCase")]
+    LeaseRenew {
+        /// Which.
+        lease_id: u64,
+    },
+    /// Ends a lease.
+    #[serde(rename = "lease.end", rename_all = "camelCase")]
+    LeaseEnd {
+        /// Which.
+        lease_id: u64,
+    },
 }
 
 /// A text that no log may ever show.
@@ -175,6 +196,14 @@ pub enum Topic {
         /// The series. Absent, which only `unsubscribe` may: all that the client has.
         #[serde(skip_serializing_if = "Option::is_none")]
         endpoint_ids: Option<Vec<u32>>,
+    },
+    /// `command_status` of some commands, or of all.
+    #[serde(rename_all = "camelCase")]
+    #[ts(optional_fields)]
+    Commands {
+        /// The commands. Absent: all of them.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        command_ids: Option<Vec<String>>,
     },
 }
 
@@ -292,6 +321,17 @@ fn read_message(fields: &Map<String, Value>) -> Result<ClientMessage, Refused> {
         },
         "request_initial_state" => ClientMessage::RequestInitialState,
         "hardware_health_update" => ClientMessage::HardwareHealthUpdate(read_health(fields)?),
+        "command" => ClientMessage::Command(CommandRequest::read(fields).map_err(bad)?),
+        "command.cancel" => ClientMessage::CommandCancel {
+            command_id: optional_text(fields, kind, "commandId")?
+                .ok_or_else(|| bad("\"command.cancel\" needs \"commandId\", a text"))?,
+        },
+        "lease.renew" => ClientMessage::LeaseRenew {
+            lease_id: read_lease_id(fields, kind)?,
+        },
+        "lease.end" => ClientMessage::LeaseEnd {
+            lease_id: read_lease_id(fields, kind)?,
+        },
         other => {
             return Err((
                 ErrorCode::UnknownType,
@@ -316,11 +356,14 @@ fn read_topic(channel: &Value, fields: &Map<String, Value>, kind: &str) -> Resul
         "telemetry" => Topic::Telemetry {
             endpoint_ids: read_endpoint_ids(fields, kind)?,
         },
+        "commands" => Topic::Commands {
+            command_ids: read_command_ids(fields, kind)?,
+        },
         other => {
             return Err((
                 ErrorCode::UnknownChannel,
                 format!(
-                    "the channel {:?} is not known; known are state, logs, telemetry, alarms and events",
+                    "the channel {:?} is not known; known are state, logs, telemetry, alarms, events and commands",
                     shortened(other)
                 ),
             ));
@@ -340,6 +383,23 @@ fn read_endpoint_ids(fields: &Map<String, Value>, kind: &str) -> Result<Option<V
                 "{kind:?} has \"endpointIds\" that are no list of whole numbers from 0 on"
             ))
         })
+}
+
+fn read_command_ids(fields: &Map<String, Value>, kind: &str) -> Result<Option<Vec<String>>, Refused> {
+    let Some(ids) = fields.get("commandIds") else {
+        return Ok(None);
+    };
+    ids.as_array()
+        .and_then(|ids| ids.iter().map(|id| id.as_str().map(str::to_owned)).collect())
+        .map(Some)
+        .ok_or_else(|| bad(format!("{kind:?} has \"commandIds\" that are no list of texts")))
+}
+
+fn read_lease_id(fields: &Map<String, Value>, kind: &str) -> Result<u64, Refused> {
+    fields
+        .get("leaseId")
+        .and_then(Value::as_u64)
+        .ok_or_else(|| bad(format!("{kind:?} needs \"leaseId\", a whole number from 0 on")))
 }
 
 fn read_snapshot_request(fields: &Map<String, Value>) -> Result<SnapshotRequest, Refused> {
@@ -579,6 +639,22 @@ mod tests {
                 },
             }),
             ClientMessage::Unsubscribe(Topic::Events),
+            ClientMessage::Subscribe(Subscription::Topic(Topic::Commands { command_ids: None })),
+            ClientMessage::Unsubscribe(Topic::Commands {
+                command_ids: Some(vec!["a-1".into()]),
+            }),
+            ClientMessage::Command(CommandRequest {
+                device: "relay".into(),
+                name: "on".into(),
+                args: None,
+                idempotency_key: Some("k".into()),
+                deadline_ms: Some(5),
+            }),
+            ClientMessage::CommandCancel {
+                command_id: "a-1".into(),
+            },
+            ClientMessage::LeaseRenew { lease_id: 1 },
+            ClientMessage::LeaseEnd { lease_id: 1 },
         ] {
             let frame = ClientFrame {
                 id: Some(MessageId::Number(4)),
@@ -763,6 +839,26 @@ mod tests {
                 r#"{"id":"a","type":"unsubscribe"}"#,
                 ErrorCode::BadMessage,
                 "channel",
+            ),
+            (
+                r#"{"id":"a","type":"subscribe","channel":"commands","commandIds":[1]}"#,
+                ErrorCode::BadMessage,
+                "commandIds",
+            ),
+            (
+                r#"{"id":"a","type":"command","device":"relay"}"#,
+                ErrorCode::BadMessage,
+                "name",
+            ),
+            (
+                r#"{"id":"a","type":"command.cancel"}"#,
+                ErrorCode::BadMessage,
+                "commandId",
+            ),
+            (
+                r#"{"id":"a","type":"lease.renew","leaseId":"x"}"#,
+                ErrorCode::BadMessage,
+                "leaseId",
             ),
         ] {
             let refused = refusal(text);

@@ -12,6 +12,7 @@ mod blocks;
 mod canonical;
 mod client;
 mod client_entry;
+mod command;
 pub mod encode;
 mod one_or_many;
 mod schema;
@@ -37,6 +38,7 @@ pub use client::{
 pub use client_entry::{ClientEntry, ClientLag};
 pub use one_or_many::OneOrMany;
 pub use schema::schema;
+pub use command::{CommandProgress, CommandRequest, CommandStatus};
 pub use server::{
     Ack, Alarm, AlarmState, ClientIdentified, Connected, ErrorCode, ErrorMessage, Event, EventBody,
     Identified, Limits, LogEntry, LogRange, LogSpan, PatchOperation, Pong, ServerMessage, StatePatch,

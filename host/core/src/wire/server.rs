@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use ts_rs::TS;
 
-use super::{AppState, BlockMessage, InitialExecutionState, MessageId, Severity};
+use super::{AppState, BlockMessage, CommandStatus, InitialExecutionState, MessageId, Severity};
 use crate::driver::LogLevel;
 
 /// One message of the daemon.
@@ -53,6 +53,9 @@ pub enum ServerMessage {
     /// A block is over.
     #[serde(rename = "block_executed_enhanced")]
     BlockExecutedEnhanced(BlockMessage),
+    /// A command has reached a stage.
+    #[serde(rename = "command_status")]
+    CommandStatus(CommandStatus),
     /// The answer to `ping`.
     #[serde(rename = "pong")]
     Pong(Pong),
@@ -360,6 +363,7 @@ pub struct Pong {
 
 /// A message of the client was taken.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 #[ts(optional_fields)]
 pub struct Ack {
     /// Always true; a refusal is an `error`.
@@ -367,6 +371,9 @@ pub struct Ack {
     /// The id of the message, if it had one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<MessageId>,
+    /// The command that the message asked for, if it asked for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command_id: Option<String>,
 }
 
 /// A message of the client was not taken.
@@ -406,6 +413,30 @@ pub enum ErrorCode {
     RateLimited,
     /// The client has `limits.subscriptions` subscriptions.
     TooManySubscriptions,
+    /// It names a device that is not configured.
+    UnknownDevice,
+    /// The device's driver does not run; the text says in which phase the device is, and why.
+    NotReady,
+    /// The device has no command of that name; the text lists those that it has.
+    UnknownCommand,
+    /// The command is dangerous, and `plugins.toml` does not grant it.
+    NotGranted,
+    /// The arguments are not as the manifest's schema wants them; the text says where.
+    BadArguments,
+    /// `deadlineMs` is out of range.
+    BadDeadline,
+    /// The idempotency key is empty or too long.
+    BadKey,
+    /// The device has as many commands under way as it may have, or waits.
+    Busy,
+    /// The idempotency key belongs to a command with another name or other arguments.
+    IdempotencyMismatch,
+    /// As many idempotency keys are kept as may be.
+    TooManyKeys,
+    /// No command of this id is known.
+    UnknownCommandId,
+    /// No lease of this number is open.
+    UnknownLease,
     /// Not an answer: the client was so far behind that messages of a channel, which the text names, were dropped.
     Missed,
 }

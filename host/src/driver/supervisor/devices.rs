@@ -50,6 +50,10 @@ impl Bench {
             running: None,
             emulators: Vec::new(),
         };
+        let granted = &slot.config.grants.dangerous_commands;
+        self.services
+            .commands
+            .add_device(id.as_str(), slot.record.clone(), granted);
         self.records.lock().insert(id.clone(), slot.record.clone());
         self.devices.insert(id.clone(), slot);
         self.start_with_good(&id);
@@ -189,6 +193,7 @@ impl Bench {
             record: slot.record.clone(),
             hub: services.hub.clone(),
             logs: services.logs.clone(),
+            commands: services.commands.of_device(&device),
             alarms: Alarms::new(device),
             ports: ports.iter().map(|port| port.control().clone()).collect(),
             endpoints,
@@ -204,13 +209,21 @@ impl Bench {
             settings: slot.config.settings.to_string().into(),
             memory_limit_bytes: slot.config.limits.memory_bytes,
             readable_slices: readable_slices(&slot.config, &prepared.manifest),
-            slices: Arc::new(StateSlices(services.state)),
+            slices: Arc::new(StateSlices(services.state.clone())),
             inbox,
             ports,
             sink,
         };
-        slot.device =
-            Some(Device::start(parts).map_err(|error| format!("a thread cannot be started: {error}"))?);
+        let commands = parts.sink.commands.clone();
+        // Before the driver runs: once its entry says so, commands find it.
+        services
+            .commands
+            .attach(id.as_str(), parts.inbox.clone(), Arc::clone(&prepared.commands));
+        let started = Device::start(parts).map_err(|error| {
+            commands.down("the driver could not be started", true);
+            format!("a thread cannot be started: {error}")
+        });
+        slot.device = Some(started?);
         Ok(())
     }
 
@@ -314,6 +327,7 @@ impl Bench {
     pub(super) async fn stop_device(&mut self, id: &DeviceId, reason: StopReason) {
         self.stop_driver(id, reason).await;
         self.devices.remove(id);
+        self.services.commands.remove_device(id.as_str());
         self.records.lock().remove(id);
     }
 }

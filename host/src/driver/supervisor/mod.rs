@@ -29,6 +29,7 @@ use super::package::{Hash, PackageError};
 use super::record::DeviceRecord;
 use super::watch::FolderWatch;
 use crate::clock::Clock;
+use crate::commands::Router;
 use crate::config::{BenchConfig, ConfigLoader, DeviceConfig, DeviceId, PluginName};
 use crate::hub::Hub;
 use crate::logs::{LogHandle, LogRecord};
@@ -53,6 +54,8 @@ pub struct Services {
     pub hub: Hub,
     /// The log.
     pub logs: LogHandle,
+    /// The command router.
+    pub commands: Router,
     /// The clock.
     pub clock: Clock,
     /// Numbers of telemetry series.

@@ -274,6 +274,7 @@ impl Bench {
         }
         self.describe_series(id, &prepared.manifest);
         self.adopt_limits(id, prepared);
+        self.services.commands.describe(id.as_str(), &prepared.commands);
         if let Some(slot) = self.devices.get_mut(id) {
             slot.running = Some(Arc::clone(prepared));
         }

@@ -8,7 +8,7 @@ use autobench_core::frame::{CloseCode, Message};
 use autobench_core::outbox::Channel;
 use autobench_core::wire::{
     Ack, ClientError, ClientFrame, ClientIdentified, ClientInfo, ClientMessage, ErrorCode, ErrorMessage,
-    Event, EventBody, HardwareHealth, Identified, MessageId, Pong, ServerMessage, Subscription,
+    Event, EventBody, HardwareHealth, Identified, MessageId, Pong, ServerMessage, Subscription, Topic,
 };
 use serde_json::json;
 
@@ -103,7 +103,16 @@ impl Session {
                 self.client.push(Item::Replay(since_seq))
             }
             ClientMessage::Subscribe(Subscription::Snapshot { payload }) => self.send_again(id, payload),
+            ClientMessage::Subscribe(Subscription::Topic(Topic::Commands {
+                command_ids: Some(ids),
+            })) => self.subscribe_commands(id, &ids),
             ClientMessage::Subscribe(Subscription::Topic(topic)) => self.subscribe(id, topic),
+            ClientMessage::Command(request) => self.command(id, request),
+            ClientMessage::CommandCancel { command_id } => self.cancel_command(id, &command_id),
+            ClientMessage::LeaseRenew { lease_id } | ClientMessage::LeaseEnd { lease_id } => {
+                let message = format!("no lease {lease_id} is open");
+                self.refuse(ErrorCode::UnknownLease, message, id)
+            }
             ClientMessage::Unsubscribe(topic) => {
                 self.unsubscribe(topic);
                 self.acknowledge(id)
@@ -174,7 +183,11 @@ impl Session {
     }
 
     pub(super) fn acknowledge(&self, id: Option<MessageId>) -> Result<(), Full> {
-        self.client.say(&ServerMessage::Ack(Ack { ok: true, id }))
+        self.client.say(&ServerMessage::Ack(Ack {
+            ok: true,
+            id,
+            command_id: None,
+        }))
     }
 
     pub(super) fn refuse(&self, code: ErrorCode, message: String, id: Option<MessageId>) -> Result<(), Full> {

@@ -1,9 +1,10 @@
 //! The task of one client: reads its messages, answers them, and writes when its socket would block the hub.
 //!
-//! Here is the task itself. What a message does is in `messages`, what a client gets because it asked for it in `subscriptions`, and what
-//! becomes of messages on `/ws/echo` in `echo`.
+//! Here is the task itself. What a message does is in `messages`, what a client gets because it asked for it in `subscriptions`, its
+//! commands in `commands`, and what becomes of messages on `/ws/echo` in `echo`.
 
 mod access;
+mod commands;
 mod echo;
 mod messages;
 mod subscriptions;
@@ -43,6 +44,8 @@ pub(super) struct Session {
     is_paused: bool,
     /// What the limit counts: one entry per message that subscribed to something, with the channels that it brought.
     subscriptions: Vec<SmallVec<[Channel; 1]>>,
+    /// The same for messages that named commands.
+    command_lists: Vec<Vec<String>>,
     /// Given back last, when everything else of the client is gone.
     seat: Seat,
 }
@@ -75,6 +78,7 @@ impl Session {
             refused_in_a_row: 0,
             is_paused: false,
             subscriptions: Vec::new(),
+            command_lists: Vec::new(),
             client,
             shared,
             seat,
@@ -232,6 +236,7 @@ impl Drop for Session {
         for channel in self.subscriptions.iter().flatten() {
             self.left(*channel);
         }
+        self.shared.following.leave_all(&self.client);
         self.shared.forget(&self.client);
     }
 }

@@ -35,6 +35,7 @@ impl Session {
             }
             Topic::Alarms => SmallVec::from_slice(&[Channel::Alarms]),
             Topic::Events => SmallVec::from_slice(&[Channel::Events]),
+            Topic::Commands { .. } => SmallVec::from_slice(&[Channel::Commands]),
             Topic::Telemetry { endpoint_ids } => {
                 let ids = endpoint_ids.unwrap_or_default();
                 if let Some(unknown) = ids.iter().find(|id| channels.series(**id).is_none()) {
@@ -53,7 +54,7 @@ impl Session {
             }
         }
         let limit = self.shared.config.limits.subscriptions;
-        if !new.is_empty() && self.subscriptions.len() >= limit as usize {
+        if !new.is_empty() && self.subscription_count() >= limit as usize {
             let message = format!("a client may have {limit} subscriptions; end one first");
             return self.refuse(ErrorCode::TooManySubscriptions, message, id);
         }
@@ -78,6 +79,13 @@ impl Session {
             Topic::Logs => SmallVec::from_slice(&[Channel::Logs]),
             Topic::Alarms => SmallVec::from_slice(&[Channel::Alarms]),
             Topic::Events => SmallVec::from_slice(&[Channel::Events]),
+            Topic::Commands { command_ids } => {
+                self.unsubscribe_commands(command_ids.as_deref());
+                match command_ids {
+                    Some(_) => SmallVec::new(),
+                    None => SmallVec::from_slice(&[Channel::Commands]),
+                }
+            }
             Topic::Telemetry {
                 endpoint_ids: Some(ids),
             } => ids.into_iter().map(Channel::Series).collect(),

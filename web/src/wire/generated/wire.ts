@@ -7,7 +7,9 @@ export type Ack = {
 /** Always true; a refusal is an `error`. */
 ok: boolean,
 /** The id of the message, if it had one. */
-id?: MessageId, };
+id?: MessageId,
+/** The command that the message asked for, if it asked for one. */
+commandId?: string, };
 
 /** An alarm was raised, has changed, or was cleared. */
 export type Alarm = {
@@ -143,7 +145,13 @@ sinceSeq: number, } | { "type": "subscribe" } & Subscription | { "type": "unsubs
 /** Which ones. Absent: all. */
 filters?: LogFilter, } | { "type": "unsubscribe_logs" } | { "type": "identify_client",
 /** Who. */
-clientInfo: ClientInfo, } | { "type": "request_initial_state" } | { "type": "hardware_health_update" } & HardwareHealth);
+clientInfo: ClientInfo, } | { "type": "request_initial_state" } | { "type": "hardware_health_update" } & HardwareHealth | { "type": "command" } & CommandRequest | { "type": "command.cancel",
+/** Which. */
+commandId: string, } | { "type": "lease.renew",
+/** Which. */
+leaseId: number, } | { "type": "lease.end",
+/** Which. */
+leaseId: number, });
 
 /** The answer to `identify_client`. */
 export type ClientIdentified = {
@@ -172,6 +180,58 @@ stalledMs?: number, };
 
 /** The colours that a log view has to know. */
 export type Color = "blue" | "cyan" | "gray" | "green" | "magenta" | "red" | "white" | "yellow";
+
+/** How far a command is, in the driver's words. */
+export type CommandProgress = {
+/** For a person. */
+message: string,
+/** From 0 to 1, where known. */
+share?: number, };
+
+/** A command as a client asks for it, on the socket and over HTTP alike. */
+export type CommandRequest = {
+/** The device. */
+device: string,
+/** Name of the command, from the manifest of the device's plugin. */
+name: string,
+/** Its arguments, by the schema that the manifest gives. Absent: none. */
+args?: { [name: string]: unknown },
+/** The same key, from the same user for the same device, is the same command for a day: it is done once. */
+idempotencyKey?: string,
+/** How long it may take, from now on. Absent: 30 s. */
+deadlineMs?: number, };
+
+/** How far a command is. */
+export type CommandStage = "queued" | "sent" | "acked" | "succeeded" | "failed" | "blocked" | "expired" | "cancelled";
+
+/** How a command is: every stage that it has reached, with its time. */
+export type CommandStatus = {
+/** Its name among all commands. */
+commandId: string,
+/** The device. */
+device: string,
+/** What it is, by the manifest. */
+name: string,
+/** Who asked. */
+actor: string,
+/** How far it is. */
+status: CommandStage,
+/** Why it ended so. What the daemon itself says begins with a stable word and a colon: see docs/commands.md. */
+reason?: string,
+/** What the device really has now, where the driver says so. */
+actualValue?: unknown,
+/** What the driver said last of how far it is. */
+progress?: CommandProgress,
+/** When it was taken, ISO 8601. */
+queuedAt: string,
+/** When the driver had dealt with it. */
+sentAt?: string,
+/** When the device had taken it. */
+ackedAt?: string,
+/** When it was over. */
+completedAt?: string,
+/** When it expires. */
+deadlineAt: string, };
 
 /** The name of the connection, once more, for clients that did not ask for the subprotocol. */
 export type Connected = {
@@ -220,7 +280,7 @@ health: Record<string, unknown>,
 lastReload?: LastReload, };
 
 /** Why a message of a client was not taken. */
-export type ErrorCode = "bad-json" | "bad-message" | "unknown-type" | "unknown-channel" | "unknown-endpoint" | "unauthorized" | "forbidden" | "too-large" | "rate-limited" | "too-many-subscriptions" | "missed";
+export type ErrorCode = "bad-json" | "bad-message" | "unknown-type" | "unknown-channel" | "unknown-endpoint" | "unauthorized" | "forbidden" | "too-large" | "rate-limited" | "too-many-subscriptions" | "unknown-device" | "not-ready" | "unknown-command" | "not-granted" | "bad-arguments" | "bad-deadline" | "bad-key" | "busy" | "idempotency-mismatch" | "too-many-keys" | "unknown-command-id" | "unknown-lease" | "missed";
 
 /** A message of the client was not taken. */
 export type ErrorMessage = {
@@ -553,7 +613,7 @@ logs: LogsClientConfig,
 ws: WsClientConfig, };
 
 /** One message of the daemon. */
-export type ServerMessage = { "type": "welcome" } & Welcome | { "type": "connected" } & Connected | { "type": "state.snapshot" } & StateSnapshot | { "type": "state.patch" } & StatePatch | { "type": "logs.history" } & LogRange | { "type": "logs.append" } & LogRange | { "type": "telemetry" } & Telemetry | { "type": "event" } & Event | { "type": "alarm" } & Alarm | { "type": "client_identified" } & ClientIdentified | { "type": "initial_execution_state" } & InitialExecutionState | { "type": "block_started_enhanced" } & BlockMessage | { "type": "block_executed_enhanced" } & BlockMessage | { "type": "pong" } & Pong | { "type": "ack" } & Ack | { "type": "error" } & ErrorMessage;
+export type ServerMessage = { "type": "welcome" } & Welcome | { "type": "connected" } & Connected | { "type": "state.snapshot" } & StateSnapshot | { "type": "state.patch" } & StatePatch | { "type": "logs.history" } & LogRange | { "type": "logs.append" } & LogRange | { "type": "telemetry" } & Telemetry | { "type": "event" } & Event | { "type": "alarm" } & Alarm | { "type": "client_identified" } & ClientIdentified | { "type": "initial_execution_state" } & InitialExecutionState | { "type": "block_started_enhanced" } & BlockMessage | { "type": "block_executed_enhanced" } & BlockMessage | { "type": "command_status" } & CommandStatus | { "type": "pong" } & Pong | { "type": "ack" } & Ack | { "type": "error" } & ErrorMessage;
 
 /** How grave an alarm is. */
 export type Severity = "info" | "warning" | "critical";
@@ -608,7 +668,9 @@ missed?: number, };
 /** A channel. State and logs are on from the start. */
 export type Topic = { "channel": "state" } | { "channel": "logs" } | { "channel": "alarms" } | { "channel": "events" } | { "channel": "telemetry",
 /** The series. Absent, which only `unsubscribe` may: all that the client has. */
-endpointIds?: Array<number>, };
+endpointIds?: Array<number>, } | { "channel": "commands",
+/** The commands. Absent: all of them. */
+commandIds?: Array<string>, };
 
 /** The first message of every connection. */
 export type Welcome = {

@@ -1,0 +1,175 @@
+//! The commands of a manifest, ready to check what a client wants of them.
+
+use std::collections::BTreeMap;
+
+use autobench_core::commands::schema;
+use jsonschema::{PatternOptions, Validator};
+use serde_json::Value;
+
+use super::manifest::CommandDescription;
+
+/// What the automaton of one pattern may take. A pattern that a person writes takes a hundredth.
+const PATTERN_BYTES: usize = 256 << 10;
+
+/// What is said of a wrong value at most.
+const COMPLAINT_CHARS: usize = 300;
+
+/// The commands of one version of a driver.
+pub struct CommandTable {
+    commands: BTreeMap<String, Declared>,
+}
+
+struct Declared {
+    arguments: Validator,
+    is_dangerous: bool,
+}
+
+/// Why a command cannot be as a client wants it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unfit {
+    /// There is no such command; these are there.
+    Unknown(Vec<String>),
+    /// It needs a grant.
+    Dangerous,
+    /// The arguments are wrong: where, and how.
+    Arguments(String),
+}
+
+impl CommandTable {
+    /// Compiles the schemas, or says which is not taken and why.
+    pub fn compile(descriptions: &[CommandDescription]) -> Result<Self, String> {
+        let declared = descriptions.iter().map(|description| {
+            let arguments = compile(&description.arguments_schema).map_err(|problem| {
+                format!(
+                    "the arguments-schema of the command {:?} is not taken: {problem}",
+                    description.name
+                )
+            })?;
+            let declared = Declared {
+                arguments,
+                is_dangerous: description.dangerous,
+            };
+            Ok((description.name.clone(), declared))
+        });
+        Ok(Self {
+            commands: declared.collect::<Result<_, String>>()?,
+        })
+    }
+
+    /// Whether a command of this name takes these arguments, and whether it is granted where it is dangerous.
+    pub fn check(&self, name: &str, arguments: &Value, granted: &[String]) -> Result<(), Unfit> {
+        let Some(declared) = self.commands.get(name) else {
+            return Err(Unfit::Unknown(self.commands.keys().cloned().collect()));
+        };
+        if declared.is_dangerous && !granted.iter().any(|granted| granted == name) {
+            return Err(Unfit::Dangerous);
+        }
+        declared.arguments.validate(arguments).map_err(|error| {
+            let path = error.instance_path().to_string();
+            let place = if path.is_empty() { "the arguments" } else { &path };
+            let complaint: String = error.to_string().chars().take(COMPLAINT_CHARS).collect();
+            Unfit::Arguments(format!("{place}: {complaint}"))
+        })
+    }
+}
+
+fn compile(schema: &Value) -> Result<Validator, String> {
+    schema::check(schema).map_err(|error| error.to_string())?;
+    jsonschema::options()
+        .offline()
+        .with_pattern_options(
+            PatternOptions::regex()
+                .size_limit(PATTERN_BYTES)
+                .dfa_size_limit(PATTERN_BYTES),
+        )
+        .build(schema)
+        .map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn table(schema: Value, dangerous: bool) -> Result<CommandTable, String> {
+        CommandTable::compile(&[CommandDescription {
+            name: "pulse".to_owned(),
+            description: String::new(),
+            arguments_schema: schema,
+            dangerous,
+        }])
+    }
+
+    #[test]
+    fn wrong_arguments_are_told_with_their_place() {
+        let table = table(
+            json!({"type": "object", "required": ["ms"], "additionalProperties": false,
+                "properties": {"ms": {"$ref": "#/$defs/Ms"}, "label": {"type": "string", "pattern": "^[a-z]+$"}},
+                "$defs": {"Ms": {"type": "integer", "minimum": 1, "maximum": 100, "format": "uint32"}}}),
+            false,
+        )
+        .unwrap();
+        assert_eq!(
+            table.check("pulse", &json!({"ms": 5, "label": "abc"}), &[]),
+            Ok(())
+        );
+        for (arguments, place, word) in [
+            (json!({"ms": 0}), "/ms", "minimum"),
+            (json!({"ms": "5"}), "/ms", "integer"),
+            (json!({"ms": 5, "label": "A"}), "/label", "match"),
+            (json!({}), "the arguments", "ms"),
+            (json!({"ms": 5, "other": 1}), "the arguments", "other"),
+        ] {
+            match table.check("pulse", &arguments, &[]) {
+                Err(Unfit::Arguments(text)) => {
+                    assert!(
+                        text.starts_with(place) && text.contains(word),
+                        "{arguments}: {text}"
+                    );
+                }
+                other => panic!("{arguments}: {other:?}"),
+            }
+        }
+        assert_eq!(
+            table.check("press", &json!({}), &[]),
+            Err(Unfit::Unknown(vec!["pulse".to_owned()]))
+        );
+    }
+
+    #[test]
+    fn a_dangerous_command_wants_a_grant() {
+        let table = table(json!({"type": "object"}), true).unwrap();
+        assert_eq!(table.check("pulse", &json!({}), &[]), Err(Unfit::Dangerous));
+        assert_eq!(table.check("pulse", &json!({}), &["pulse".to_owned()]), Ok(()));
+    }
+
+    #[test]
+    fn schemas_that_could_cost_without_end_are_not_taken() {
+        for (schema, word) in [
+            (json!({"$ref": "http://127.0.0.1:1/x.json"}), "outside"),
+            (json!({"$ref": "#"}), "back to itself"),
+            (json!({"type": "no-such-type"}), "no-such-type"),
+            (json!({"properties": {"a": {"pattern": "(a)\\1"}}}), "regex"),
+            (json!({"properties": {"a": {"pattern": "(?=a)b"}}}), "regex"),
+            (
+                json!({"properties": {"a": {"pattern": "(\\w{500}){500}"}}}),
+                "regex",
+            ),
+            (
+                json!({"$schema": "http://example.com/unknown"}),
+                "http://example.com/unknown",
+            ),
+        ] {
+            match table(schema.clone(), false) {
+                Err(problem) => {
+                    assert!(
+                        problem.contains("\"pulse\"") && problem.contains(word),
+                        "{schema}: {problem}"
+                    );
+                }
+                Ok(_) => panic!("{schema} is taken"),
+            }
+        }
+    }
+}

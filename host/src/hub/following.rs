@@ -1,0 +1,114 @@
+//! Which clients follow which commands by their ids.
+//!
+//! Whoever follows all commands reads them from a ring, as events. Whoever follows some is told of each stage of those alone: the frame goes
+//! into the client's own queue, and when half of that is full only the newest stage of each command waits (`Client::tell_command`). So nothing
+//! here waits for a client, what a client holds is bounded by the commands that it may follow, and how a command ended is always told.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use super::client::Client;
+
+/// Commands that one client may follow by id. Those that are over do not count.
+pub(super) const FOLLOWED: usize = 1_000;
+
+#[derive(Debug, Default)]
+pub(super) struct Following(Mutex<Index>);
+
+#[derive(Debug, Default)]
+struct Index {
+    clients: HashMap<String, Vec<Arc<Client>>>,
+    commands: HashMap<u64, HashSet<String>>,
+}
+
+impl Following {
+    /// Lets a client follow a command. False if it follows too many.
+    pub(super) fn follow(&self, client: &Arc<Client>, id: &str) -> bool {
+        let mut index = self.0.lock();
+        let commands = index.commands.entry(client.number).or_default();
+        if commands.contains(id) {
+            return true;
+        }
+        if commands.len() >= FOLLOWED {
+            return false;
+        }
+        commands.insert(id.to_owned());
+        index
+            .clients
+            .entry(id.to_owned())
+            .or_default()
+            .push(Arc::clone(client));
+        true
+    }
+
+    /// Whether a client may follow so many more.
+    pub(super) fn has_room(&self, client: &Client, more: usize) -> bool {
+        let index = self.0.lock();
+        let held = index.commands.get(&client.number).map_or(0, HashSet::len);
+        held + more <= FOLLOWED
+    }
+
+    pub(super) fn follows(&self, client: &Client, id: &str) -> bool {
+        let index = self.0.lock();
+        index
+            .commands
+            .get(&client.number)
+            .is_some_and(|commands| commands.contains(id))
+    }
+
+    /// Ends it for one command.
+    pub(super) fn leave(&self, client: &Client, id: &str) {
+        let mut index = self.0.lock();
+        if let Some(commands) = index.commands.get_mut(&client.number) {
+            commands.remove(id);
+            if commands.is_empty() {
+                index.commands.remove(&client.number);
+            }
+        }
+        index.forget(client.number, id);
+    }
+
+    /// Ends it for all of a client's commands.
+    pub(super) fn leave_all(&self, client: &Client) {
+        let mut index = self.0.lock();
+        for id in index.commands.remove(&client.number).unwrap_or_default() {
+            index.forget(client.number, &id);
+        }
+    }
+
+    /// Tells those who follow a command. After its last stage nobody does.
+    pub(super) fn tell(&self, id: &str, is_last: bool, frame: impl FnOnce() -> Bytes) {
+        let mut index = self.0.lock();
+        let Some(clients) = index.clients.get(id) else {
+            return;
+        };
+        let frame = frame();
+        clients.iter().for_each(|client| client.tell_command(id, &frame));
+        if is_last {
+            let numbers: Vec<u64> = clients.iter().map(|client| client.number).collect();
+            index.clients.remove(id);
+            for number in numbers {
+                if let Some(commands) = index.commands.get_mut(&number) {
+                    commands.remove(id);
+                    if commands.is_empty() {
+                        index.commands.remove(&number);
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Index {
+    fn forget(&mut self, number: u64, id: &str) {
+        if let Some(clients) = self.clients.get_mut(id) {
+            clients.retain(|client| client.number != number);
+            if clients.is_empty() {
+                self.clients.remove(id);
+            }
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Commands of a client, and the commands that it follows.
+
+use autobench_core::commands::{Refused, Stage};
+use autobench_core::frame;
+use autobench_core::outbox::Channel;
+use autobench_core::wire::{Ack, CommandRequest, CommandStatus, ErrorCode, MessageId, ServerMessage};
+
+use super::super::following::FOLLOWED;
+use super::super::personal::Full;
+use super::Session;
+use crate::access::{Actor, AuditEntry, Outcome};
+use crate::commands::Router;
+
+impl Session {
+    /// Asks for a command. The answer comes before every stage of it.
+    pub(super) fn command(&mut self, id: Option<MessageId>, request: CommandRequest) -> Result<(), Full> {
+        let Some(router) = self.router() else {
+            return self.refuse(ErrorCode::NotReady, "the daemon is starting".to_owned(), id);
+        };
+        if !self.shared.following.has_room(&self.client, 1) {
+            return self.refuse_following(id);
+        }
+        let mut said = Ok(());
+        let echoed = id.clone();
+        let actor = self.actor();
+        let actor = actor.as_ref().map_or("nobody", |actor| &actor.name);
+        let action = format!(
+            "command {} {}",
+            shortened(&request.device),
+            shortened(&request.name)
+        );
+        let submitted = router.submit(request, actor, |status| {
+            if !status.status.is_final() {
+                self.shared.following.follow(&self.client, &status.command_id);
+            }
+            said = self.client.say(&ServerMessage::Ack(Ack {
+                ok: true,
+                id: echoed,
+                command_id: Some(status.command_id.clone()),
+            }));
+            // Who follows all of them has heard of a new one from there.
+            if status.status != Stage::Queued || !self.client.wants(Channel::Commands) {
+                self.say_status(status);
+            }
+        });
+        self.record(&action, submitted.as_ref().err());
+        match submitted {
+            Ok(_) => said,
+            Err(Refused { code, message }) => self.refuse(code, message, id),
+        }
+    }
+
+    /// Withdraws a command. What becomes of it is a stage, which the client hears if it follows the command.
+    pub(super) fn cancel_command(&self, id: Option<MessageId>, command_id: &str) -> Result<(), Full> {
+        let Some(router) = self.router() else {
+            return self.refuse(ErrorCode::NotReady, "the daemon is starting".to_owned(), id);
+        };
+        let actor = self.actor();
+        let actor = actor.as_ref().map_or("nobody", |actor| &actor.name);
+        let cancelled = router.cancel(command_id, actor);
+        self.record(
+            &format!("cancel {}", shortened(command_id)),
+            cancelled.as_ref().err(),
+        );
+        match cancelled {
+            Ok(status) => self.client.say(&ServerMessage::Ack(Ack {
+                ok: true,
+                id,
+                command_id: Some(status.command_id),
+            })),
+            Err(Refused { code, message }) => self.refuse(code, message, id),
+        }
+    }
+
+    /// Follows some commands, whose stages come at once as they are now. All of them, or none if one is not known.
+    pub(super) fn subscribe_commands(&mut self, id: Option<MessageId>, ids: &[String]) -> Result<(), Full> {
+        let Some(router) = self.router() else {
+            return self.refuse(ErrorCode::NotReady, "the daemon is starting".to_owned(), id);
+        };
+        if let Some(unknown) = ids.iter().find(|id| router.status(id).is_none()) {
+            let message = format!("no command {unknown:?} is known");
+            return self.refuse(ErrorCode::UnknownCommandId, message, id);
+        }
+        let limit = self.shared.config.limits.subscriptions;
+        if self.subscription_count() >= limit as usize {
+            let message = format!("a client may have {limit} subscriptions; end one first");
+            return self.refuse(ErrorCode::TooManySubscriptions, message, id);
+        }
+        if !self.shared.following.has_room(&self.client, ids.len()) {
+            return self.refuse_following(id);
+        }
+        self.acknowledge(id)?;
+        for id in ids {
+            router.look(id, |status| {
+                if !status.status.is_final() {
+                    self.shared.following.follow(&self.client, id);
+                }
+                self.say_status(status);
+            });
+        }
+        self.command_lists.push(ids.to_vec());
+        Ok(())
+    }
+
+    /// Ends following some commands, or all that were followed by id.
+    pub(super) fn unsubscribe_commands(&mut self, ids: Option<&[String]>) {
+        match ids {
+            Some(ids) => ids
+                .iter()
+                .for_each(|id| self.shared.following.leave(&self.client, id)),
+            None => self.shared.following.leave_all(&self.client),
+        }
+    }
+
+    /// What the limit of subscriptions counts. A list of commands that are over counts no more.
+    pub(super) fn subscription_count(&mut self) -> usize {
+        let (client, following) = (&self.client, &self.shared.following);
+        self.command_lists
+            .retain(|ids| ids.iter().any(|id| following.follows(client, id)));
+        self.subscriptions.len() + self.command_lists.len()
+    }
+
+    /// Under the router's lock, so that what follows comes later. A list of a thousand commands is more than the queue for answers holds, so
+    /// this goes the way of every other stage.
+    fn say_status(&self, status: &CommandStatus) {
+        let frame = frame::text(&ServerMessage::CommandStatus(status.clone()).to_json());
+        self.client.owe_command(&status.command_id, &frame);
+    }
+
+    fn refuse_following(&self, id: Option<MessageId>) -> Result<(), Full> {
+        let message =
+            format!("a client may follow {FOLLOWED} commands that are under way; wait for one to end");
+        self.refuse(ErrorCode::TooManySubscriptions, message, id)
+    }
+
+    fn router(&self) -> Option<Router> {
+        self.shared.router.get()?.upgrade()
+    }
+
+    /// Who the client acts for. Nobody comes here whom nobody knows.
+    fn actor(&self) -> Option<Actor> {
+        self.client.actor()
+    }
+
+    fn record(&self, action: &str, refused: Option<&Refused>) {
+        let actor = self.actor();
+        // The code alone: the message may repeat an argument, which is nobody's business.
+        let code = refused.and_then(|refused| serde_json::to_value(refused.code).ok());
+        self.shared.config.guard.audit().record(&AuditEntry {
+            actor: actor.as_ref(),
+            peer: Some(self.client.peer.ip()),
+            action,
+            outcome: match refused {
+                None => Outcome::Done,
+                Some(_) => Outcome::Refused,
+            },
+            detail: code.as_ref().and_then(serde_json::Value::as_str),
+        });
+    }
+}
+
+/// A client's own words, short enough for the audit.
+fn shortened(text: &str) -> &str {
+    match text.char_indices().nth(64) {
+        Some((end, _)) => text.get(..end).unwrap_or(text),
+        None => text,
+    }
+}
