@@ -217,7 +217,8 @@ async fn a_page_says_that_its_daemon_is_gone_and_shows_the_next_one() {
     assert!(daemon.stop().success());
 }
 
-#[tokio::test]
+// The wire passes bytes on while the browser is waited for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_page_whose_connection_broke_goes_on_where_it_was_without_a_snapshot() {
     let (bench, _sim) = bench(16);
     let daemon = bench.start();

@@ -4,7 +4,7 @@
 use e2e::{eventually, get};
 use serde_json::{Value, json};
 
-use super::{Narrated, Socket};
+use super::common::{Narrated, Socket};
 
 /// `actionHistory`.
 #[derive(Debug, Clone, PartialEq)]

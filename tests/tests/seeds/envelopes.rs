@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{Narrated, Socket};
+use super::common::{Narrated, Socket};
 
 /// One store per entity.
 #[derive(Debug, Default, PartialEq)]

@@ -4,7 +4,7 @@
 use e2e::{canonical, eventually};
 use serde_json::{Value, json};
 
-use super::{Socket, with_meter};
+use super::common::{Socket, with_meter};
 
 /// `useMirror`.
 #[derive(Default)]

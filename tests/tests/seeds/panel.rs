@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::Socket;
+use super::common::Socket;
 
 /// 3 s, 6 s, 12 s, and never more than 30 s.
 fn backoff(attempt: u32) -> Duration {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use e2e::{PATIENCE, Relay};
 use serde_json::{Value, json};
 
-use super::{Socket, with_meter};
+use super::common::{Socket, with_meter};
 
 /// `ServerConfig.ws`, as adopted.
 #[derive(Debug, Clone, PartialEq)]

@@ -323,9 +323,9 @@ mod tests {
                         prop_assert_eq!(is_history, owed);
                         prop_assert_eq!(message.from_seq, told + 1);
                         prop_assert_eq!(message.to_seq, range.to_seq);
-                        let missed = message.missed.map_or(1..=0, |m| m.from_seq..=m.to_seq);
+                        let is_missed = |seq: &u64| message.missed.is_some_and(|m| (m.from_seq..=m.to_seq).contains(seq));
                         let expected: Vec<u64> = (told + 1..=message.to_seq)
-                            .filter(|seq| levels[*seq as usize - 1] == wanted && !missed.contains(seq))
+                            .filter(|seq| levels[*seq as usize - 1] == wanted && !is_missed(seq))
                             .collect();
                         let got: Vec<u64> = message.entries.iter().map(|LogEntry { seq, .. }| *seq).collect();
                         prop_assert_eq!(got, expected);
