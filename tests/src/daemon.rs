@@ -147,6 +147,11 @@ impl Bench {
         Daemon::start(&self.artifacts, self.folder(), &self.config(), environment)
     }
 
+    /// As [`Self::start`], with more on the command line.
+    pub fn start_with_arguments(&self, arguments: &[&str]) -> Daemon {
+        Daemon::start_saying(&self.artifacts, self.folder(), &self.config(), &[], arguments)
+    }
+
     /// As [`Self::start`], the way an engineer types it: in the bench's folder, with the file's bare name.
     pub fn start_in_folder(&self) -> Daemon {
         Daemon::start(&self.artifacts, self.folder(), Path::new("plugins.toml"), &[])
@@ -168,10 +173,21 @@ pub struct Daemon {
 
 impl Daemon {
     fn start(artifacts: &Artifacts, folder: &Path, config: &Path, environment: &[(&str, &str)]) -> Self {
+        Self::start_saying(artifacts, folder, config, environment, &[])
+    }
+
+    fn start_saying(
+        artifacts: &Artifacts,
+        folder: &Path,
+        config: &Path,
+        environment: &[(&str, &str)],
+        arguments: &[&str],
+    ) -> Self {
         let mut child = Command::new(&artifacts.binary)
             .current_dir(folder)
             .args(["--json", "serve", "--config"])
             .arg(config)
+            .args(arguments)
             // What names the artifacts to the stories is nothing that a daemon is started with.
             .env_clear()
             .envs(std::env::vars_os().filter(|(name, _)| !name.to_string_lossy().starts_with("AUTOBENCH_")))

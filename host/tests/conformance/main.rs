@@ -1,4 +1,4 @@
-//! The daemon's socket against the standard (RFC 6455), case by case: a client of bytes sends what each case says, and the answer has to be what
+//! The daemon's socket against the standard (RFC 6455, and RFC 7692 for what clients compress), case by case: a client of bytes sends what each case says, and the answer has to be what
 //! the standard wants, to the byte.
 //!
 //! Each case is a test with its own name. In brackets behind the name stand the numbers of the corresponding cases of the Autobahn test suite,
@@ -7,6 +7,8 @@
 
 #[cfg(test)]
 mod close;
+#[cfg(test)]
+mod deflate;
 #[cfg(test)]
 mod frames;
 #[cfg(test)]
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
     trials.extend(frames::trials(&server));
     trials.extend(utf8::trials(&server));
     trials.extend(close::trials(&server));
+    trials.extend(deflate::trials(&server));
     trials.extend(large::trials(&server));
     let conclusion = libtest_mimic::run(&arguments, trials);
     server.stop();

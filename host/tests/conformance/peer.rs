@@ -4,6 +4,8 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
+use flate2::{Decompress, FlushDecompress};
+
 /// Nothing here takes this long.
 pub const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -99,6 +101,8 @@ pub struct Peer {
     at: usize,
     /// Messages that the server sends of itself, and answers to messages, are of no interest.
     ignores_data: bool,
+    /// What reads compressed messages, once they were agreed on: one for the connection's whole life, as in a browser.
+    inflater: Option<Decompress>,
 }
 
 impl Peer {
@@ -113,6 +117,7 @@ impl Peer {
             inbox: Vec::new(),
             at: 0,
             ignores_data: false,
+            inflater: None,
         }
     }
 
@@ -124,6 +129,11 @@ impl Peer {
         let head = peer.head();
         assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
         peer
+    }
+
+    /// From now on messages may come compressed.
+    pub fn inflates(&mut self) {
+        self.inflater = Some(Decompress::new(false));
     }
 
     pub fn send(&mut self, bytes: &[u8]) {
@@ -202,7 +212,9 @@ impl Peer {
     fn any_frame(&mut self) -> Option<Frame> {
         let head = self.take(2)?;
         let (first, second) = (head[0], head[1]);
-        assert_eq!(first & 0x70, 0, "a reserved bit without an extension");
+        let is_compressed = first & 0x40 != 0;
+        assert_eq!(first & 0x30, 0, "a reserved bit without an extension");
+        assert!(!is_compressed || first & 0x08 == 0, "a compressed control frame");
         assert_eq!(second & 0x80, 0, "a server does not mask");
         let length = match second {
             126 => {
@@ -226,7 +238,14 @@ impl Peer {
         );
         assert_eq!(first & FIN, FIN, "this server sends messages in one piece");
         assert!(opcode < 8 || length < 126, "a long control frame");
-        let payload = self.take(length).expect("a payload");
+        let mut payload = self.take(length).expect("a payload");
+        if is_compressed {
+            let inflater = self
+                .inflater
+                .as_mut()
+                .expect("a reserved bit without an extension");
+            payload = inflated(inflater, payload);
+        }
         Some(Frame { opcode, payload })
     }
 
@@ -251,4 +270,19 @@ impl Peer {
         }
         Some(taken)
     }
+}
+
+fn inflated(inflater: &mut Decompress, mut payload: Vec<u8>) -> Vec<u8> {
+    payload.extend([0, 0, 0xFF, 0xFF]);
+    let mut out = Vec::with_capacity(1 << 21);
+    let before = inflater.total_in();
+    inflater
+        .decompress_vec(&payload, &mut out, FlushDecompress::Sync)
+        .expect("deflate");
+    assert_eq!(
+        inflater.total_in() - before,
+        payload.len() as u64,
+        "all of it is read"
+    );
+    out
 }

@@ -354,6 +354,29 @@ async fn whoever_is_turned_away_reads_why_although_its_request_was_sent() {
 }
 
 #[tokio::test]
+async fn a_body_that_trickles_is_answered_408_in_time() {
+    let mut settings = Settings::default();
+    settings.http.header_timeout = Duration::from_millis(300);
+    let bench = Bench::with(settings).await;
+    let mut stream = TcpStream::connect(bench.address).await.unwrap();
+    let head = "PUT /api/v1/message HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let (mut reader, mut writer) = stream.split();
+    let trickling = async {
+        while writer.write_all(b" ").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let mut bytes = Vec::new();
+    tokio::select! {
+        () = trickling => panic!("cut without an answer"),
+        read = within(reader.read_to_end(&mut bytes)) => read.unwrap(),
+    };
+    crate::bench::Answer::read(&bytes).is_problem(408, "request-timeout");
+    bench.close().await;
+}
+
+#[tokio::test]
 async fn a_refusal_is_read_although_the_body_is_still_on_its_way() {
     let bench = Bench::start().await;
     let head = "POST /api/v1/nothing HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\nContent-Length: 500000\r\n\r\n";
