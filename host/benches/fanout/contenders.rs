@@ -10,6 +10,7 @@ use autobench::hub::{Hub, HubConfig};
 use autobench::load::{Look, Swarm, SwarmOptions, prepare};
 use autobench::logs::LogHandle;
 use autobench::state::{StateConfig, StateHandle};
+use autobench_core::deflate::{Compression, compress_apart};
 use autobench_core::driver::LogLevel;
 use autobench_core::frame;
 use autobench_core::state::{Pointer, Store};
@@ -29,8 +30,18 @@ pub trait Contender {
     fn swarm(&self) -> &Swarm;
     /// Sends so many frames to everybody.
     fn flush(&mut self, frames: usize);
-    /// How many frames went out in one write, where that is known.
-    fn frames_per_write(&self) -> Option<f64>;
+    /// Whether what it sends is compressed; it is compared with what is bare and the same.
+    fn is_coded(&self) -> bool {
+        false
+    }
+    /// How many frames went out in one write, and of how many bytes each was, where that is known.
+    fn shape(&self) -> Option<Shape>;
+}
+
+/// What went to the sockets.
+pub struct Shape {
+    pub frames_per_write: f64,
+    pub bytes_per_frame: f64,
 }
 
 /// Patches as the daemon makes them: some 180 bytes.
@@ -62,6 +73,7 @@ fn pairs(count: usize) -> (Vec<TcpStream>, Vec<TcpStream>) {
 }
 
 pub struct Bare {
+    name: &'static str,
     sockets: Vec<TcpStream>,
     swarm: Swarm,
     bytes: Vec<u8>,
@@ -69,13 +81,32 @@ pub struct Bare {
 }
 
 impl Bare {
-    pub fn new(clients: usize, frames: usize) -> Self {
-        let (sockets, far) = pairs(clients);
+    pub fn plain(clients: usize, frames: usize) -> Self {
         let bytes = patches(frames)
             .iter()
             .flat_map(|patch| frame::text(patch.as_bytes()))
             .collect();
+        Self::over("bare", clients, frames, bytes)
+    }
+
+    /// The same patches, compressed beforehand in the window of those before them.
+    pub fn coded(clients: usize, frames: usize) -> Self {
+        let plain: Vec<_> = patches(64)
+            .iter()
+            .map(|patch| frame::text(patch.as_bytes()))
+            .collect();
+        let coded = compress_apart(Compression::Shared, &plain).unwrap();
+        let bytes = frame::split(&coded)
+            .skip(plain.len() - frames)
+            .flat_map(|frame| frame.whole.to_vec())
+            .collect();
+        Self::over("bare, coded", clients, frames, bytes)
+    }
+
+    fn over(name: &'static str, clients: usize, frames: usize, bytes: Vec<u8>) -> Self {
+        let (sockets, far) = pairs(clients);
         Self {
+            name,
             sockets,
             swarm: Swarm::over(far).unwrap(),
             bytes,
@@ -86,7 +117,11 @@ impl Bare {
 
 impl Contender for Bare {
     fn name(&self) -> &'static str {
-        "bare"
+        self.name
+    }
+
+    fn is_coded(&self) -> bool {
+        self.name != "bare"
     }
 
     fn swarm(&self) -> &Swarm {
@@ -109,8 +144,11 @@ impl Contender for Bare {
         }
     }
 
-    fn frames_per_write(&self) -> Option<f64> {
-        Some(self.frames as f64)
+    fn shape(&self) -> Option<Shape> {
+        Some(Shape {
+            frames_per_write: self.frames as f64,
+            bytes_per_frame: self.bytes.len() as f64 / self.frames as f64,
+        })
     }
 }
 
@@ -119,14 +157,15 @@ pub struct Ours {
     runtime: Runtime,
     server: Option<Server>,
     hub: Hub,
-    /// Segments and writes before the first flush.
-    begin: (u64, u64),
+    /// What was written before the first flush.
+    begin: Written,
+    is_coded: bool,
     swarm: Swarm,
     update: Box<dyn Fn()>,
 }
 
 impl Ours {
-    pub fn new(clients: usize) -> Self {
+    pub fn new(clients: usize, is_coded: bool) -> Self {
         let runtime = two_threads();
         let (server, state, hub) = runtime.block_on(async {
             let mut members = Map::new();
@@ -159,7 +198,7 @@ impl Ours {
             clients,
             samplers: 0,
             look: Look::Latency,
-            deflate: false,
+            deflate: is_coded,
             headers: Vec::new(),
         })
         .unwrap();
@@ -169,6 +208,7 @@ impl Ours {
             runtime,
             server: Some(server),
             begin: written(&hub),
+            is_coded,
             hub,
             swarm,
             update: Box::new(update),
@@ -178,7 +218,11 @@ impl Ours {
 
 impl Contender for Ours {
     fn name(&self) -> &'static str {
-        "ours"
+        if self.is_coded { "ours, deflate" } else { "ours" }
+    }
+
+    fn is_coded(&self) -> bool {
+        self.is_coded
     }
 
     fn swarm(&self) -> &Swarm {
@@ -191,19 +235,30 @@ impl Contender for Ours {
         }
     }
 
-    fn frames_per_write(&self) -> Option<f64> {
-        let (segments, writes) = written(&self.hub);
-        Some((segments - self.begin.0) as f64 / (writes - self.begin.1) as f64)
+    fn shape(&self) -> Option<Shape> {
+        let now = written(&self.hub);
+        let segments = (now.segments - self.begin.segments) as f64;
+        Some(Shape {
+            frames_per_write: segments / (now.writes - self.begin.writes) as f64,
+            bytes_per_frame: (now.bytes - self.begin.bytes) as f64 / segments,
+        })
     }
 }
 
-/// Segments that went out, and writes that took them.
-fn written(hub: &Hub) -> (u64, u64) {
+/// Segments that went out, the writes that took them, and their bytes.
+struct Written {
+    segments: u64,
+    writes: u64,
+    bytes: u64,
+}
+
+fn written(hub: &Hub) -> Written {
     let metrics = hub.metrics();
-    (
-        metrics.segments.get(),
-        metrics.shared_writes.get() + metrics.own_writes.get(),
-    )
+    Written {
+        segments: metrics.segments.get(),
+        writes: metrics.shared_writes.get() + metrics.own_writes.get(),
+        bytes: metrics.written_bytes.get(),
+    }
 }
 
 impl Drop for Ours {
@@ -286,7 +341,7 @@ impl Contender for Tungstenite {
         }
     }
 
-    fn frames_per_write(&self) -> Option<f64> {
-        Some(1.0)
+    fn shape(&self) -> Option<Shape> {
+        None
     }
 }

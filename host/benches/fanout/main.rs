@@ -1,11 +1,13 @@
 //! What it costs to bring one patch to many sockets, beside a bare loop and beside what is usual.
 //!
-//! Three ways to the same clients, in turns in one run:
+//! Five ways to the same clients, in turns in one run; the two that compress are compared with each other:
 //!
 //! - *bare*: one thread writes the same prebuilt frames to every socket, with one write per flush. Nothing can be faster without leaving
 //!   sockets.
 //! - *ours*: the daemon's own state, hub and HTTP server. Each frame is a change of the state by a thread of its own; it is applied, becomes a
 //!   patch, a segment, and is written by the hub.
+//! - *bare, coded* and *ours, deflate*: the same with permessage-deflate. The bare loop writes frames that were compressed beforehand; the daemon
+//!   compresses once for all clients, and its last column says how many bytes a frame has on the wire.
 //! - *tokio-tungstenite*: a task per client that takes messages from a broadcast channel and sends them; what most servers do.
 //!
 //! The clients are one thread of this process that reads all sockets and counts frames (`autobench::load::Swarm`). The next flush is
@@ -48,8 +50,8 @@ fn main() {
     let only = std::env::var("AUTOBENCH_ONLY").ok();
     println!("deliveries per second, and processor time per delivery; medians of {rounds} rounds");
     println!(
-        "{:>7} {:>6} {:<18} {:>12} {:>8} {:>10} {:>8} {:>10}",
-        "clients", "frames", "", "per second", "ratio", "cpu ns", "ratio", "per write"
+        "{:>7} {:>6} {:<18} {:>12} {:>8} {:>10} {:>8} {:>10} {:>8}",
+        "clients", "frames", "", "per second", "ratio", "cpu ns", "ratio", "per write", "bytes"
     );
     for (clients, frames) in CASES {
         if wanted.is_empty() || wanted.iter().any(|case| *case == format!("{clients}/{frames}")) {
@@ -60,8 +62,10 @@ fn main() {
 
 fn case(clients: usize, frames: usize, rounds: usize, only: Option<&str>) {
     let mut contenders: Vec<Box<dyn Contender>> = vec![
-        Box::new(Bare::new(clients, frames)),
-        Box::new(Ours::new(clients)),
+        Box::new(Bare::plain(clients, frames)),
+        Box::new(Ours::new(clients, false)),
+        Box::new(Bare::coded(clients, frames)),
+        Box::new(Ours::new(clients, true)),
         Box::new(Tungstenite::new(clients)),
     ];
     contenders.retain(|contender| only.is_none_or(|only| contender.name() == only));
@@ -80,22 +84,29 @@ fn case(clients: usize, frames: usize, rounds: usize, only: Option<&str>) {
             results.push(turn(&mut **contender, clients, frames, *flushes));
         }
     }
-    let base: Vec<Turn> = results.first().cloned().unwrap_or_default();
     for (contender, turns) in contenders.iter().zip(&results) {
+        let base = contenders
+            .iter()
+            .position(|rival| rival.is_coded() == contender.is_coded())
+            .and_then(|base| results.get(base))
+            .unwrap_or(turns);
         let ratio =
-            |of: fn(&Turn) -> f64| median(turns.iter().zip(&base).map(|(ours, bare)| of(ours) / of(bare)));
+            |of: fn(&Turn) -> f64| median(turns.iter().zip(base).map(|(ours, bare)| of(ours) / of(bare)));
         println!(
-            "{clients:>7} {frames:>6} {:<18} {:>12.0} {:>8.3} {:>10.0} {:>8.3} {:>10}",
+            "{clients:>7} {frames:>6} {:<18} {:>12.0} {:>8.3} {:>10.0} {:>8.3} {:>10} {:>8}",
             contender.name(),
             median(turns.iter().map(Turn::per_second)),
             ratio(Turn::per_second),
             median(turns.iter().map(Turn::cpu_ns)),
             1.0 / ratio(Turn::cpu_ns),
-            contender
-                .frames_per_write()
-                .map_or("-".to_owned(), |frames| format!("{frames:.1}")),
+            told(contender.shape().map(|shape| shape.frames_per_write)),
+            told(contender.shape().map(|shape| shape.bytes_per_frame)),
         );
     }
+}
+
+fn told(value: Option<f64>) -> String {
+    value.map_or("-".to_owned(), |value| format!("{value:.1}"))
 }
 
 /// What one turn came to.
