@@ -1,7 +1,7 @@
 //! What compression saves on the wire, and what it costs: for all clients together, not for each.
 //!
-//! The table before the times gives the bytes of a message on the wire, header included: plain, in a shared context with its openings every 64
-//! messages, and each message alone.
+//! The table before the times gives the bytes of a message on the wire, header included: plain, in a shared context with its openings, and each
+//! message alone.
 //!
 //! `cargo bench -p autobench-core --bench deflate`
 

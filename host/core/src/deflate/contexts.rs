@@ -10,10 +10,13 @@ use super::codec::Coder;
 use super::{CONTEXTS, Compression};
 use crate::outbox::{Next, Positions, View};
 
-/// Messages after which a context begins anew, so that whoever waits can join.
+/// Messages after which a context opens when somebody waits. Not at once: a client that comes and goes all the time would cost all others the
+/// window.
 const OPENS_AFTER_MESSAGES: u32 = 64;
-/// Time after which it does so when somebody waits. Not at once: a client that comes and goes all the time would cost all others the window.
+/// Time after which it does so, if that is sooner.
 const OPENS_AFTER: Duration = Duration::from_millis(250);
+/// Messages after which it opens although nobody waits: no mistake shall last, and one message in so many costs next to nothing.
+const OPENS_ANYWAY_AFTER_MESSAGES: u32 = 256;
 
 /// What one pass codes for one context. Beyond it frames go as they are, which is always allowed: compressing a burst of any size would hold up
 /// the clients that follow it.
@@ -170,7 +173,7 @@ impl Context {
             coder: Coder::new(),
             standing,
             next: 0,
-            messages: OPENS_AFTER_MESSAGES,
+            messages: OPENS_ANYWAY_AFTER_MESSAGES,
             opened_at: now,
             has_candidate: true,
         }
@@ -214,11 +217,15 @@ impl Context {
         Ok(Some(coded))
     }
 
-    /// Forgets the window if it is time to. Somebody may be waiting who was not seen yet, so it is done now and then without a candidate, too;
-    /// it costs three bytes in a message, and no mistake can last longer.
+    /// Forgets the window if it is time to.
     fn opens(&mut self, now: Duration) -> bool {
-        let waits = self.has_candidate && now.saturating_sub(self.opened_at) >= OPENS_AFTER;
-        if self.messages < OPENS_AFTER_MESSAGES && !waits {
+        let is_time = match self.has_candidate {
+            true => {
+                self.messages >= OPENS_AFTER_MESSAGES || now.saturating_sub(self.opened_at) >= OPENS_AFTER
+            }
+            false => self.messages >= OPENS_ANYWAY_AFTER_MESSAGES,
+        };
+        if !is_time {
             return false;
         }
         self.coder.reset();

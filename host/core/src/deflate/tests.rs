@@ -897,13 +897,14 @@ fn a_client_that_comes_and_goes_opens_a_context_no_more_than_four_times_a_second
 }
 
 #[test]
-fn a_context_opens_every_sixty_four_messages_and_ends_with_its_last_member() {
+fn a_context_opens_for_whoever_waits_and_now_and_then_anyway_and_ends_with_its_last_member() {
     let (mut contexts, mut ring) = (Contexts::new(), Ring::new(1 << 20, 0));
     let mut positions = Positions::new();
     positions.set(Channel::State, ring.cursor());
     let mut member = None;
     let mut opens = Vec::new();
-    for n in 0..200 {
+    for n in 0..600 {
+        // From the four hundredth on somebody else waits.
         let (mut pass, coded, _) = coded(&mut contexts, &mut ring, 0);
         if coded.is_some_and(|coded| coded.opens) {
             opens.push(n);
@@ -918,9 +919,12 @@ fn a_context_opens_every_sixty_four_messages_and_ends_with_its_last_member() {
             });
         }
         positions.set(Channel::State, ring.cursor());
+        if n >= 400 {
+            pass.would_join(Compression::Shared, &positions);
+        }
         contexts.end_pass(pass, Duration::ZERO);
     }
-    assert_eq!(opens, [1, 65, 129, 193]);
+    assert_eq!(opens, [1, 257, 401, 465, 529, 593]);
     assert!(!contexts.is_empty());
     let (pass, _, _) = coded(&mut contexts, &mut ring, 0);
     contexts.end_pass(pass, Duration::ZERO);
