@@ -11,7 +11,7 @@ pub enum CloseCode {
     Protocol,
     /// 1003: a binary message; everything here is JSON text.
     Unsupported,
-    /// 1007: a text was no UTF-8.
+    /// 1007: a text was no UTF-8, or a compressed message not what a compressor makes.
     InvalidPayload,
     /// 1008: the client asked for more than it read, or went on long after it was told that it sends too much.
     Policy,
