@@ -1,6 +1,12 @@
 //! Commands from a client to a device and back: every stage, every refusal, deadline, cancel, keys over swaps and crashes, a flood.
 //!
 //! The device is a relay board on a pseudo-terminal, played by the story: what its line has been sent is all that ever reached the board.
+#![expect(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "helpers of a story: what is missing fails it"
+)]
 
 use std::path::PathBuf;
 

@@ -26,9 +26,8 @@ use crate::driver::compile::Urgency;
 
 pub use announce::Announcer;
 pub use arguments::{
-    Arguments, BenchArguments, BenchCommand, Command, DemoArguments, FanoutArguments, LogsArguments, SendArguments,
-    SimArguments, SimCommand, TokenArguments, TokenCommand, WatchArguments,
-    WattsupArguments,
+    Arguments, BenchArguments, BenchCommand, Command, DemoArguments, FanoutArguments, LogsArguments,
+    SendArguments, SimArguments, SimCommand, TokenArguments, TokenCommand, WatchArguments, WattsupArguments,
 };
 pub use explain::listen_error;
 

@@ -21,12 +21,13 @@ mod values;
 mod variables;
 
 pub use auth::is_token_name;
+pub use autobench_core::access::Role;
 pub use load::ConfigLoader;
 pub use model::{
-    AuthConfig, BenchConfig, DaemonConfig, DaemonLimits, DeviceConfig, DriverLimits, Grants, IngestConfig, LineOverrides,
-    LogConfig, LogFileConfig, PortConfig, PortSource, RedactPattern, SimDevice, SimSpec, TerminalConfig, TokenConfig,
+    AuthConfig, BenchConfig, DaemonConfig, DaemonLimits, DeviceConfig, DriverLimits, Grants, IngestConfig,
+    LineOverrides, LogConfig, LogFileConfig, PortConfig, PortSource, RedactPattern, SimDevice, SimSpec,
+    TerminalConfig, TokenConfig,
 };
-pub use autobench_core::access::Role;
 pub use name::{DeviceId, NameError, PluginName, PortName, SliceName};
 pub use problem::{Colour, ConfigErrors, Place, Problem, Source, Weight, render};
 pub use values::{DEFAULT_LISTEN, likely_address};

@@ -263,7 +263,10 @@ impl Guest for Instance {
             self.handle_plain(event, time)
         };
         std::mem::swap(&mut self.store.data_mut().effects, effects);
-        if let Event::CommandCancelled { id, is_over: true, .. } = event {
+        if let Event::CommandCancelled {
+            id, is_over: true, ..
+        } = event
+        {
             // A driver that never answers would otherwise let the set grow without end.
             self.store.data_mut().commands.remove(id);
         }

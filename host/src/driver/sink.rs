@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use autobench_core::driver::{
-    Breakdown, Cause, Command, Commit, Effects, Event, LifeChange, LogLevel, LogLine, LogOrigin, PortAction, Sample,
-    Sink, Skipped, SliceRefused, StartReason, StatusChange, Taken, Verdict,
+    Breakdown, Cause, Command, Commit, Effects, Event, LifeChange, LogLevel, LogLine, LogOrigin, PortAction,
+    Sample, Sink, Skipped, SliceRefused, StartReason, StatusChange, Taken, Verdict,
 };
 use autobench_core::state::StateError;
 use autobench_core::wire::DeviceStatus;
@@ -201,7 +201,8 @@ impl Sink for DeviceSink {
                     }
                 };
                 if verdict == Verdict::Quarantine {
-                    self.commands.down(&format!("the driver is in quarantine: {reason}"), false);
+                    self.commands
+                        .down(&format!("the driver is in quarantine: {reason}"), false);
                 }
                 self.record.change(|entry| {
                     entry.status = status;
@@ -281,7 +282,13 @@ impl DeviceSink {
         if let Cause::Event(Taken::Event(Event::Command(command))) = commit.cause {
             self.commands.sent(command, commit.time);
         }
-        let forgets = matches!(commit.cause, Cause::Start { from_snapshot: false, .. });
+        let forgets = matches!(
+            commit.cause,
+            Cause::Start {
+                from_snapshot: false,
+                ..
+            }
+        );
         let answered: Vec<_> = match forgets {
             true => effects.replies.iter().map(|reply| reply.id().clone()).collect(),
             false => Vec::new(),

@@ -175,7 +175,9 @@ impl Feed {
                     Channel::State => First::Snapshot,
                     Channel::Logs => First::Logs(covered),
                     Channel::Series(id) => First::Backlog(id, Some(covered)),
-                    Channel::Alarms | Channel::Events | Channel::Blocks | Channel::Commands => First::Lost(channel),
+                    Channel::Alarms | Channel::Events | Channel::Blocks | Channel::Commands => {
+                        First::Lost(channel)
+                    }
                 });
                 return true;
             }

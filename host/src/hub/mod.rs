@@ -30,8 +30,8 @@ mod series;
 mod session;
 
 use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use autobench_core::deflate::Agreement;
@@ -39,7 +39,9 @@ use autobench_core::driver::Sample;
 use autobench_core::frame::{self, CloseCode};
 use autobench_core::outbox::{Channel, Cursor, RING_BYTES, Resume};
 use autobench_core::state::Pointer;
-use autobench_core::wire::{Alarm, ClientEntry, CommandStatus, Event, Limits, PROTOCOL, ServerMessage, Welcome, iso8601};
+use autobench_core::wire::{
+    Alarm, ClientEntry, CommandStatus, Event, Limits, PROTOCOL, ServerMessage, Welcome, iso8601,
+};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use serde_json::{Map, Value};

@@ -263,8 +263,10 @@ async fn clients_that_stop_reading_and_are_never_closed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_window_of_hardly_a_byte() {
-    let mut settings = Settings::default();
-    settings.state_ring_bytes = 200_000;
+    let mut settings = Settings {
+        state_ring_bytes: 200_000,
+        ..Settings::default()
+    };
     settings.hub.stall_timeout = Duration::from_secs(5);
     besiege("a client that takes a few bytes at a time", settings, async |bench| {
         let mut sipping = bench.raw_socket(Some(1)).await;

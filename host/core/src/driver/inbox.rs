@@ -416,7 +416,10 @@ impl Inbox {
     // --- inside ---
 
     fn unqueue(&mut self, id: &CommandId) -> Option<Arc<Command>> {
-        let queued = self.queued_commands.iter().position(|command| command.id == *id)?;
+        let queued = self
+            .queued_commands
+            .iter()
+            .position(|command| command.id == *id)?;
         self.queued_commands.remove(queued)
     }
 
@@ -429,7 +432,9 @@ impl Inbox {
     /// Needs no bound of its own: one for each command that the driver has, and it takes these before it takes another command.
     fn tell_cancelled(&mut self, id: &CommandId, reason: Arc<str>, is_over: bool) {
         let told = self.urgent.iter_mut().find_map(|event| match event {
-            Event::CommandCancelled { id: told, is_over, .. } if told == id => Some(is_over),
+            Event::CommandCancelled {
+                id: told, is_over, ..
+            } if told == id => Some(is_over),
             _ => None,
         });
         match told {
@@ -745,7 +750,11 @@ mod tests {
         inbox.push_command(command(3)).unwrap();
         inbox.expire_command(&id(3), "late".into());
         take(&mut inbox, 0).unwrap();
-        assert_eq!(take(&mut inbox, 0), None, "the driver never hears of what expired in the queue");
+        assert_eq!(
+            take(&mut inbox, 0),
+            None,
+            "the driver never hears of what expired in the queue"
+        );
     }
 
     #[test]

@@ -370,7 +370,13 @@ mod tests {
             ring.append(&record("app", LogLevel::Info, "m"));
         }
         // Missed are 3 to 7, there are 8 to 10.
-        for (last, entries, missed_to) in [(12, 3, Some(7)), (9, 2, Some(7)), (7, 0, Some(7)), (4, 0, Some(4)), (2, 0, None)] {
+        for (last, entries, missed_to) in [
+            (12, 3, Some(7)),
+            (9, 2, Some(7)),
+            (7, 0, Some(7)),
+            (4, 0, Some(4)),
+            (2, 0, None),
+        ] {
             let mut range = ring.since(2, usize::MAX);
             range.cut_to(last);
             assert_eq!((range.from_seq, range.to_seq), (3, last.min(10)));

@@ -134,7 +134,10 @@ fn a_joined_batch_is_the_same_bytes_in_one_piece() {
     assert_eq!(batch.whole(), Some(&apart[..]));
     // What is left of a write is cut from the segments, joined or not.
     let first = batch.slices().first().map_or(0, |slice| slice.len());
-    assert_eq!(batch.after(first + 2).rest.map(|rest| rest.to_vec()), Some(apart[first + 2..2 * first].to_vec()));
+    assert_eq!(
+        batch.after(first + 2).rest.map(|rest| rest.to_vec()),
+        Some(apart[first + 2..2 * first].to_vec())
+    );
 }
 
 const CHANNELS: [Channel; 4] = [Channel::State, Channel::Logs, Channel::Events, Channel::Series(7)];

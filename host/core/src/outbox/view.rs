@@ -157,7 +157,9 @@ impl<'v> Batch<'v> {
 
     /// The segments, in their order.
     pub fn parts(&self) -> impl Iterator<Item = (Channel, &'v Segment)> {
-        self.parts.iter().map(|(channel, _, segment)| (*channel, *segment))
+        self.parts
+            .iter()
+            .map(|(channel, _, segment)| (*channel, *segment))
     }
 
     /// For one vectored write.

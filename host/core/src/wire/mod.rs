@@ -36,9 +36,9 @@ pub use client::{
     Subscription, Topic,
 };
 pub use client_entry::{ClientEntry, ClientLag};
+pub use command::{CommandProgress, CommandRequest, CommandStatus};
 pub use one_or_many::OneOrMany;
 pub use schema::schema;
-pub use command::{CommandProgress, CommandRequest, CommandStatus};
 pub use server::{
     Ack, Alarm, AlarmState, ClientIdentified, Connected, ErrorCode, ErrorMessage, Event, EventBody,
     Identified, Limits, LogEntry, LogRange, LogSpan, PatchOperation, Pong, ServerMessage, StatePatch,

@@ -139,7 +139,11 @@ impl Bench {
             return self.log(LogLevel::Warn, None, message.to_owned());
         }
         self.services.hub.guard().set_tokens(auth);
-        self.log(LogLevel::Info, None, "the tokens are those of the configuration".to_owned());
+        self.log(
+            LogLevel::Info,
+            None,
+            "the tokens are those of the configuration".to_owned(),
+        );
     }
 
     fn set_message(&self, message: &str) {
