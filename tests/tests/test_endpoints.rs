@@ -1,5 +1,4 @@
 //! The echo for suites from outside is there when it was asked for, and only then.
-#![expect(clippy::expect_used, reason = "helpers of a story: what is missing fails it")]
 
 use e2e::{Bench, Daemon, request};
 use futures_util::{SinkExt, StreamExt};
