@@ -409,7 +409,7 @@ impl Router {
             ),
             Unfit::Arguments(problem) => refused(
                 ErrorCode::BadArguments,
-                format!("the arguments of {:?} do not fit at {problem}", request.name),
+                format!("the arguments of {:?} do not fit: {problem}", request.name),
             ),
         })
     }

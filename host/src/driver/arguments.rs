@@ -21,6 +21,8 @@ pub struct CommandTable {
 
 struct Declared {
     arguments: Validator,
+    /// The names of its arguments, where it takes no others.
+    closed: Option<Vec<String>>,
     is_dangerous: bool,
 }
 
@@ -47,6 +49,7 @@ impl CommandTable {
             })?;
             let declared = Declared {
                 arguments,
+                closed: closed(&description.arguments_schema),
                 is_dangerous: description.dangerous,
             };
             Ok((description.name.clone(), declared))
@@ -64,6 +67,9 @@ impl CommandTable {
         if declared.is_dangerous && !granted.iter().any(|granted| granted == name) {
             return Err(Unfit::Dangerous);
         }
+        if let Some(surplus) = declared.surplus(arguments) {
+            return Err(Unfit::Arguments(surplus));
+        }
         declared.arguments.validate(arguments).map_err(|error| {
             let path = error.instance_path().to_string();
             let place = if path.is_empty() { "the arguments" } else { &path };
@@ -71,6 +77,36 @@ impl CommandTable {
             Unfit::Arguments(format!("{place}: {complaint}"))
         })
     }
+}
+
+impl Declared {
+    /// A name that is none of its arguments, said better than a checker says it.
+    fn surplus(&self, arguments: &Value) -> Option<String> {
+        let known = self.closed.as_ref()?;
+        let surplus = arguments.as_object()?.keys().find(|name| !known.contains(name))?;
+        let surplus: String = surplus.chars().take(COMPLAINT_CHARS).collect();
+        Some(if known.is_empty() {
+            format!("the arguments: {surplus:?} is too much, it takes none")
+        } else {
+            format!(
+                "the arguments: {surplus:?} is none of them; there are: {}",
+                known.join(", ")
+            )
+        })
+    }
+}
+
+fn closed(schema: &Value) -> Option<Vec<String>> {
+    let is_closed = schema.get("additionalProperties") == Some(&Value::Bool(false));
+    if !is_closed || schema.get("patternProperties").is_some() {
+        return None;
+    }
+    let properties = schema.get("properties").and_then(Value::as_object);
+    Some(
+        properties
+            .map(|properties| properties.keys().cloned().collect())
+            .unwrap_or_default(),
+    )
 }
 
 fn compile(schema: &Value) -> Result<Validator, String> {
