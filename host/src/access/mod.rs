@@ -93,7 +93,10 @@ struct Inner {
     tokens: RwLock<Vec<Known>>,
     ingest: Option<[u8; 32]>,
     sessions: Mutex<Sessions>,
+    /// Wrong tokens.
     failures: Mutex<Failures>,
+    /// Attempts without any token. They bound only what is recorded: a program that was given none must not keep out its neighbours.
+    strangers: Mutex<Failures>,
     audit: Audit,
 }
 
@@ -117,6 +120,7 @@ impl Guard {
                 ingest: ingest_token.map(digest),
                 sessions: Mutex::default(),
                 failures: Mutex::default(),
+                strangers: Mutex::default(),
                 audit,
             }),
         };
@@ -185,7 +189,7 @@ impl Guard {
         match self.of_token(token) {
             Some(known) => Ok(known.actor),
             None => {
-                self.failed(from, "shows a token that is not known");
+                self.failed(&self.inner.failures, from, "shows a token that is not known");
                 Err(Refused::WrongToken)
             }
         }
@@ -193,7 +197,7 @@ impl Guard {
 
     /// Somebody whom nobody knows tried what takes a role.
     pub fn stranger(&self, from: IpAddr, what: &str) {
-        self.failed(from, what);
+        self.failed(&self.inner.strangers, from, what);
     }
 
     /// A session for a token: its secret goes to the browser and is kept here as a hash only. None while nobody needs a token.
@@ -257,12 +261,12 @@ impl Guard {
             .is_some_and(|known| bool::from(known.ct_eq(&digest(token))))
     }
 
-    fn failed(&self, from: IpAddr, what: &str) {
+    fn failed(&self, counted: &Mutex<Failures>, from: IpAddr, what: &str) {
         // The one that fills the bucket is recorded as such, those behind it are not: nobody shall fill the record from outside.
-        let noted = self.inner.failures.lock().note(from, Instant::now());
+        let noted = counted.lock().note(from, Instant::now());
         let detail = match noted {
             failures::Noted::Counted => None,
-            failures::Noted::Full => Some("too many; further ones from there are refused unseen for a while"),
+            failures::Noted::Full => Some("too many; further ones from there are not recorded for a while"),
             failures::Noted::Beyond => return,
         };
         self.inner.audit.record(&AuditEntry {

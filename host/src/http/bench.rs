@@ -12,13 +12,15 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use hyper::header::IF_MATCH;
 use hyper::{HeaderMap, StatusCode, Uri};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Number, Value};
 
 use super::problem::Problem;
 use super::query::Query;
 use super::routes::{json_value, knows, tag_of, tagged};
 use super::{Shared, json};
+use crate::hub::EndpointInfo;
 use crate::layout::mistakes;
 
 /// Largest body of a text.
@@ -29,14 +31,31 @@ const MESSAGE_CHARS: usize = 500;
 const LAYOUT_BYTES: usize = 256 << 10;
 
 /// `GET` and `PUT /api/v1/message`.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub(super) struct MessageBody {
     /// The text that all mirrors show; empty for none.
     message: String,
 }
 
+/// `GET /api/v1/telemetry`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct SeriesList {
+    /// Every series.
+    series: Vec<SeriesBody>,
+}
+
+/// `GET /api/v1/telemetry/{endpointId}`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct HistoryBody {
+    /// The series.
+    #[serde(flatten)]
+    series: SeriesBody,
+    /// Milliseconds since 1970 and value, oldest first.
+    samples: Vec<[Number; 2]>,
+}
+
 /// One telemetry series.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct SeriesBody {
     /// Its number.
@@ -239,13 +258,10 @@ pub(super) async fn put_layout(
 
 /// Every telemetry series.
 pub(super) async fn telemetry(State(shared): State<Arc<Shared>>) -> Response {
-    let series = shared.hub.endpoints().into_iter().map(|info| SeriesBody {
-        endpoint_id: info.id,
-        endpoint: info.name,
-        unit: info.unit,
-        kind: info.kind,
-    });
-    json_value(&serde_json::json!({ "series": series.collect::<Vec<_>>() }))
+    let series = shared.hub.endpoints().into_iter().map(SeriesBody::of);
+    json_value(&SeriesList {
+        series: series.collect(),
+    })
 }
 
 /// The last ten minutes of a series.
@@ -256,17 +272,24 @@ pub(super) async fn series(
     let Some((info, samples)) = endpoint_id.parse().ok().and_then(|id| shared.hub.history(id)) else {
         return Err(Problem::UnknownEndpoint(endpoint_id));
     };
-    let samples: Vec<_> = samples
+    let samples = samples
         .iter()
-        .map(|s| [number(s.timestamp_ms), number(s.value)])
-        .collect();
-    Ok(json_value(&serde_json::json!({
-        "endpointId": info.id,
-        "endpoint": info.name,
-        "unit": info.unit,
-        "kind": info.kind,
-        "samples": samples,
-    })))
+        .map(|sample| [number(sample.timestamp_ms), number(sample.value)]);
+    Ok(json_value(&HistoryBody {
+        series: SeriesBody::of(info),
+        samples: samples.collect(),
+    }))
+}
+
+impl SeriesBody {
+    fn of(info: EndpointInfo) -> Self {
+        Self {
+            endpoint_id: info.id,
+            endpoint: info.name,
+            unit: info.unit,
+            kind: info.kind,
+        }
+    }
 }
 
 fn member(shared: &Shared, headers: &HeaderMap, name: &str) -> Response {
@@ -287,11 +310,11 @@ fn check_if_match(headers: &HeaderMap, present: &[u8]) -> Result<(), Problem> {
 }
 
 /// A number in its shortest form, as on the socket.
-fn number(value: f64) -> Value {
+fn number(value: f64) -> Number {
     const EXACT: f64 = 9_007_199_254_740_992.0;
     if value.trunc() == value && value.abs() < EXACT {
-        Value::from(value as i64)
-    } else {
-        Value::from(value)
+        return Number::from(value as i64);
     }
+    // A series holds finite values only.
+    Number::from_f64(value).unwrap_or_else(|| Number::from(0))
 }

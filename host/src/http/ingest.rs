@@ -13,6 +13,7 @@ use axum::body::Body;
 use axum::extract::{Extension, State};
 use axum::response::Response;
 use parking_lot::Mutex;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -81,7 +82,7 @@ pub(super) enum LogsBody {
 }
 
 /// One entry from outside. Picture and colour follow from the channel unless a picture is given.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(super) struct LogEntryBody {
     /// Where it comes from.
     channel: String,
@@ -101,7 +102,7 @@ pub(super) struct LogEntryBody {
 }
 
 /// What became of the entries.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct LogsTaken {
     /// Entries that are in the ring.
@@ -186,7 +187,7 @@ pub(super) enum TelemetryBody {
 }
 
 /// Samples of one series, named by number or by name.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct SamplesBody {
     /// Its number, once it has one.
@@ -204,6 +205,25 @@ pub(super) struct SamplesBody {
     value: Option<f64>,
     /// Its time in milliseconds since 1970; now without it.
     timestamp: Option<f64>,
+}
+
+/// What became of the samples.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct TelemetryTaken {
+    /// How many were taken.
+    accepted: usize,
+    /// Of which series, in the order of the body.
+    series: Vec<SeriesTaken>,
+}
+
+/// A series that samples were taken of.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct SeriesTaken {
+    /// Its number from now on.
+    endpoint_id: u32,
+    /// Its name.
+    endpoint: String,
 }
 
 /// Takes samples in, for series that no driver owns.
@@ -236,14 +256,18 @@ pub(super) async fn telemetry(State(shared): State<Arc<Shared>>, body: Body) -> 
     }
     let mut taken = Vec::with_capacity(known.len());
     for (info, samples) in known {
-        taken.push(serde_json::json!({"endpointId": info.id, "endpoint": info.name}));
+        taken.push(SeriesTaken {
+            endpoint_id: info.id,
+            endpoint: info.name.clone(),
+        });
         let id = info.id;
         shared.hub.register_endpoint(info);
         shared.hub.push_samples(id, &samples);
     }
-    Ok(json_value(
-        &serde_json::json!({"accepted": count, "series": taken}),
-    ))
+    Ok(json_value(&TelemetryTaken {
+        accepted: count,
+        series: taken,
+    }))
 }
 
 fn samples(one: &SamplesBody, now_ms: f64) -> Result<Vec<Sample>, String> {

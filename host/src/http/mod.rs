@@ -21,6 +21,7 @@ mod json;
 mod metrics;
 mod names;
 mod often;
+mod openapi;
 mod page;
 mod places;
 mod problem;

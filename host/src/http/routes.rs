@@ -11,11 +11,13 @@ use axum::routing::{MethodRouter, delete, get, post, put};
 use bytes::Bytes;
 use hyper::header::{self, HeaderValue};
 use hyper::{HeaderMap, Request, StatusCode, Uri};
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::problem::Problem;
-use super::{Shared, bench, commands, events, gate, ingest, session, socket};
+use super::{Shared, bench, commands, events, gate, ingest, openapi, session, socket};
 
 pub(super) fn router(shared: Arc<Shared>) -> Router {
     let mut router = Router::new();
@@ -51,6 +53,7 @@ fn handler(id: RouteId) -> Option<MethodRouter<Arc<Shared>>> {
         RouteId::SessionEnd => delete(session::end),
         RouteId::State => get(bench::state),
         RouteId::Events => get(events::events),
+        RouteId::Openapi => get(openapi::handle),
         RouteId::Logs => get(bench::logs),
         RouteId::LogsIngest => post(ingest::logs),
         RouteId::Message => get(bench::message),
@@ -100,6 +103,13 @@ fn fits(route: &Route, path: &str) -> bool {
     }
 }
 
+/// `GET /healthz` and `/readyz`, where all is well.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct StatusBody {
+    /// `ok` or `ready`.
+    status: &'static str,
+}
+
 /// The daemon lives: it answers, and the two loops without which no client hears anything run.
 async fn healthz(State(shared): State<Arc<Shared>>) -> Response {
     let loops = [
@@ -109,7 +119,7 @@ async fn healthz(State(shared): State<Arc<Shared>>) -> Response {
     match loops.into_iter().find(|(_, is_running)| !is_running) {
         // While it stops, its loops end one after the other, as they should.
         Some((name, _)) if !*shared.stop.borrow() => Problem::Unhealthy(name).into_response(),
-        _ => json_value(&json!({"status": "ok"})),
+        _ => json_value(&StatusBody { status: "ok" }),
     }
 }
 
@@ -140,7 +150,7 @@ async fn readyz(State(shared): State<Arc<Shared>>) -> Response {
     match status {
         _ if is_stopping => Problem::NotReady("stopping".to_owned()).into_response(),
         _ if !is_running => Problem::NotReady("broken".to_owned()).into_response(),
-        Some("ready") => json_value(&json!({"status": "ready"})),
+        Some("ready") => json_value(&StatusBody { status: "ready" }),
         status => Problem::NotReady(status.unwrap_or("booting").to_owned()).into_response(),
     }
 }

@@ -7,6 +7,7 @@ use axum::extract::{Extension, State};
 use axum::response::{IntoResponse, Response};
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{StatusCode, header::SET_COOKIE};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Shared;
@@ -21,15 +22,16 @@ use autobench_core::wire::Secret;
 const BODY_BYTES: usize = 4 << 10;
 
 /// What a page gives for a session.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(super) struct TokenBody {
     /// The token.
     #[serde(deserialize_with = "secret")]
+    #[schemars(with = "String")]
     token: Secret,
 }
 
 /// Who asks.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct SessionBody {
     /// The token's name.

@@ -529,3 +529,71 @@ async fn requests_that_went_well_are_no_entries_of_the_ring_and_failures_are_few
     assert!((30..45).contains(&count), "{count}");
     bench.close().await;
 }
+
+#[tokio::test]
+async fn a_page_from_elsewhere_can_do_nothing_that_acts() {
+    // On a bench that asks for no token at all: here these checks are all that there is.
+    let bench = Bench::start().await;
+    let before = bench.state.version();
+    let port = bench.address.port();
+    for route in ROUTES.iter().filter(|route| route.method != Method::Get) {
+        let (method, path) = (route.method.as_str(), route.path);
+        let send = async |host: &str, more: &str, body: &str| {
+            let length = body.len();
+            let text = format!(
+                "{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{more}Content-Length: {length}\r\n\r\n{body}"
+            );
+            bench.request(&text).await
+        };
+        let json = "Content-Type: application/json\r\n";
+        for origin in [
+            "http://evil.example",
+            "null",
+            "http://localhost:1",
+            "https://localhost",
+            &format!("http://localhost.evil.example:{port}"),
+        ] {
+            let origin = format!("{json}Origin: {origin}\r\n");
+            send(&format!("localhost:{port}"), &origin, "{}")
+                .await
+                .is_problem(403, "forbidden-origin");
+        }
+        // A name that was bound to this address after the page was loaded.
+        send(&format!("rebound.example:{port}"), json, "{}")
+            .await
+            .is_problem(403, "forbidden-host");
+        // What a form can send without being asked.
+        for kind in [
+            "text/plain",
+            "application/x-www-form-urlencoded",
+            "multipart/form-data; boundary=x",
+            "text/plain; application/json",
+        ] {
+            let kind = format!("Content-Type: {kind}\r\n");
+            send("localhost", &kind, "{}")
+                .await
+                .is_problem(415, "unsupported-media-type");
+        }
+        send("localhost", "", "{}")
+            .await
+            .is_problem(415, "unsupported-media-type");
+        // Without a driver a command is not looked at at all.
+        if !matches!(
+            route.id,
+            RouteId::DeviceCommand | RouteId::SessionEnd | RouteId::CommandCancel
+        ) {
+            let huge = format!("\"{}\"", "x".repeat(600 << 10));
+            send("localhost", json, &huge).await.is_problem(413, "too-large");
+        }
+        // The question that a browser asks first is never answered with yes.
+        let asked = format!(
+            "OPTIONS {path} HTTP/1.1\r\nHost: localhost:{port}\r\nConnection: close\r\nOrigin: http://evil.example\r\n\
+             Access-Control-Request-Method: {method}\r\n\r\n"
+        );
+        let answer = bench.request(&asked).await;
+        answer.is_problem(403, "forbidden-origin");
+        assert_eq!(answer.header("access-control-allow-origin"), None);
+    }
+    assert_eq!(bench.state.version(), before, "nothing has happened");
+    bench.close().await;
+}

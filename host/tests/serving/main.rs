@@ -19,6 +19,8 @@ mod messages;
 #[cfg(test)]
 mod metrics;
 #[cfg(test)]
+mod openapi;
+#[cfg(test)]
 mod protocol;
 #[cfg(test)]
 mod rest;
