@@ -270,12 +270,13 @@ impl Hub {
     /// Sends a stage of a command to whoever follows it, or all of them.
     pub fn publish_command(&self, status: &CommandStatus) {
         let message = ServerMessage::CommandStatus(status.clone());
-        self.shared.channels.publish_message(Channel::Commands, &message);
+        // In this order a client that begins to follow all commands just now may hear this stage twice, and never not at all.
         self.shared
             .following
             .tell(&status.command_id, status.status.is_final(), || {
                 frame::text(&message.to_json())
             });
+        self.shared.channels.publish_message(Channel::Commands, &message);
         self.shared.wake();
     }
 
@@ -422,6 +423,15 @@ impl Hub {
     pub async fn close(&self, grace: Duration) {
         let shared = &self.shared;
         shared.stop.send_replace(true);
+        // First, because its last pass is how clients see what stopping did.
+        let run = shared.run.lock().take();
+        if let Some(run) = run {
+            // An error says that the sender is gone: so is the thread.
+            let _ = run.ended.await;
+            if run.thread.join().is_err() {
+                tracing::error!("the hub's loop ended badly; standard error says how");
+            }
+        }
         let mut sessions = std::mem::take(&mut *shared.sessions.lock());
         // A copy, as in every pass: closing takes the client's own lock, behind which somebody may wait for the store.
         let clients = Arc::clone(&shared.clients.lock());
@@ -432,14 +442,6 @@ impl Hub {
         if tokio::time::timeout(grace, all_gone).await.is_err() {
             tracing::warn!(clients = sessions.len(), "did not go within {grace:?}; dropped");
             sessions.shutdown().await;
-        }
-        let run = shared.run.lock().take();
-        if let Some(run) = run {
-            // An error says that the sender is gone: so is the thread.
-            let _ = run.ended.await;
-            if run.thread.join().is_err() {
-                tracing::error!("the hub's loop ended badly; standard error says how");
-            }
         }
     }
 }
@@ -606,7 +608,7 @@ fn begin_loop(shared: &Arc<Shared>) -> Option<Loop> {
     }
 }
 
-/// The one loop. It ends when the hub is closed and every client has been told.
+/// The one loop. It ends when the hub is closed, with a last pass.
 async fn run(shared: Arc<Shared>, signals: Signals) {
     let Signals {
         mut stop,
@@ -640,6 +642,10 @@ async fn run(shared: Arc<Shared>, signals: Signals) {
         }
         shared.pass(&mut seen, &mut coder);
     }
+    // What stopping the devices changed. A snapshot closes the flush that is pending.
+    shared.channels.publish();
+    let _ = shared.channels.state.snapshot();
+    shared.pass(&mut seen, &mut coder);
 }
 
 /// How long things take, beside what is there already (the start). The bounds of buckets and no exact times: what changed with every pass would

@@ -188,6 +188,11 @@ impl Inner {
                 .front()
                 .is_some_and(|oldest| oldest.timestamp_ms < from_ms)
         {
+            let number = self.newest - self.samples.len() as u64 + 1;
+            if number > self.published {
+                // A long stretch at once, or a clock that was set forward: whoever listens gets it all the same.
+                self.publish();
+            }
             self.samples.pop_front();
         }
     }
@@ -279,6 +284,24 @@ mod tests {
             value: 1.0,
         }]);
         assert_eq!(series.history().len(), 1);
+    }
+
+    #[test]
+    fn a_stretch_longer_than_the_history_is_sent_once_and_whole() {
+        let series = series();
+        series.join();
+        let cursor = series.backlog(None).cursor;
+        let minutes: Vec<Sample> = (1..=61)
+            .map(|n| Sample {
+                timestamp_ms: f64::from(n) * 60_000.0,
+                value: f64::from(n),
+            })
+            .collect();
+        series.push(&minutes);
+        for _ in 0..8 {
+            series.publish();
+        }
+        assert_eq!(read(&live(&series, cursor)), ((1..=61).collect(), 0));
     }
 
     #[test]

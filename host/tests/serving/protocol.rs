@@ -473,6 +473,21 @@ async fn whoever_is_connected_at_the_end_is_told() {
 }
 
 #[tokio::test]
+async fn what_was_said_last_comes_before_the_goodbye() {
+    let bench = Bench::start().await;
+    let (mut client, _) = bench.join().await;
+    bench.log("first");
+    client.wait_for("logs.append").await;
+    // So soon behind the first that it waits for the next flush.
+    bench.log("last words");
+    let closing = tokio::spawn(bench.close());
+    let appended = client.wait_for("logs.append").await;
+    assert_eq!(appended["entries"][0]["message"], "last words");
+    assert_eq!(client.close_code().await, Some(1001));
+    crate::bench::within(closing).await.unwrap();
+}
+
+#[tokio::test]
 async fn snapshot_and_patches_equal_the_state_at_every_version() {
     let bench = Bench::start().await;
     let state = bench.state.clone();

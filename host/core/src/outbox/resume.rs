@@ -43,6 +43,10 @@ impl Resume {
         if self.boot_id != boot_id || self.log_seq >= next_log_seq {
             return None;
         }
+        // Also the place of a listener that has no document yet; patches would be of no use to it.
+        if self.version == 0 {
+            return None;
+        }
         patches.cursor_after(self.version)
     }
 }
