@@ -216,6 +216,7 @@ mod tests {
         let actor = Actor {
             name: "lab".into(),
             role: Role::Operator,
+            generation: 1,
         };
         audit.record(&AuditEntry {
             actor: Some(&actor),

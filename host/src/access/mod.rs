@@ -18,6 +18,7 @@ mod token;
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use autobench_core::access::Role;
@@ -43,6 +44,8 @@ pub struct Actor {
     pub name: Arc<str>,
     /// What they may do.
     pub role: Role,
+    /// Which token of that name: another one under the old name is somebody else.
+    generation: u64,
 }
 
 impl Actor {
@@ -51,6 +54,7 @@ impl Actor {
         Self {
             name: LOCAL.into(),
             role: Role::Admin,
+            generation: 0,
         }
     }
 }
@@ -78,7 +82,7 @@ pub struct Identity {
 pub enum Refused {
     /// The token is not known.
     WrongToken,
-    /// So many wrong ones came from there that none is looked at for this time.
+    /// It is not known, and so many such came from there that one more is to come after this time only.
     TooMany(Duration),
 }
 
@@ -91,6 +95,8 @@ pub struct Guard {
 #[derive(Debug)]
 struct Inner {
     tokens: RwLock<Vec<Known>>,
+    /// The newest token's generation.
+    generation: AtomicU64,
     ingest: Option<[u8; 32]>,
     sessions: Mutex<Sessions>,
     /// Wrong tokens.
@@ -117,6 +123,7 @@ impl Guard {
         let guard = Self {
             inner: Arc::new(Inner {
                 tokens: RwLock::default(),
+                generation: AtomicU64::new(0),
                 ingest: ingest_token.map(digest),
                 sessions: Mutex::default(),
                 failures: Mutex::default(),
@@ -130,14 +137,24 @@ impl Guard {
 
     /// Other tokens are known from now on. Sessions of a token that is gone, or is another under the old name, end.
     pub fn set_tokens(&self, auth: &AuthConfig) {
-        let tokens = auth.tokens.iter().map(|(name, token)| Known {
-            actor: Actor {
-                name: name.as_str().into(),
-                role: token.role,
-            },
-            sha256: token.sha256,
+        let mut tokens = self.inner.tokens.write();
+        let known = auth.tokens.iter().map(|(name, token)| {
+            let same = |known: &&Known| *known.actor.name == **name && known.sha256 == token.sha256;
+            let generation = match tokens.iter().find(same) {
+                Some(known) => known.actor.generation,
+                None => self.inner.generation.fetch_add(1, Ordering::Relaxed) + 1,
+            };
+            Known {
+                actor: Actor {
+                    name: name.as_str().into(),
+                    role: token.role,
+                    generation,
+                },
+                sha256: token.sha256,
+            }
         });
-        *self.inner.tokens.write() = tokens.collect();
+        let known = known.collect();
+        *tokens = known;
     }
 
     /// Whether nobody needs a token.
@@ -178,21 +195,25 @@ impl Guard {
         })
     }
 
-    /// Whose token this is. Failures are counted per address, and recorded.
+    /// Whose token this is. A known one is taken whatever else came from its address: whoever guesses keeps out no neighbour. Failures are
+    /// counted per address, and recorded.
     pub fn authenticate(&self, token: &str, from: IpAddr) -> Result<Actor, Refused> {
         if self.is_open() {
             return Ok(Actor::local());
         }
-        if let Some(wait) = self.inner.failures.lock().wait(from, Instant::now()) {
-            return Err(Refused::TooMany(wait));
-        }
         match self.of_token(token) {
             Some(known) => Ok(known.actor),
-            None => {
-                self.failed(&self.inner.failures, from, "shows a token that is not known");
-                Err(Refused::WrongToken)
-            }
+            None => Err(self.wrong_token(from)),
         }
+    }
+
+    /// A token that nobody knows was shown: counted and recorded, unless there were too many already.
+    pub fn wrong_token(&self, from: IpAddr) -> Refused {
+        if let Some(wait) = self.inner.failures.lock().wait(from, Instant::now()) {
+            return Refused::TooMany(wait);
+        }
+        self.failed(&self.inner.failures, from, "shows a token that is not known");
+        Refused::WrongToken
     }
 
     /// Somebody whom nobody knows tried what takes a role.
@@ -221,7 +242,8 @@ impl Guard {
         self.of_digest(&sha256).map(|known| known.actor)
     }
 
-    /// Whether this actor would still be let in. A token may have been taken out of the configuration, or have another role there.
+    /// Whether this actor would still be let in. A token may have been taken out of the configuration, have another role there, or be another
+    /// under the old name.
     pub fn still_knows(&self, actor: &Actor) -> bool {
         let tokens = self.inner.tokens.read();
         if tokens.is_empty() {
@@ -389,10 +411,31 @@ mod tests {
         }
         assert_eq!(wrong, 10);
         assert!(matches!(
-            guard.authenticate("open sesame", HERE),
+            guard.authenticate("wrong", HERE),
             Err(Refused::TooMany(_))
         ));
-        assert!(guard.authenticate("open sesame", there).is_ok());
+        assert_eq!(guard.authenticate("wrong", there), Err(Refused::WrongToken));
+        // Whoever knows is kept out by nobody, and whoever shows nothing has failed at nothing.
+        assert!(guard.authenticate("open sesame", HERE).is_ok());
+        assert!(guard.identify(bearer("lines"), HERE).unwrap().is_ingest);
+        assert_eq!(
+            guard.identify(Credentials::default(), HERE),
+            Ok(Identity::default())
+        );
+    }
+
+    #[test]
+    fn another_token_under_the_old_name_is_somebody_else() {
+        let guard = guard();
+        let former = guard.authenticate("open sesame", HERE).unwrap();
+        let look = guard.authenticate("look", HERE).unwrap();
+        guard.set_tokens(&auth(&[
+            ("lab", "a new one", Role::Operator),
+            ("wall", "look", Role::Viewer),
+        ]));
+        assert!(!guard.still_knows(&former));
+        assert!(guard.still_knows(&look), "nothing changed for this one");
+        assert!(guard.still_knows(&guard.authenticate("a new one", HERE).unwrap()));
     }
 
     #[test]

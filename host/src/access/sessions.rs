@@ -8,6 +8,10 @@ use super::SESSION_IDLE;
 /// Sessions at once. When one more begins, the one that was not used for the longest time ends.
 const CAPACITY: usize = 256;
 
+/// Sessions of one token at once. When one more begins, the one of that token that was not used for the longest time ends, so that one bearer who
+/// begins sessions without end ends nobody else's.
+const PER_TOKEN: usize = 32;
+
 /// By the hash of the session's secret. Looking one up takes a time that depends on that hash, of which nobody outside can choose or learn a bit.
 #[derive(Debug, Default)]
 pub(super) struct Sessions(HashMap<[u8; 32], Session>);
@@ -22,16 +26,12 @@ struct Session {
 impl Sessions {
     pub(super) fn begin(&mut self, session: [u8; 32], token: [u8; 32], now: Instant) {
         self.forget_idle(now);
-        while self.0.len() >= CAPACITY {
-            let oldest = self
-                .0
-                .iter()
-                .min_by_key(|(_, session)| session.used_at)
-                .map(|(key, _)| *key);
-            match oldest {
-                Some(key) => self.0.remove(&key),
-                None => break,
-            };
+        let of_token = |session: &Session| session.token == token;
+        while self.0.values().filter(|session| of_token(session)).count() >= PER_TOKEN {
+            self.end_idlest(of_token);
+        }
+        if self.0.len() >= CAPACITY && !self.end_idlest(of_token) {
+            self.end_idlest(|_| true);
         }
         self.0.insert(session, Session { token, used_at: now });
     }
@@ -47,6 +47,17 @@ impl Sessions {
     pub(super) fn end(&mut self, session: &[u8; 32], now: Instant) -> Option<[u8; 32]> {
         self.forget_idle(now);
         self.0.remove(session).map(|session| session.token)
+    }
+
+    /// Ends the one of these that was not used for the longest time. False if there is none.
+    fn end_idlest(&mut self, among: impl Fn(&Session) -> bool) -> bool {
+        let idlest = self
+            .0
+            .iter()
+            .filter(|(_, session)| among(session))
+            .min_by_key(|(_, session)| session.used_at)
+            .map(|(key, _)| *key);
+        idlest.is_some_and(|key| self.0.remove(&key).is_some())
     }
 
     fn forget_idle(&mut self, now: Instant) {
@@ -82,19 +93,35 @@ mod tests {
     }
 
     #[test]
+    fn many_sessions_of_one_token_cost_nobody_elses() {
+        let start = Instant::now();
+        let mut sessions = Sessions::default();
+        sessions.begin(key(0), key(100), start);
+        for number in 1..=CAPACITY * 2 {
+            let later = start + Duration::from_millis(number as u64);
+            sessions.begin(key(number), key(101), later);
+        }
+        let end = start + Duration::from_secs(60);
+        assert_eq!(sessions.touch(&key(0), end), Some(key(100)));
+        let left = (1..=CAPACITY * 2).filter(|number| sessions.touch(&key(*number), end).is_some());
+        let left: Vec<_> = left.collect();
+        assert_eq!(left, (CAPACITY * 2 - 31..=CAPACITY * 2).collect::<Vec<_>>());
+    }
+
+    #[test]
     fn the_one_too_many_costs_the_one_that_was_idle_longest() {
         let start = Instant::now();
         let mut sessions = Sessions::default();
         for number in 0..CAPACITY {
             sessions.begin(
                 key(number),
-                key(100),
+                key(1000 + number / 8),
                 start + Duration::from_millis(number as u64),
             );
         }
         let later = start + Duration::from_secs(60);
         assert!(sessions.touch(&key(0), later).is_some());
-        sessions.begin(key(CAPACITY), key(100), later);
+        sessions.begin(key(CAPACITY), key(999), later);
         assert_eq!(sessions.0.len(), CAPACITY);
         assert!(sessions.touch(&key(0), later).is_some());
         assert!(sessions.touch(&key(1), later).is_none());

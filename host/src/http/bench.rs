@@ -193,7 +193,7 @@ pub(super) async fn plugins(State(shared): State<Arc<Shared>>, headers: HeaderMa
 
 /// The text that all mirrors show.
 pub(super) async fn message(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
-    let bytes = message_bytes(&shared);
+    let bytes = as_message(shared.state.slice_bytes("message"));
     tagged(&headers, &tag_of(&bytes), || bytes.clone())
 }
 
@@ -208,21 +208,21 @@ pub(super) async fn put_message(
         let rule = format!("\"message\" has more than {MESSAGE_CHARS} characters");
         return Err(Problem::BadBody(rule));
     }
-    check_if_match(&headers, &message_bytes(&shared))?;
     let at = Pointer::of(["message"]);
-    shared
-        .state
-        .update(|store| store.set(&at, message.into()))
-        .map_err(|error| Problem::NotTaken(error.to_string()))?;
+    // What is there is looked at where it is changed: nobody comes between.
+    shared.state.update(|store| {
+        check_if_match(&headers, &as_message(store.member_bytes("message")))?;
+        store
+            .set(&at, message.into())
+            .map_err(|error| Problem::NotTaken(error.to_string()))
+    })?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-fn message_bytes(shared: &Shared) -> Bytes {
-    let text = shared.state.slice_bytes("message");
-    let text: Value = text
-        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-        .unwrap_or_else(|| "".into());
-    serde_json::json!({ "message": text }).to_string().into()
+/// The member, which is a JSON text, as the body of an answer.
+fn as_message(member: Option<Bytes>) -> Bytes {
+    let text = member.unwrap_or(Bytes::from_static(b"\"\""));
+    [b"{\"message\":", &*text, b"}"].concat().into()
 }
 
 /// Which panes the mirrors show where.
@@ -246,13 +246,14 @@ pub(super) async fn put_layout(
     if !mistakes.is_empty() {
         return Err(Problem::BadLayout(mistakes));
     }
-    check_if_match(&headers, &shared.state.slice_bytes("layout").unwrap_or_default())?;
     let value = serde_json::to_value(layout).map_err(|error| Problem::BadBody(error.to_string()))?;
     let at = Pointer::of(["layout"]);
-    shared
-        .state
-        .update(|store| store.replace(&at, value))
-        .map_err(|error| Problem::NotTaken(error.to_string()))?;
+    shared.state.update(|store| {
+        check_if_match(&headers, &store.member_bytes("layout").unwrap_or_default())?;
+        store
+            .replace(&at, value)
+            .map_err(|error| Problem::NotTaken(error.to_string()))
+    })?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use hyper::body::{Frame, Incoming, SizeHint};
 use tokio::time::Sleep;
 
-use super::places::Busy;
+use super::places::{Busy, Place};
 
 /// A request's body that has to be complete in time: one that trickles would hold its place for ever.
 #[derive(Debug)]
@@ -19,6 +19,8 @@ pub(super) struct Timed {
     body: Incoming,
     deadline: Pin<Box<Sleep>>,
     is_late: Arc<AtomicBool>,
+    place: Arc<Place>,
+    is_missing: bool,
 }
 
 /// Says whether a body came too late.
@@ -33,12 +35,14 @@ struct Held {
 }
 
 impl Timed {
-    pub(super) fn new(body: Incoming, limit: Duration) -> (Self, Lateness) {
+    pub(super) fn new(body: Incoming, limit: Duration, place: Arc<Place>) -> (Self, Lateness) {
         let lateness = Lateness::default();
         let body = Self {
             body,
             deadline: Box::pin(tokio::time::sleep(limit)),
             is_late: Arc::clone(&lateness.0),
+            place,
+            is_missing: false,
         };
         (body, lateness)
     }
@@ -65,7 +69,15 @@ impl HttpBody for Timed {
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let this = self.get_mut();
         if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(context) {
+            if this.is_missing && (frame.is_none() || this.body.is_end_stream()) {
+                this.is_missing = false;
+                this.place.set_missing(false);
+            }
             return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
+        }
+        if !this.is_missing {
+            this.is_missing = true;
+            this.place.set_missing(true);
         }
         if this.deadline.as_mut().poll(context).is_pending() {
             return Poll::Pending;
@@ -80,6 +92,14 @@ impl HttpBody for Timed {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+impl Drop for Timed {
+    fn drop(&mut self) {
+        if self.is_missing {
+            self.place.set_missing(false);
+        }
     }
 }
 

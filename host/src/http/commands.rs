@@ -13,7 +13,7 @@ use hyper::header::{HeaderValue, LOCATION};
 use hyper::{HeaderMap, StatusCode, Uri};
 use serde_json::{Map, Value};
 
-use super::gate::Visitor;
+use super::gate::{Deed, Visitor};
 use super::problem::Problem;
 use super::query::Query;
 use super::routes::json_value;
@@ -48,11 +48,24 @@ pub(super) async fn submit(
         }
         request.idempotency_key = Some(key);
     }
-    let status = router
-        .submit(request, name_of(&visitor), |_| ())
-        .map_err(Problem::Command)?;
+    // As on the socket: what was asked of which device, and never with which arguments.
+    let deed = format!(
+        "command {} {}",
+        shortened(&request.device),
+        shortened(&request.name)
+    );
+    let status = match router.submit(request, name_of(&visitor), |_| ()) {
+        Ok(status) => status,
+        Err(refused) => {
+            let mut response = Problem::Command(refused).into_response();
+            response.extensions_mut().insert(Deed(deed));
+            return Ok(response);
+        }
+    };
     let status = waited(&router, status, wait).await;
     let mut response = answer(&status);
+    let deed = Deed(format!("{deed} {}", status.command_id));
+    response.extensions_mut().insert(deed);
     if let Ok(location) = HeaderValue::from_str(&format!("/api/v1/commands/{}", status.command_id)) {
         response.headers_mut().insert(LOCATION, location);
     }
@@ -143,6 +156,14 @@ async fn waited(router: &Router, status: CommandStatus, wait: Duration) -> Comma
         return status;
     }
     router.wait(&status.command_id, wait).await.unwrap_or(status)
+}
+
+/// A client's own words, short enough for the record.
+fn shortened(text: &str) -> &str {
+    match text.char_indices().nth(64) {
+        Some((end, _)) => text.get(..end).unwrap_or(text),
+        None => text,
+    }
 }
 
 fn answer(status: &CommandStatus) -> Response {

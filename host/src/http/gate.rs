@@ -37,6 +37,8 @@ pub(super) struct Visitor {
     pub(super) actor: Option<Actor>,
     /// Whether the token of the log ingest was shown.
     pub(super) is_ingest: bool,
+    /// Whether a token was shown at all.
+    shows_token: bool,
     /// Where it comes from: the client's address where a proxy on this machine names it.
     pub(super) peer: SocketAddr,
     /// Whether a proxy on this machine says that it came through TLS.
@@ -72,6 +74,7 @@ impl Visitor {
         Ok(Self {
             actor,
             is_ingest,
+            shows_token: shown.bearer.is_some(),
             peer,
             is_https,
         })
@@ -84,7 +87,10 @@ impl Visitor {
             Access::Ingest if self.is_ingest => return Ok(()),
             // Whoever sets a token for the ingest wants it to be shown, also where nothing else takes one.
             Access::Ingest if shared.hub.guard().is_open() && shared.hub.guard().has_ingest_token() => {
-                return Err(Problem::Unauthorized);
+                return Err(match self.shows_token {
+                    true => refusal(&shared.hub.guard().wrong_token(self.peer.ip())),
+                    false => Problem::Unauthorized,
+                });
             }
             Access::Ingest => Role::Operator,
             Access::Role(role) => role,
@@ -100,6 +106,10 @@ impl Visitor {
         }
     }
 }
+
+/// What a handler did, in the record's words: goes with its response where the route's address does not say it.
+#[derive(Debug, Clone)]
+pub(super) struct Deed(pub(super) String);
 
 /// The gate of one route.
 pub(super) async fn pass(
@@ -118,16 +128,19 @@ pub(super) async fn pass(
     };
     // Sessions are recorded where it is known whose they are.
     if route.method != Verb::Get && !matches!(route.id, RouteId::SessionBegin | RouteId::SessionEnd) {
-        record(&shared, route, &visitor, &path, response.status());
+        record(&shared, route, &visitor, &path, &response);
     }
     response
 }
 
-fn record(shared: &Shared, route: &Route, visitor: &Visitor, path: &str, status: StatusCode) {
-    let guard = shared.hub.guard();
-    let action = format!("{} {path}", route.method.as_str());
+fn record(shared: &Shared, route: &Route, visitor: &Visitor, path: &str, response: &Response) {
+    let (guard, status) = (shared.hub.guard(), response.status());
+    let mut action = format!("{} {path}", route.method.as_str());
     if visitor.actor.is_none() && !visitor.is_ingest {
         return guard.stranger(visitor.peer.ip(), &action);
+    }
+    if let Some(Deed(deed)) = response.extensions().get() {
+        action = format!("{action}: {deed}");
     }
     let outcome = match status {
         status if status.is_success() => Outcome::Done,

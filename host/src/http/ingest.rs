@@ -35,6 +35,8 @@ const SAMPLES: usize = 8192;
 const SERIES: usize = 64;
 /// Largest body of samples.
 const TELEMETRY_BYTES: usize = 512 << 10;
+/// Longest tag, module or picture of an entry.
+const NAME_CHARS: usize = 64;
 /// How far a sample's time may lie before and behind the daemon's: a clock that is wrong by more would empty or freeze the chart.
 const OLDEST_MS: f64 = 86_400_000.0;
 const NEWEST_MS: f64 = 3_600_000.0;
@@ -137,6 +139,16 @@ pub(super) async fn logs(
                 entry.channel
             )));
         }
+        for (field, text) in [
+            ("tag", &entry.tag),
+            ("module", &entry.module),
+            ("emoji", &entry.emoji),
+        ] {
+            let rule = text.as_deref().and_then(unfit);
+            if let Some(rule) = rule {
+                return Err(Problem::BadBody(format!("entry {index}: \"{field}\" {rule}")));
+            }
+        }
         if !shared.intake.admits(&entry.channel) {
             return Err(Problem::ForbiddenChannel(entry.channel));
         }
@@ -155,7 +167,10 @@ pub(super) async fn logs(
         let record = LogRecord {
             tag: entry.tag,
             // Whoever reads the line sees that it is a guest's.
-            module: Some(entry.module.unwrap_or_else(|| format!("ingest:{who}"))),
+            module: Some(match entry.module {
+                Some(module) => format!("ingest:{who}/{module}"),
+                None => format!("ingest:{who}"),
+            }),
             emoji: entry.emoji,
             ..LogRecord::new(entry.channel, entry.level, entry.message)
         };
@@ -361,6 +376,14 @@ fn is_endpoint(name: &str) -> bool {
 fn is_channel(channel: &str) -> bool {
     let is_good = |one: char| one.is_ascii_alphanumeric() || matches!(one, '-' | '_' | ':' | '.');
     !channel.is_empty() && channel.len() <= 64 && channel.chars().all(is_good)
+}
+
+/// What is wrong with a short text that goes to terminals and into lines.
+fn unfit(text: &str) -> Option<&'static str> {
+    if text.chars().any(char::is_control) {
+        return Some("has control characters");
+    }
+    (text.chars().count() > NAME_CHARS).then_some("has more than 64 characters")
 }
 
 const fn info() -> LogLevel {

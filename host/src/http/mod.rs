@@ -292,6 +292,7 @@ async fn serve(
             router.clone(),
             handshake.clone(),
             peer,
+            Arc::clone(place),
             request,
         );
         async { Ok::<_, Infallible>(answer.await?.map(|body| body::hold(body, busy))) }
@@ -331,6 +332,7 @@ async fn answer(
     router: Router,
     handshake: Handshake,
     peer: SocketAddr,
+    place: Arc<Place>,
     mut request: Request<Incoming>,
 ) -> Result<Response, Infallible> {
     let begin = Instant::now();
@@ -341,7 +343,7 @@ async fn answer(
         Ok(visitor) => {
             request.extensions_mut().insert(handshake);
             request.extensions_mut().insert(visitor);
-            let (request, lateness) = timed(request, shared.body_timeout);
+            let (request, lateness) = timed(request, shared.body_timeout, place);
             let response = router.oneshot(request).await?;
             match lateness {
                 Some(lateness) if lateness.is_late() => Problem::RequestTimeout.into_response(),
@@ -362,12 +364,16 @@ async fn answer(
 }
 
 /// Gives a body its time. A request without one needs no timer.
-fn timed(request: Request<Incoming>, limit: Duration) -> (Request<Body>, Option<Lateness>) {
+fn timed(
+    request: Request<Incoming>,
+    limit: Duration,
+    place: Arc<Place>,
+) -> (Request<Body>, Option<Lateness>) {
     if request.body().is_end_stream() {
         return (request.map(Body::new), None);
     }
     let (head, body) = request.into_parts();
-    let (body, lateness) = Timed::new(body, limit);
+    let (body, lateness) = Timed::new(body, limit, place);
     (Request::from_parts(head, Body::new(body)), Some(lateness))
 }
 

@@ -1,6 +1,7 @@
 //! Room for connections: how many may speak HTTP at once, and who goes when one more comes.
 //!
-//! A connection waits for its peer while no request of it is being answered, and while its socket takes nothing of an answer. When every place
+//! A connection waits for its peer while no request of it is being answered, from when a request's body is missed until it is whole, and while
+//! its socket takes nothing of an answer. When every place
 //! is taken, the connection that has waited longest leaves: whoever opens connections and says nothing, or asks and never reads, keeps
 //! nobody out. Everybody may wait a little, though: a request that has just been sent is not read yet when its connection is taken in, and under
 //! a rush of connections would never be. Until somebody has had that time, newcomers wait in the system's queue. One that the daemon itself is
@@ -47,6 +48,8 @@ struct Waiting {
     idle_since: Instant,
     /// Since when the socket takes nothing, while there is something to write.
     blocked_since: Option<Instant>,
+    /// Since when the rest of a request's body is waited for. What comes of it meanwhile changes nothing: one that trickles waits as long.
+    missing_since: Option<Instant>,
 }
 
 /// Holds a place; dropping it gives the place back.
@@ -124,6 +127,7 @@ impl Place {
                 busy: 0,
                 idle_since: Instant::now(),
                 blocked_since: None,
+                missing_since: None,
             }),
             leave: Notify::new(),
         }
@@ -145,6 +149,17 @@ impl Place {
         }
     }
 
+    /// A request's body is not here yet, or is whole or given up.
+    pub(super) fn set_missing(&self, is_missing: bool) {
+        let mut waiting = self.waiting.lock();
+        match is_missing {
+            true => {
+                waiting.missing_since.get_or_insert_with(Instant::now);
+            }
+            false => waiting.missing_since = None,
+        }
+    }
+
     /// A request of the connection is here.
     pub(super) fn busy(self: &Arc<Self>) -> Busy {
         self.waiting.lock().busy += 1;
@@ -155,7 +170,10 @@ impl Place {
         let waiting = self.waiting.lock();
         match waiting.busy {
             0 => Some(waiting.blocked_since.unwrap_or(waiting.idle_since)),
-            _ => waiting.blocked_since,
+            _ => [waiting.blocked_since, waiting.missing_since]
+                .into_iter()
+                .flatten()
+                .min(),
         }
     }
 }

@@ -46,6 +46,7 @@ pub(super) struct SessionBody {
 pub(super) async fn begin(
     State(shared): State<Arc<Shared>>,
     Extension(visitor): Extension<Visitor>,
+    headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
     let TokenBody { token } = json::read(body, BODY_BYTES).await?;
@@ -53,12 +54,14 @@ pub(super) async fn begin(
     let (actor, secret) = guard
         .begin_session(token.reveal(), visitor.peer.ip())
         .map_err(|refused| refusal(&refused))?;
+    // The new cookie takes the place of the one that came with this: nobody has that one any more.
+    let former = cookie(&headers, &shared.cookie).and_then(|secret| guard.end_session(secret));
     guard.audit().record(&AuditEntry {
         actor: Some(&actor),
         peer: Some(visitor.peer.ip()),
         action: "begins a session",
         outcome: Outcome::Done,
-        detail: None,
+        detail: former.is_some().then_some("in place of the one before"),
     });
     let mut response = shown(&shared, &actor);
     if let Some(secret) = secret {

@@ -22,6 +22,8 @@ const GO_BYTES: usize = 256 << 10;
 
 /// Distance of the signs of life while nothing happens: proxies give up connections that are silent for a minute.
 const HEARTBEAT: Duration = Duration::from_secs(15);
+/// How often is looked whether a listener is still let in, while nothing happens.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// What somebody wants to hear.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -135,6 +137,7 @@ impl Hub {
 impl Feed {
     /// The next part, when there is one. None when it is over: the daemon stops, or the listener is no longer let in.
     pub async fn next(&mut self) -> Option<Part> {
+        let heartbeat_at = tokio::time::Instant::now() + HEARTBEAT;
         loop {
             if *self.stop.borrow() || !self.shared.config.guard.still_knows(&self.actor) {
                 return None;
@@ -154,7 +157,8 @@ impl Feed {
             tokio::select! {
                 changed = self.news.changed() => changed.ok()?,
                 _ = self.stop.wait_for(|stop| *stop) => return None,
-                () = tokio::time::sleep(HEARTBEAT) => return Some(Part::Heartbeat),
+                () = tokio::time::sleep_until(heartbeat_at) => return Some(Part::Heartbeat),
+                () = tokio::time::sleep(LOOK) => {}
             }
         }
     }

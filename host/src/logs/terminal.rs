@@ -65,12 +65,15 @@ impl TerminalStyle {
     /// One record as one line, without the line's end and without secrets.
     pub fn line(self, record: &LogRecord, ts_ms: u64, policy: &LogPolicy) -> String {
         let style = channel_style(&record.channel);
-        let emoji = record.emoji.as_deref().unwrap_or(style.emoji);
+        let emoji = match &record.emoji {
+            Some(emoji) => &*name(emoji, policy),
+            None => style.emoji,
+        };
         let time = clock(ts_ms);
         let tag = record
             .tag
             .as_ref()
-            .map(|tag| format!(" {tag}"))
+            .map(|tag| format!(" {}", name(tag, policy)))
             .unwrap_or_default();
         let level = record.level.as_str();
         let message = single_line(&policy.presentable(&record.message));
@@ -195,6 +198,15 @@ fn single_line(text: &str) -> String {
         }
     }
     line
+}
+
+/// A tag or a picture, which may come from outside as well: as presentable as a message, and shorter.
+fn name(text: &str, policy: &LogPolicy) -> String {
+    const CHARS: usize = 64;
+    single_line(&policy.presentable(text))
+        .chars()
+        .take(CHARS)
+        .collect()
 }
 
 fn colour_code(colour: Color) -> &'static str {

@@ -264,6 +264,38 @@ fn what_a_device_sent_cannot_command_the_terminal() {
 }
 
 #[test]
+fn tag_picture_and_module_are_cleaned_cut_and_redacted_like_the_text() {
+    let secret = || LogConfig {
+        redact: RedactPattern::new("hunter\\d").ok(),
+        ..config()
+    };
+    let record = |text: &str| LogRecord {
+        tag: Some(text.to_owned()),
+        module: Some(text.to_owned()),
+        emoji: Some(text.to_owned()),
+        ..info("x")
+    };
+    for form in [TerminalForm::Plain, TerminalForm::Pretty, TerminalForm::Coloured] {
+        let (logs, screen) = on_screen(secret(), form);
+        logs.append(record(&format!(
+            "a\nb\u{1b}]0;\u{9b} hunter2 {}",
+            "y".repeat(1000)
+        )));
+        logs.flush_terminal();
+        let text = screen.text();
+        assert_eq!(text.lines().count(), 1, "{text:?}");
+        assert!(text.contains("a\\nb\\u{1b}]0;\\u{9b}"), "{text:?}");
+        assert!(!text.contains("hunter2"), "{text:?}");
+        assert!(text.chars().count() < 300, "{text:?}");
+    }
+    // What the file and the clients have is the ring's entry.
+    let logs = LogHandle::new(secret());
+    logs.append(record("hunter2"));
+    let entry = serde_json::to_string(&logs.history(1).entries).unwrap();
+    assert!(!entry.contains("hunter2"), "{entry}");
+}
+
+#[test]
 fn the_three_forms_differ_in_pictures_and_colours() {
     let style = |form| TerminalStyle {
         level: LogLevel::Info,

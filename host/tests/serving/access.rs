@@ -8,8 +8,10 @@ use autobench::hub::HubConfig;
 use autobench_core::access::{Access, MESSAGES, Method, ROUTES, Role, Route, RouteId};
 use autobench_core::driver::LogLevel;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
-use crate::bench::{Answer, Bench, HANDSHAKE, Settings, log_config, until};
+use crate::bench::{Answer, Bench, HANDSHAKE, Settings, log_config, until, within};
 
 /// A token of each role. No other text of the tests looks like one of them.
 const TOKENS: [(&str, Role); 3] = [
@@ -288,6 +290,30 @@ async fn a_client_whose_token_is_taken_away_is_sent_off() {
 }
 
 #[tokio::test]
+async fn a_token_that_is_changed_ends_what_began_with_the_old_one() {
+    let (bench, _folder) = guarded_with(|hub| hub.close_timeout = Duration::from_millis(100)).await;
+    let old = bearer(token_of(Role::Operator));
+    let mut client = bench.connect_with(&old).await;
+    let mut other = bench.connect_with(&bearer(token_of(Role::Viewer))).await;
+    client.expect("welcome").await;
+    let mut stream = TcpStream::connect(bench.address).await.unwrap();
+    let request = format!("GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{old}\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut bytes = vec![within(stream.read_u8()).await.unwrap()];
+    let mut changed = auth();
+    changed.tokens.get_mut("operator").unwrap().sha256 = digest("another token");
+    bench.hub.guard().set_tokens(&changed);
+    assert_eq!(client.close_code().await, Some(4401));
+    // Also when nothing happens on the bench.
+    let ended = tokio::time::timeout(Duration::from_secs(5), stream.read_to_end(&mut bytes));
+    ended.await.expect("the stream of events has ended").unwrap();
+    assert!(bytes.starts_with(b"HTTP/1.1 200"));
+    other.say(json!({"type": "ping"})).await;
+    other.wait_for("pong").await;
+    bench.close().await;
+}
+
+#[tokio::test]
 async fn a_page_has_a_session_for_its_token_until_it_ends_it() {
     let (bench, folder) = guarded().await;
     let begin = |token: &str, more: &str| {
@@ -334,6 +360,19 @@ async fn a_page_has_a_session_for_its_token_until_it_ends_it() {
     let asked = get("/api/v1/state").replace(&header, &foreign);
     bench.request(&asked).await.is_problem(401, "unauthorized");
 
+    // Whoever logs in again has one session and not two.
+    let again = bench.request(&begin(token, &header)).await;
+    assert_eq!(again.status, 200);
+    bench
+        .request(&get("/api/v1/state"))
+        .await
+        .is_problem(401, "unauthorized");
+    let shown = again.header("set-cookie").unwrap().split(';').next().unwrap();
+    let header = format!("Cookie: {shown}\r\n");
+    let get =
+        |path: &str| format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{header}\r\n");
+    assert_eq!(bench.request(&get("/api/v1/state")).await.status, 200);
+
     let end =
         format!("DELETE /api/v1/session HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{header}\r\n");
     let ended = bench.request(&end).await;
@@ -358,6 +397,7 @@ async fn a_page_has_a_session_for_its_token_until_it_ends_it() {
         actions,
         [
             "shows a token that is not known",
+            "begins a session",
             "begins a session",
             "begins a session",
             "ends the session"
@@ -386,7 +426,7 @@ async fn a_token_in_an_address_is_refused_wherever_it_is() {
 }
 
 #[tokio::test]
-async fn who_guesses_waits_and_who_knows_from_elsewhere_does_not() {
+async fn who_guesses_waits_and_who_knows_does_not() {
     let (bench, folder) = guarded().await;
     let try_from = |token: &str, from: &str| {
         format!(
@@ -401,14 +441,83 @@ async fn who_guesses_waits_and_who_knows_from_elsewhere_does_not() {
             .is_problem(401, "wrong-token");
     }
     for _ in 0..30 {
-        let told = bench.request(&try_from(token_of(Role::Admin), "192.0.2.1")).await;
+        let told = bench.request(&try_from("guess", "192.0.2.1")).await;
         told.is_problem(429, "too-many-attempts");
         assert!(told.header("retry-after").unwrap().parse::<u64>().unwrap() <= 4);
+        // Nobody is kept out by what a neighbour behind the same address guesses.
+        let knows = bench.request(&try_from(token_of(Role::Admin), "192.0.2.1")).await;
+        assert_eq!(knows.status, 200);
     }
-    let elsewhere = bench.request(&try_from(token_of(Role::Admin), "192.0.2.2")).await;
-    assert_eq!(elsewhere.status, 200);
-    assert_eq!(audited(&folder).len(), 10, "what is refused unseen fills no file");
+    let elsewhere = bench.request(&try_from("guess", "192.0.2.2")).await;
+    elsewhere.is_problem(401, "wrong-token");
+    assert_eq!(
+        audited(&folder).len(),
+        11,
+        "what is refused beyond that fills no file"
+    );
     bench.close().await;
+}
+
+#[tokio::test]
+async fn the_ingests_token_is_not_guessed_any_faster_where_nothing_else_takes_one() {
+    let mut settings = Settings::default();
+    settings.hub.guard = Guard::new(&AuthConfig::default(), Some(INGEST), Audit::nowhere());
+    let bench = Bench::with(settings).await;
+    let body = json!({"channel": "sidecar", "message": "x"}).to_string();
+    let post = |who: &str| {
+        format!(
+            "POST /api/v1/logs HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n{who}\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    };
+    for _ in 0..20 {
+        bench.request(&post("")).await.is_problem(401, "unauthorized");
+    }
+    for _ in 0..10 {
+        bench
+            .request(&post(&bearer("guess")))
+            .await
+            .is_problem(401, "wrong-token");
+    }
+    bench
+        .request(&post(&bearer("guess")))
+        .await
+        .is_problem(429, "too-many-attempts");
+    assert_eq!(bench.request(&post(&bearer(INGEST))).await.status, 200);
+    bench.close().await;
+}
+
+#[tokio::test]
+async fn a_command_is_recorded_with_what_was_asked_of_which_device() {
+    let (bench, folder) = guarded().await;
+    let data = tempfile::tempdir().unwrap();
+    let commands = autobench::commands::Commands::start(
+        data.path(),
+        "0123456789abcdef",
+        autobench::clock::Clock::start(),
+        bench.logs.clone(),
+        bench.hub.clone(),
+    )
+    .unwrap();
+    bench.hub.serve_commands(commands.router());
+    let body = json!({"name": "output.on", "args": {"secret": "hunter2"}}).to_string();
+    let answer = bench
+        .request(&format!(
+            "POST /api/v1/devices/psu/commands HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+             Content-Type: application/json\r\n{}Content-Length: {}\r\n\r\n{body}",
+            bearer(token_of(Role::Operator)),
+            body.len()
+        ))
+        .await;
+    answer.is_problem(404, "unknown-device");
+    let line = audited(&folder).pop().unwrap();
+    let action = line["action"].as_str().unwrap();
+    assert!(action.contains("psu") && action.contains("output.on"), "{line}");
+    assert_eq!(line["detail"], "404");
+    assert!(!line.to_string().contains("hunter2"), "{line}");
+    bench.close().await;
+    commands.close();
 }
 
 #[tokio::test]

@@ -298,6 +298,42 @@ async fn connections_that_send_no_request_keep_nobody_out_and_the_oldest_goes_fi
 }
 
 #[tokio::test]
+async fn bodies_that_do_not_come_keep_nobody_out() {
+    let mut settings = Settings::default();
+    settings.http.connections = 4;
+    settings.http.least_wait = Duration::from_millis(5);
+    settings.http.header_timeout = Duration::from_secs(3600);
+    let bench = Bench::with(settings).await;
+    let mut owing = Vec::new();
+    for _ in 0..4 {
+        let mut stream = TcpStream::connect(bench.address).await.unwrap();
+        let head = "POST /api/v1/session HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+             Expect: 100-continue\r\nContent-Length: 41\r\n\r\n";
+        stream.write_all(head.as_bytes()).await.unwrap();
+        // The daemon says so when it waits for the body.
+        let mut go_on = [0; 25];
+        within(stream.read_exact(&mut go_on)).await.unwrap();
+        assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
+        // A body that trickles has waited as long as one that does not come.
+        stream.write_all(b"{").await.unwrap();
+        owing.push(stream);
+    }
+    assert_eq!(bench.get("/healthz").await.status, 200);
+    let _ = within(owing.remove(0).read_to_end(&mut Vec::new())).await;
+    // The others were left alone, and go on.
+    for mut stream in owing {
+        stream
+            .write_all(b"\"token\": \"1234567890123456789012345678\"}")
+            .await
+            .unwrap();
+        let mut answer = [0; 12];
+        within(stream.read_exact(&mut answer)).await.unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 200");
+    }
+    bench.close().await;
+}
+
+#[tokio::test]
 async fn clients_that_pipeline_requests_and_never_read_keep_nobody_out_and_are_cut() {
     let mut settings = Settings::default();
     settings.http.connections = 8;

@@ -247,8 +247,25 @@ async fn entries_come_in_as_one_as_a_list_and_by_name() {
     ] {
         post(&bench, "/api/v1/logs", &bad).await.is_problem(status, code);
     }
+    for field in ["tag", "emoji", "module"] {
+        for bad in ["a\nb", "\u{1b}[2J", "\u{9b}31m", &"x".repeat(65)] {
+            let mut one = entry("x");
+            one[field] = bad.into();
+            let answer = post(&bench, "/api/v1/logs", &one).await;
+            answer.is_problem(400, "bad-body");
+            assert!(answer.body.contains(field), "{answer:?}");
+        }
+    }
     let entries = bench.logs.since(next - 1).entries;
     assert!(entries.iter().all(|entry| entry.channel != "sidecar"));
+    // Nobody passes for a part of the daemon.
+    let mut named = entry("x");
+    named["module"] = "driver".into();
+    named["tag"] = "é".repeat(64).into();
+    let taken = post(&bench, "/api/v1/logs", &named).await.json();
+    let seq = taken["lastSeq"].as_u64().unwrap();
+    let entries = bench.logs.since(seq - 1).entries;
+    assert_eq!(entries[0].module.as_deref(), Some("ingest:local/driver"));
     bench.close().await;
 }
 
@@ -380,5 +397,34 @@ async fn a_drivers_series_is_its_own() {
     )
     .await
     .is_problem(409, "series-owned");
+    bench.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_many_who_saw_the_same_exactly_one_changes_it() {
+    let bench = Bench::start().await;
+    let layout = |rows: usize| {
+        let panes = json!([{"id": "logs", "pane": "logs", "row": 0, "col": 0, "rowSpan": 1, "colSpan": 1}]);
+        json!({"rows": rows, "cols": 1, "panes": panes})
+    };
+    put(&bench, "/api/v1/layout", &layout(1)).await;
+    for round in 0..100 {
+        for path in ["/api/v1/message", "/api/v1/layout"] {
+            let seen = bench.get(path).await;
+            let tag = format!("If-Match: {}\r\n", seen.header("etag").unwrap());
+            let mut all = Vec::new();
+            for number in 0..6 {
+                let body = match path {
+                    "/api/v1/message" => json!({"message": format!("{round} {number}")}),
+                    _ => layout(2 + (round * 6 + number) % 12),
+                };
+                all.push(body.to_string());
+            }
+            let all = all.iter().map(|body| send(&bench, "PUT", path, &tag, body));
+            let done = futures_util::future::join_all(all).await;
+            let changed = done.iter().filter(|answer| answer.status == 204).count();
+            assert_eq!(changed, 1, "{path} {round}: {done:?}");
+        }
+    }
     bench.close().await;
 }

@@ -113,6 +113,15 @@ impl LogRing {
         let seq = self.next_seq;
         self.next_seq += 1;
         self.scratch.clear();
+        // Names may come from outside as well, and hold what is to be seen by nobody.
+        let [tag, module, emoji] = [record.tag, record.module, record.emoji]
+            .map(|text| text.map(|text| self.policy.presentable(text)));
+        let record = &LogRecord {
+            tag: tag.as_deref(),
+            module: module.as_deref(),
+            emoji: emoji.as_deref(),
+            ..*record
+        };
         write_entry(&mut self.scratch, seq, record, &message);
         self.bytes += self.scratch.len();
         self.entries.push_back(Bytes::copy_from_slice(&self.scratch));
