@@ -16,7 +16,9 @@ pub use messages::{MESSAGES, MessageEntry, message_role};
 pub use routes::{Access, Method, ROUTES, Route, RouteId};
 
 /// What somebody may do. Each role may do what those before it may.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, TS, JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, TS, JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// See everything.

@@ -16,7 +16,7 @@
 //!
 //! - *The window.* A context *opens* at times: it forgets its window, so that nothing behind refers to anything before. Only there a client may
 //!   join. From then on it is sent every segment of the context, in order, and nothing else that is compressed.
-//! - *The positions.* A coded segment leads from certain plain [`Positions`] to others. It is written only to a client that is exactly at
+//! - *The positions.* A coded segment leads from certain plain [`Positions`](crate::outbox::Positions) to others. It is written only to a client that is exactly at
 //!   the first, and moves it to the second: a member always has plain positions, so leaving is forgetting that it is one. Whatever moves a
 //!   client's cursors makes it leave, without a word.
 //!
