@@ -1,5 +1,5 @@
 // A browser with one page, obeying standard input: one JSON object with a member `do` per line, answered with one line. The stories that
-// steer it are in tests/tests/browser.rs. It ends, and the browser with it, when standard input does.
+// steer it are in tests/tests/browser.rs and browser_panes.rs. It ends, and the browser with it, when standard input does.
 
 import { createInterface } from 'node:readline'
 import { chromium } from 'playwright-core'
@@ -85,6 +85,8 @@ const commands = {
       document: window.autobench?.document() ?? null,
       watts: document.querySelector('[data-testid="watts"]')?.textContent.trim() ?? null,
     })),
+  /** What everything with this data-testid says, in the order of the page. */
+  texts: ({ testid }) => page.evaluate((id) => [...document.querySelectorAll(`[data-testid="${id}"]`)].map((element) => element.textContent.trim()), testid),
   series: ({ endpointId }) => page.evaluate((id) => window.autobench?.series(id)?.samples ?? [], endpointId),
   sockets: () => sockets,
   /** What sticks out of the page to the side, and what is cut off in a box that does not scroll. */

@@ -119,7 +119,7 @@ describe('windowColumns', () => {
 describe('statistics', () => {
   it('are those of the samples in the window, ends included', () => {
     const made = series(every(1_000, 10))
-    expect(statistics(made, T0 + 2_000, T0 + 5_000)).toEqual({ low: 2, high: 5, avg: 3.5, count: 4 })
+    expect(statistics(made, T0 + 2_000, T0 + 5_000)).toEqual({ low: 2, high: 5, avg: 3.5, last: 5, count: 4 })
     expect(statistics(made, T0 + 60_000, T0 + 90_000)).toBeNull()
   })
 })

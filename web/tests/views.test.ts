@@ -3,17 +3,12 @@
 
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { createPinia, setActivePinia } from 'pinia'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { createApp, nextTick } from 'vue'
-import type { App as VueApp } from 'vue'
-import App from '../src/App.vue'
-import { CLIENT, mirrorClient } from '../src/bootstrap'
 import { exposeDebug } from '../src/debug'
-import type { Opener, TransportEvents } from '../src/socket/client'
+import type { Opener } from '../src/socket/client'
 import { parseReplay, replayAddress, replayOpener } from '../src/socket/replay'
 import { socketAddress } from '../src/socket/websocket'
-import type { ClientMessage } from '../src/wire/types'
+import { close, daemon, open, pass, text } from './support/page'
 import { stateJson } from './support/state'
 
 /** happy-dom draws nothing; what the chart was given is what counts. */
@@ -33,8 +28,6 @@ vi.mock('uplot', () => ({
   },
 }))
 
-let app: VueApp | null = null
-
 beforeEach(() => {
   vi.useFakeTimers({ now: Date.UTC(2026, 5, 1) })
   localStorage.clear()
@@ -42,59 +35,12 @@ beforeEach(() => {
 })
 
 afterEach(() => {
-  app?.unmount()
-  app = null
+  close()
   vi.useRealTimers()
-  document.body.innerHTML = ''
 })
-
-function open(opener: Opener): ReturnType<typeof mirrorClient> {
-  const root = document.createElement('div')
-  document.body.append(root)
-  app = createApp(App)
-  const pinia = createPinia()
-  app.use(pinia)
-  setActivePinia(pinia)
-  const client = mirrorClient(opener, '/')
-  app.provide(CLIENT, client)
-  app.mount(root)
-  client.start()
-  return client
-}
-
-async function pass(ms: number): Promise<void> {
-  await vi.advanceTimersByTimeAsync(ms)
-  await nextTick()
-}
-
-function text(id: string): string {
-  return document.querySelector(`[data-testid="${id}"]`)?.textContent?.trim() ?? `(no ${id})`
-}
 
 function recording(name: string): Opener {
   return replayOpener(parseReplay(readFileSync(join(import.meta.dirname, '../fixtures', `${name}.jsonl`), 'utf8')))
-}
-
-/** A daemon in the test's hands. */
-function daemon() {
-  const sent: ClientMessage[] = []
-  let events: TransportEvents | null = null
-  const opener: Opener = (_resume, given) => {
-    events = given
-    return { send: (message) => sent.push(message), close: () => undefined }
-  }
-  const says = (message: object) => events?.message(JSON.stringify(message))
-  return {
-    sent,
-    opener,
-    says,
-    greet(version = 12) {
-      events?.open()
-      says({ type: 'welcome', protocol: 'autobench.v1', serverTime: '2026-01-01T00:00:00.000Z', serverVersion: '0.1.0', bootId: 'b1', clientId: 'c-1', resumed: false })
-      says({ type: 'state.snapshot', bootId: 'b1', stateVersion: version, data: stateJson(version) })
-    },
-    drop: () => events?.close(1006, ''),
-  }
 }
 
 describe('the page over a recording', () => {

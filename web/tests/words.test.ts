@@ -5,7 +5,8 @@ import { formatAge, formatClock, formatName, formatNumber } from '../src/compone
 import { staleness } from '../src/panes/staleness'
 import type { StalenessInput } from '../src/panes/staleness'
 import { branchPaths, describeValue, treeRows } from '../src/panes/tree'
-import { LOGS_CAPACITY_MAX, readDevice, readDevices, readLayout, readLogsConfig, readPowerMeter, readRefusedPlugins, readWsConfig } from '../src/wire/slices'
+import { readDevice, readDevices, readRefusedPlugins } from '../src/wire/devices'
+import { LOGS_CAPACITY_MAX, readLayout, readLogsConfig, readPowerMeter, readWsConfig } from '../src/wire/slices'
 import { DEFAULT_WS_CONFIG } from '../src/wire/slices'
 import { stateDocument, stateJson } from './support/state'
 
@@ -76,14 +77,20 @@ describe('looks at the state', () => {
     expect(readLogsConfig(document)).toEqual({ capacity: 250, minLevel: 'info', allowedChannels: ['app', 'device'] })
     expect(readDevice(document['devices'], 'meter')).toEqual({
       id: 'meter',
+      type: 'power-meter',
+      slice: 'powerMeter',
       status: 'running',
+      phase: 'streaming',
       reason: null,
       plugin: 'power-meter',
+      lastSeen: '2026-01-01T00:00:00.000Z',
       staleSince: null,
       driverVersion: '0.1.0',
       generation: 3,
-      lastReload: { at: '2026-01-01T00:00:00.000Z', verdict: 'swapped', reason: null, pauseUs: 120 },
-      series: { watts: 1, energy: 6 },
+      health: {},
+      lastReload: { at: '2026-01-01T00:00:00.000Z', verdict: 'swapped', reason: null, pauseUs: 120, carriedBytes: 17 },
+      ports: [{ name: 'main', path: '/dev/ttyUSB0', attached: true, identity: null }],
+      series: { watts: { endpointId: 1, unit: 'W' }, energy: { endpointId: 6, unit: 'Wh' } },
     })
     expect(readRefusedPlugins(document['plugins'])).toEqual([{ name: 'broken', reason: 'not a component' }])
     expect(readPowerMeter(document['powerMeter'])).toEqual({

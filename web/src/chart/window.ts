@@ -4,6 +4,8 @@ export interface Statistics {
   readonly low: number
   readonly high: number
   readonly avg: number
+  /** The newest. */
+  readonly last: number
   readonly count: number
 }
 
@@ -13,21 +15,23 @@ export interface Columns {
   readonly values: (number | null)[]
 }
 
-/** Low, high and mean of the samples from `fromMs` to `toMs`; null when there are none. */
+/** Low, high, mean and newest of the samples from `fromMs` to `toMs`; null when there are none. */
 export function statistics(series: Series, fromMs: number, toMs: number): Statistics | null {
   const { timestamps, values } = series
   let low = Infinity
   let high = -Infinity
   let sum = 0
+  let last = Number.NaN
   let count = 0
   for (let i = series.indexFrom(fromMs); i < values.length && (timestamps[i] as number) <= toMs; i += 1) {
     const value = values[i] as number
     if (value < low) low = value
     if (value > high) high = value
     sum += value
+    last = value
     count += 1
   }
-  return count === 0 ? null : { low, high, avg: sum / count, count }
+  return count === 0 ? null : { low, high, avg: sum / count, last, count }
 }
 
 /** A pause this many times longer than the usual step between two samples is a gap. */

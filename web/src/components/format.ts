@@ -35,6 +35,12 @@ export function formatClockMs(timestampMs: number): string {
   return clock === ABSENT ? ABSENT : `${clock}.${pad(new Date(timestampMs).getMilliseconds(), 3)}`
 }
 
+/** A size: bytes below 10 KiB, then KiB and MiB with one decimal. */
+export function formatBytes(bytes: number): string {
+  if (bytes < 10_240) return `${bytes} B`
+  return bytes < 1_048_576 ? `${(bytes / 1_024).toFixed(1)} KiB` : `${(bytes / 1_048_576).toFixed(1)} MiB`
+}
+
 /** `frontPanel` and `front-panel` as "Front panel". */
 export function formatName(name: string): string {
   const words = name

@@ -62,6 +62,24 @@ export function createClient(options: ClientOptions): Client {
   const transports = new Map<number, Transport>()
   let timer: ReturnType<typeof setTimeout> | undefined
   let serverConfig: unknown
+  /** By how many holders each endpoint has gained or lost since the last flush. */
+  const wanted = new Map<number, number>()
+
+  /** A page full of charts is one message: they all come in one turn of the event loop, and the daemon counts messages. */
+  function want(endpointIds: readonly number[], change: 1 | -1): void {
+    if (wanted.size === 0) queueMicrotask(flushWanted)
+    for (const id of endpointIds) wanted.set(id, (wanted.get(id) ?? 0) + change)
+  }
+
+  function flushWanted(): void {
+    const changes = [...wanted]
+    wanted.clear()
+    const times = (sign: 1 | -1) => changes.flatMap(([id, change]) => Array<number>(Math.max(0, change * sign)).fill(id))
+    const more = times(1)
+    const fewer = times(-1)
+    if (more.length > 0) dispatch({ kind: 'subscribe', endpointIds: more })
+    if (fewer.length > 0) dispatch({ kind: 'unsubscribe', endpointIds: fewer })
+  }
 
   function dispatch(event: SessionEvent): void {
     // What an effect leads to comes after the effects that stand in line with it.
@@ -138,10 +156,10 @@ export function createClient(options: ClientOptions): Client {
     stop: () => dispatch({ kind: 'stop' }),
     retryNow: () => dispatch({ kind: 'retry-now' }),
     subscribe(endpointIds) {
-      dispatch({ kind: 'subscribe', endpointIds })
+      want(endpointIds, 1)
       let held = true
       return () => {
-        if (held) dispatch({ kind: 'unsubscribe', endpointIds })
+        if (held) want(endpointIds, -1)
         held = false
       }
     },

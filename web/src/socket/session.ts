@@ -387,7 +387,7 @@ export class Session {
   }
 
   private subscribe(endpointIds: readonly number[]): void {
-    const fresh = endpointIds.filter((id) => !this.subscriptions.has(id))
+    const fresh = [...new Set(endpointIds)].filter((id) => !this.subscriptions.has(id))
     for (const id of endpointIds) this.subscriptions.set(id, (this.subscriptions.get(id) ?? 0) + 1)
     if (this.greeted) this.sendSubscriptions('subscribe', fresh)
   }

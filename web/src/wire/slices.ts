@@ -4,6 +4,7 @@
  */
 
 import { isLevel, isObject } from './decode'
+import { memberOf, numberOf, textOf, textsOf, within } from './read'
 import type { Json, JsonObject, Level } from './types'
 
 export interface WsConfig {
@@ -40,7 +41,7 @@ export const DEFAULT_LOGS_CONFIG: LogsConfig = { capacity: 500, minLevel: 'debug
 export const LOGS_CAPACITY_MAX = 5_000
 
 export function readWsConfig(document: JsonObject | null): WsConfig {
-  const ws = member(member(document, 'serverConfig'), 'ws')
+  const ws = memberOf(memberOf(document, 'serverConfig'), 'ws')
   const reconnectMinMs = within(ws, 'reconnectMinMs', DEFAULT_WS_CONFIG.reconnectMinMs, 10, 3_600_000)
   return {
     heartbeatIntervalMs: within(ws, 'heartbeatIntervalMs', DEFAULT_WS_CONFIG.heartbeatIntervalMs, 100, 3_600_000),
@@ -54,12 +55,12 @@ export function readWsConfig(document: JsonObject | null): WsConfig {
 }
 
 export function readLogsConfig(document: JsonObject | null): LogsConfig {
-  const logs = member(member(document, 'serverConfig'), 'logs')
+  const logs = memberOf(memberOf(document, 'serverConfig'), 'logs')
   const minLevel = logs?.['minLevel']
   return {
     capacity: Math.round(within(logs, 'capacity', DEFAULT_LOGS_CONFIG.capacity, 1, LOGS_CAPACITY_MAX)),
     minLevel: isLevel(minLevel) ? minLevel : DEFAULT_LOGS_CONFIG.minLevel,
-    allowedChannels: texts(logs?.['allowedChannels']),
+    allowedChannels: textsOf(logs?.['allowedChannels']),
   }
 }
 
@@ -99,67 +100,6 @@ export function readLayout(value: Json | undefined): Layout | undefined {
   }
 }
 
-export interface Reload {
-  readonly at: string | null
-  readonly verdict: string
-  readonly reason: string | null
-  readonly pauseUs: number | null
-}
-
-export interface Device {
-  readonly id: string
-  readonly status: string
-  readonly reason: string | null
-  readonly plugin: string | null
-  readonly staleSince: string | null
-  readonly driverVersion: string | null
-  readonly generation: number | null
-  readonly lastReload: Reload | null
-  /** Endpoint ids of the series by name. */
-  readonly series: Readonly<Record<string, number>>
-}
-
-export function readDevice(devices: Json | undefined, id: string | null): Device | undefined {
-  if (id === null || !isObject(devices) || !Object.hasOwn(devices, id)) return undefined
-  const device = devices[id]
-  if (!isObject(device)) return undefined
-  const driver = member(device, 'driver')
-  const reload = member(driver, 'lastReload')
-  return {
-    id,
-    status: textOf(device, 'status') ?? 'unknown',
-    reason: textOf(device, 'reason') ?? null,
-    plugin: textOf(device, 'plugin') ?? null,
-    staleSince: textOf(device, 'staleSince') ?? null,
-    driverVersion: textOf(driver, 'version') ?? null,
-    generation: numberOf(driver, 'generation'),
-    lastReload: reload && {
-      at: textOf(reload, 'at') ?? null,
-      verdict: textOf(reload, 'verdict') ?? 'unknown',
-      reason: textOf(reload, 'reason') ?? null,
-      pauseUs: numberOf(reload, 'pauseUs'),
-    },
-    series: readSeries(member(device, 'series')),
-  }
-}
-
-export function readDevices(devices: Json | undefined): readonly Device[] {
-  if (!isObject(devices)) return []
-  return Object.keys(devices).flatMap((id) => readDevice(devices, id) ?? [])
-}
-
-export interface RefusedPlugin {
-  readonly name: string
-  readonly reason: string | null
-}
-
-export function readRefusedPlugins(plugins: Json | undefined): readonly RefusedPlugin[] {
-  if (!isObject(plugins)) return []
-  return Object.entries(plugins).flatMap(([name, plugin]) =>
-    isObject(plugin) && plugin['status'] === 'refused' ? [{ name, reason: textOf(plugin, 'reason') ?? null }] : [],
-  )
-}
-
 /** The quantities a power meter may log. One that it does not log is absent, never zero. */
 export const QUANTITIES = ['watts', 'volts', 'amps', 'frequencyHz', 'powerFactor', 'energyWh', 'apparentVa'] as const
 export type Quantity = (typeof QUANTITIES)[number]
@@ -176,13 +116,13 @@ export function readPowerMeter(value: Json | undefined): PowerMeter | undefined 
   if (!isObject(value)) return undefined
   const phase = textOf(value, 'phase')
   if (phase === undefined) return undefined
-  const stats = member(value, 'stats')
+  const stats = memberOf(value, 'stats')
   return {
     phase,
     message: textOf(value, 'message') ?? null,
     totalSamples: numberOf(stats, 'totalSamples'),
     badRows: numberOf(stats, 'badRows'),
-    lastSample: readSample(member(value, 'lastSample')),
+    lastSample: readSample(memberOf(value, 'lastSample')),
   }
 }
 
@@ -195,36 +135,4 @@ function readSample(sample: JsonObject | null): PowerMeter['lastSample'] {
     if (value !== null) quantities[quantity] = value
   }
   return { ts, ...quantities }
-}
-
-function readSeries(series: JsonObject | null): Readonly<Record<string, number>> {
-  const endpoints: Record<string, number> = {}
-  for (const [name, entry] of Object.entries(series ?? {})) {
-    const id = isObject(entry) ? numberOf(entry, 'endpointId') : null
-    if (id !== null) endpoints[name] = id
-  }
-  return endpoints
-}
-
-function member(object: JsonObject | null, key: string): JsonObject | null {
-  const value = object?.[key]
-  return isObject(value) ? value : null
-}
-
-export function textOf(object: JsonObject | null, key: string): string | undefined {
-  const value = object?.[key]
-  return typeof value === 'string' ? value : undefined
-}
-
-function numberOf(object: JsonObject | null, key: string): number | null {
-  const value = object?.[key]
-  return typeof value === 'number' && Number.isFinite(value) ? value : null
-}
-
-function within(object: JsonObject | null, key: string, fallback: number, low: number, high: number): number {
-  return Math.min(high, Math.max(low, numberOf(object, key) ?? fallback))
-}
-
-function texts(value: Json | undefined): readonly string[] {
-  return Array.isArray(value) ? (value as readonly Json[]).filter((item) => typeof item === 'string') : []
 }
