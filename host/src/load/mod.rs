@@ -6,6 +6,7 @@
 
 mod control;
 mod frames;
+mod handshake;
 mod latency;
 mod log_view;
 mod source;
