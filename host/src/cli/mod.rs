@@ -11,6 +11,7 @@ mod explain;
 mod send;
 mod serve;
 mod sim;
+mod target;
 mod token;
 mod watch;
 

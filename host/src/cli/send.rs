@@ -10,7 +10,8 @@ use autobench_core::wire::CommandStatus;
 use fastwebsockets::{Frame, OpCode, Payload};
 use serde_json::{Map, Value, json};
 
-use super::watch::{Socket, Target, close_reason, connect};
+use super::target::Target;
+use super::watch::{Socket, close_reason, connect};
 use super::{Failure, SendArguments};
 
 /// How much longer than the command itself its end is waited for.

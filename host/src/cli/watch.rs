@@ -4,7 +4,6 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use autobench_core::wire::Secret;
 use bytes::Bytes;
 use fastwebsockets::{FragmentCollector, OpCode, Role, WebSocket};
 use http_body_util::{BodyExt, Empty, Limited};
@@ -13,11 +12,12 @@ use hyper::header::{
     UPGRADE,
 };
 use hyper::upgrade::Upgraded;
-use hyper::{Request, StatusCode, Uri};
+use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpStream;
 
+use super::target::{Target, problem_text};
 use super::{Failure, WatchArguments};
 
 /// First and longest wait before connecting again. A daemon that restarts is back within a second.
@@ -71,64 +71,6 @@ async fn run(
     }
 }
 
-/// Where to connect to.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Target {
-    authority: String,
-    address: String,
-    path: String,
-    token: Option<Secret>,
-}
-
-impl Target {
-    /// The same address, for somebody with a token.
-    pub(super) fn with_token(self, token: Option<&str>) -> Self {
-        Self {
-            token: token.map(Secret::new),
-            ..self
-        }
-    }
-
-    /// An address as people write it: with or without scheme, port and path.
-    pub(super) fn parse(url: &str) -> anyhow::Result<Self> {
-        let has_scheme = url.contains("://");
-        let url = if has_scheme {
-            url.to_owned()
-        } else {
-            format!("http://{url}")
-        };
-        let uri: Uri = url
-            .parse()
-            .with_context(|| format!("\"{url}\" is no address — write for example http://127.0.0.1:9898"))?;
-        match uri.scheme_str() {
-            Some("http" | "ws") => {}
-            Some("https" | "wss") => {
-                bail!("watch speaks no TLS — name the daemon itself, for example http://127.0.0.1:9898")
-            }
-            _ => bail!("\"{url}\" is no address of a daemon — write for example http://127.0.0.1:9898"),
-        }
-        let Some(authority) = uri.authority() else {
-            bail!("\"{url}\" names no host — write for example http://127.0.0.1:9898");
-        };
-        let address = match authority.port() {
-            Some(_) => authority.as_str().to_owned(),
-            // A scheme says which port it is without one; a bare name means the daemon's own.
-            None if has_scheme => format!("{authority}:80"),
-            None => format!("{authority}:9898"),
-        };
-        let path = match uri.path_and_query().map_or("/", |path| path.as_str()) {
-            "/" => "/ws".to_owned(),
-            path => path.to_owned(),
-        };
-        Ok(Self {
-            authority: authority.as_str().to_owned(),
-            address,
-            path,
-            token: None,
-        })
-    }
-}
-
 pub(super) type Socket = FragmentCollector<TokioIo<Upgraded>>;
 
 pub(super) async fn connect(target: &Target) -> anyhow::Result<Socket> {
@@ -172,21 +114,6 @@ async fn upgrade(target: &Target, stream: TcpStream) -> anyhow::Result<Socket> {
     let mut socket = WebSocket::after_handshake(TokioIo::new(upgraded), Role::Client);
     socket.set_max_message_size(MAX_MESSAGE_BYTES);
     Ok(FragmentCollector::new(socket))
-}
-
-/// What a problem document says, or the text itself.
-fn problem_text(body: &str) -> String {
-    let problem: Option<Value> = serde_json::from_str(body).ok();
-    let member = |name: &str| {
-        problem
-            .as_ref()
-            .and_then(|problem| problem.get(name))
-            .and_then(Value::as_str)
-    };
-    match member("detail").or_else(|| member("title")) {
-        Some(text) => text.to_owned(),
-        None => body.trim().chars().take(200).collect(),
-    }
 }
 
 enum Ended {
@@ -332,32 +259,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_is_taken_as_people_write_it() {
-        for (url, address, path) in [
-            ("http://127.0.0.1:9898", "127.0.0.1:9898", "/ws"),
-            (
-                "ws://bench.local:80/ws?resume=a.1.2",
-                "bench.local:80",
-                "/ws?resume=a.1.2",
-            ),
-            ("localhost:9898", "localhost:9898", "/ws"),
-            ("http://[::1]:9898/", "[::1]:9898", "/ws"),
-            ("http://bench.local", "bench.local:80", "/ws"),
-            ("bench.local", "bench.local:9898", "/ws"),
-        ] {
-            let target = Target::parse(url).unwrap();
-            assert_eq!(
-                (target.address.as_str(), target.path.as_str()),
-                (address, path),
-                "{url}"
-            );
-        }
-        for bad in ["https://x", "wss://x/ws", "ftp://x", "http://", "a b"] {
-            assert!(Target::parse(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
     fn a_patch_is_described_by_its_paths_without_the_version() {
         let text = r#"{"type":"state.patch","fromVersion":1,"toVersion":2,"patch":[
             {"op":"replace","path":"/powerMeter/lastSample/watts","value":96.5},
@@ -373,15 +274,6 @@ mod tests {
     fn a_log_line_cannot_command_the_terminal() {
         let entry = serde_json::json!({"channel": "device", "level": "info", "emoji": "", "message": "a\u{1b}[2Jb\nc", "tag": "meter"});
         assert_eq!(describe_entry(&entry), "   info  device meter: a [2Jb c");
-    }
-
-    #[test]
-    fn a_refused_upgrade_is_told_in_the_words_of_the_daemon() {
-        assert_eq!(
-            problem_text(r#"{"title":"Forbidden","detail":"this Host is not allowed"}"#),
-            "this Host is not allowed"
-        );
-        assert_eq!(problem_text("plain"), "plain");
     }
 
     use fastwebsockets::{Frame, Payload};
