@@ -95,7 +95,7 @@ pub fn run(options: AppOptions) -> anyhow::Result<()> {
         let reason = tokio::select! {
             _ = interrupt.recv() => "SIGINT",
             _ = terminate.recv() => "SIGTERM",
-            () = load(load_control, &app) => "there are no more orders for the load",
+            () = load(load_control, &app, announcer) => "there are no more orders for the load",
             () = elapsed(demo.and_then(|demo| demo.for_duration)) => "the time given with --for is over",
         };
         tracing::info!(channel = "app", "stopping: {reason}");
@@ -288,7 +288,7 @@ fn boot_id() -> String {
 }
 
 /// Makes load until the orders on standard input end; for ever, if there are to be none.
-async fn load(is_wanted: bool, app: &App) {
+async fn load(is_wanted: bool, app: &App, announcer: Announcer) {
     if !is_wanted {
         return std::future::pending().await;
     }
@@ -298,7 +298,8 @@ async fn load(is_wanted: bool, app: &App) {
     let thread = std::thread::Builder::new()
         .name("load-control".to_owned())
         .spawn(move || {
-            let obeyed = crate::load::obey(std::io::stdin().lock(), &state, &logs);
+            let say = |order: &str| announcer.obeyed(order);
+            let obeyed = crate::load::obey(std::io::stdin().lock(), &state, &logs, say);
             let _ = end.send(obeyed);
         });
     match (thread, ended.await) {

@@ -32,6 +32,11 @@ impl Announcer {
         );
     }
 
+    /// An order for the load was obeyed: whoever gave it waits for that.
+    pub fn obeyed(self, order: &str) {
+        self.tell(&json!({ "event": "obeyed", "order": order }), order);
+    }
+
     /// One event, whatever the form: as JSON or as its text.
     pub fn tell(self, event: &Value, text: &str) {
         if self.json { self.say(event) } else { line(text) }

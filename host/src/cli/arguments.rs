@@ -255,6 +255,9 @@ pub struct LogsArguments {
     /// Clients that are connected
     #[arg(long, value_name = "NUMBER", default_value_t = 100, value_parser = clients)]
     pub clients: usize,
+    /// How many of them want only every tenth entry, and so get messages of their own
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    pub filtering: usize,
     /// Log entries per second
     #[arg(long, value_name = "PER SECOND", default_value_t = 200_000.0, value_parser = rate)]
     pub rate: f64,

@@ -76,7 +76,7 @@ fn run(arguments: Arguments, environment: Environment, programs: Programs) -> Re
         Command::Send(send) => return send::send(&send, environment.get("AUTOBENCH_TOKEN"), json),
         Command::Token(token) => token::token(&token, json),
         Command::Sim(sim) => sim::sim(&sim, json)?,
-        Command::Bench { what } => bench::bench(&what, json)?,
+        Command::Bench { what } => bench::bench(&what, environment.get("AUTOBENCH_TOKEN"), json)?,
         Command::Compile { output, beside } => {
             let urgency = if beside { Urgency::Beside } else { Urgency::Start };
             return Ok((programs.compile)(&output, urgency));

@@ -3,7 +3,7 @@
 use std::io::{self, BufRead};
 use std::str::FromStr;
 
-use super::{LoadPlan, Source};
+use super::source::{LoadPlan, Source};
 use crate::logs::LogHandle;
 use crate::state::StateHandle;
 
@@ -44,12 +44,18 @@ impl FromStr for Order {
     }
 }
 
-/// Obeys until the orders end. Then whoever gave them is gone, and so is the reason for the load.
-pub fn obey(orders: impl BufRead, state: &StateHandle, logs: &LogHandle) -> io::Result<()> {
+/// Obeys until the orders end, and says so of each line. Then whoever gave them is gone, and so is the reason for the load.
+pub fn obey(
+    orders: impl BufRead,
+    state: &StateHandle,
+    logs: &LogHandle,
+    mut obeyed: impl FnMut(&str),
+) -> io::Result<()> {
     let mut updates = None;
     let mut entries = None;
     for line in orders.lines() {
-        match line?.parse()? {
+        let line = line?;
+        match line.parse()? {
             // The one before ends first: two at once would be more than was asked for.
             Order::Updates(plan) => {
                 drop(updates.take());
@@ -64,6 +70,7 @@ pub fn obey(orders: impl BufRead, state: &StateHandle, logs: &LogHandle) -> io::
                 drop(entries.take());
             }
         }
+        obeyed(&line);
     }
     Ok(())
 }

@@ -6,8 +6,19 @@ use std::time::Duration;
 
 use super::SwarmOptions;
 
+/// What a client says that wants only what the load marks; see `source`.
+const FILTER: &[u8] = br#"{"type":"subscribe_logs","filters":{"level":"warn"}}"#;
+
 /// How long a daemon may take to answer.
 const HANDSHAKE_WAIT: Duration = Duration::from_secs(10);
+
+/// From here on, or a moment later, the client is sent only what the load marks. The daemon acknowledges it.
+pub(super) fn filter_logs(stream: &mut TcpStream) -> io::Result<()> {
+    // A text frame, short and masked with zeros.
+    let mut frame = vec![0x81, 0x80 | FILTER.len() as u8, 0, 0, 0, 0];
+    frame.extend_from_slice(FILTER);
+    stream.write_all(&frame)
+}
 
 /// Gives the socket, what came behind the answer, and whether compression was agreed on.
 pub(super) fn handshake(options: &SwarmOptions, deflate: bool) -> io::Result<(TcpStream, Vec<u8>, bool)> {

@@ -2,7 +2,8 @@
 //!
 //! `swarm` is a load generator: one thread that reads any number of sockets and counts frames by their headers; only a few of its clients look
 //! into what they are sent. `source` makes changes of the state and log entries inside a daemon; a change names the moment at which it was
-//! made, so that whoever reads it on the same machine can tell how long it took. `control` lets another process say how much. None takes part in a daemon that is not being measured.
+//! made, so that whoever reads it on the same machine can tell how long it took. `control` lets another process say how much. None takes part in a
+//! daemon that is not being measured.
 
 mod control;
 mod frames;
@@ -13,8 +14,7 @@ mod source;
 mod swarm;
 
 pub use control::obey;
-pub use frames::FrameCounter;
-pub use latency::{Latencies, Quantiles, message, monotonic_ns, sent_ns};
+pub use latency::{Latencies, Quantiles, message, monotonic_ns};
 pub use log_view::LogView;
-pub use source::{LoadPlan, Source, prepare};
-pub use swarm::{Counts, Look, Swarm, SwarmOptions, thread_cpu};
+pub use source::prepare;
+pub use swarm::{Counts, Look, Swarm, SwarmOptions};

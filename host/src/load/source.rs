@@ -16,6 +16,9 @@ use crate::state::StateHandle;
 /// The slice that is changed.
 const SLICE: &str = "load";
 
+/// The first log entry of the load, and every so many-th after it, is a warning; the others are not.
+pub(super) const MARK_EVERY: u64 = 10;
+
 /// How much is to be written.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LoadPlan {
@@ -60,7 +63,12 @@ impl Source {
             let text = format!(
                 "entry {count} of the load: the meter answers, and this is as long as most lines are"
             );
-            logs.append(LogRecord::new("benchmark", LogLevel::Info, text).of_device("load"));
+            let level = if count % MARK_EVERY == 1 {
+                LogLevel::Warn
+            } else {
+                LogLevel::Info
+            };
+            logs.append(LogRecord::new("benchmark", level, text).of_device("load"));
         })
     }
 

@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 
 use super::frames::FrameCounter;
-use super::handshake::handshake;
+use super::handshake::{filter_logs, handshake};
 use super::latency::{Latencies, monotonic_ns, sent_ns, since};
 use super::log_view::LogView;
 
@@ -40,7 +40,9 @@ pub struct SwarmOptions {
     pub clients: usize,
     /// How many of them look into what they are sent. They are spread evenly, and take no compressed frames.
     pub samplers: usize,
-    /// What those look for.
+    /// How many more of them look for log entries and want only every tenth; the last ones that connect. They take no compressed frames either.
+    pub filtering: usize,
+    /// What the first look for.
     pub look: Look,
     /// Whether the others offer permessage-deflate.
     pub deflate: bool,
@@ -65,8 +67,6 @@ pub struct Counts {
     pub frames: u64,
     /// Bytes, with headers.
     pub bytes: u64,
-    /// Reads that gave something.
-    pub reads: u64,
     /// Sockets that are still there.
     pub connected: usize,
     /// Processor time of the reading thread.
@@ -89,7 +89,6 @@ pub struct Swarm {
 struct Tally {
     frames: AtomicU64,
     bytes: AtomicU64,
-    reads: AtomicU64,
     connected: AtomicUsize,
     tid: AtomicU64,
     stop: AtomicBool,
@@ -118,22 +117,24 @@ struct Member {
 impl Swarm {
     /// Connects clients, one after the other, with the handshake of the socket.
     pub fn connect(options: &SwarmOptions) -> io::Result<Self> {
-        let samplers = options.samplers.min(options.clients);
         let mut members = Vec::with_capacity(options.clients);
         let mut early = Vec::new();
         let mut deflated = 0;
         let mut log_views = Vec::new();
         for number in 0..options.clients {
-            // One in the middle of each of as many parts as there are samplers.
-            let part = number * samplers / options.clients.max(1);
-            let middle = (2 * part + 1) * options.clients / (2 * samplers.max(1));
-            let is_sampler = samplers > 0 && number == middle.min(options.clients - 1);
-            let (stream, behind, is_deflated) = handshake(options, options.deflate && !is_sampler)?;
+            let sampler = options.sampler(number);
+            if let Some(Sampler::Logs(view)) = &sampler {
+                log_views.push(Arc::clone(view));
+            }
+            let (mut stream, behind, is_deflated) = handshake(options, options.deflate && sampler.is_none())?;
+            if options.is_filtering(number) {
+                filter_logs(&mut stream)?;
+            }
             deflated += usize::from(is_deflated);
             members.push(Member {
                 stream,
                 frames: FrameCounter::default(),
-                sampled: is_sampler.then(|| (options.look.sampler(&mut log_views), Vec::new())),
+                sampled: sampler.map(|sampler| (sampler, Vec::new())),
             });
             early.push(behind);
         }
@@ -142,12 +143,12 @@ impl Swarm {
         Ok(swarm)
     }
 
-    /// Reads sockets that are connected already and speak at once.
-    pub fn over(streams: Vec<TcpStream>) -> io::Result<Self> {
+    /// Reads sockets that are connected already and speak at once. With `latency`, each of them looks for the moments of changes.
+    pub fn over(streams: Vec<TcpStream>, latency: bool) -> io::Result<Self> {
         let members = streams.into_iter().map(|stream| Member {
             stream,
             frames: FrameCounter::default(),
-            sampled: None,
+            sampled: latency.then(|| (Sampler::Latency, Vec::new())),
         });
         Self::start(members.collect(), &[], false, 0)
     }
@@ -158,7 +159,6 @@ impl Swarm {
         Counts {
             frames: tally.frames.load(Ordering::Acquire),
             bytes: tally.bytes.load(Ordering::Relaxed),
-            reads: tally.reads.load(Ordering::Relaxed),
             connected: tally.connected.load(Ordering::Relaxed),
             cpu: thread_cpu(self.tid),
         }
@@ -275,15 +275,29 @@ impl Drop for Swarm {
     }
 }
 
-impl Look {
-    fn sampler(self, log_views: &mut Vec<Arc<Mutex<LogView>>>) -> Sampler {
-        match self {
-            Self::Latency => Sampler::Latency,
-            Self::Logs => {
-                let view = Arc::new(Mutex::new(LogView::default()));
-                log_views.push(Arc::clone(&view));
-                Sampler::Logs(view)
-            }
+impl SwarmOptions {
+    fn is_filtering(&self, number: usize) -> bool {
+        number + self.filtering >= self.clients
+    }
+
+    /// What a client looks for, if it does.
+    fn sampler(&self, number: usize) -> Option<Sampler> {
+        let logs = |view| Some(Sampler::Logs(Arc::new(Mutex::new(view))));
+        if self.is_filtering(number) {
+            return logs(LogView::of_marked());
+        }
+        let others = self.clients - self.filtering;
+        let samplers = self.samplers.min(others);
+        if samplers == 0 {
+            return None;
+        }
+        // One in the middle of each of as many parts as there are samplers.
+        let part = number * samplers / others;
+        let middle = (2 * part + 1) * others / (2 * samplers);
+        match self.look {
+            _ if number != middle.min(others - 1) => None,
+            Look::Latency => Some(Sampler::Latency),
+            Look::Logs => logs(LogView::default()),
         }
     }
 }
@@ -340,7 +354,6 @@ impl Reader {
         };
         match member.stream.read(buffer) {
             Ok(count) if count > 0 => {
-                self.tally.reads.fetch_add(1, Ordering::Relaxed);
                 self.take(number, buffer.get(..count).unwrap_or_default());
             }
             Err(error)
@@ -409,7 +422,7 @@ fn tid() -> u64 {
 }
 
 /// Processor time of a thread of this process, as the scheduler counts it; zero for one that is gone.
-pub fn thread_cpu(tid: u64) -> Duration {
+fn thread_cpu(tid: u64) -> Duration {
     let text = std::fs::read_to_string(format!("/proc/self/task/{tid}/schedstat")).unwrap_or_default();
     let ns = text.split(' ').next().and_then(|ns| ns.parse().ok());
     Duration::from_nanos(ns.unwrap_or(0))
@@ -431,7 +444,7 @@ mod tests {
             far.push(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
             near.push(listener.accept().unwrap().0);
         }
-        let swarm = Swarm::over(far).unwrap();
+        let swarm = Swarm::over(far, false).unwrap();
         let bytes = [frame::text(b"one"), frame::ping(b""), frame::text(b"two")].concat();
         for socket in &mut near {
             socket.write_all(&bytes).unwrap();

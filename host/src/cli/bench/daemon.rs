@@ -1,17 +1,17 @@
 //! A daemon of the bench's own.
 
-use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::io::{BufRead, BufReader, Lines, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use anyhow::{Context, bail};
-use parking_lot::Mutex;
 use serde_json::Value;
 
 /// A daemon on an empty bench, in a process of its own. It ends with this, and also when this process is killed: its orders end then.
 #[derive(Debug)]
 pub(super) struct OwnDaemon {
     child: Child,
-    orders: Option<Mutex<ChildStdin>>,
+    orders: Option<ChildStdin>,
+    events: Lines<BufReader<ChildStdout>>,
     url: String,
     // Holds configuration and data for as long as the daemon runs.
     _folder: tempfile::TempDir,
@@ -37,37 +37,44 @@ impl OwnDaemon {
             .stdout(Stdio::piped())
             .spawn()
             .context("the bench's own daemon cannot be started")?;
-        let orders = child.stdin.take().map(Mutex::new);
-        let lines = child.stdout.take().map(BufReader::new);
+        let orders = child.stdin.take();
+        let events = child.stdout.take().context("the daemon has no output")?;
         let mut daemon = Self {
             child,
             orders,
+            events: BufReader::new(events).lines(),
             url: String::new(),
             _folder: folder,
         };
-        for line in lines.into_iter().flat_map(BufRead::lines) {
-            let event: Value = serde_json::from_str(&line?)?;
-            if let (Some("listening"), Some(url)) = (member(&event, "event"), member(&event, "url")) {
-                daemon.url = url.to_owned();
-                return Ok(daemon);
-            }
-        }
-        bail!("the bench's own daemon ended before it served; what it said is above")
+        daemon.url = daemon.event("listening", "url")?;
+        Ok(daemon)
     }
 
     pub(super) fn url(&self) -> &str {
         &self.url
     }
 
-    /// One line of `autobench::load::obey`.
-    pub(super) fn order(&self, line: &str) -> anyhow::Result<()> {
-        if let Some(orders) = &self.orders {
-            let mut orders = orders.lock();
+    /// One line of `autobench::load::obey`. When this returns it is so.
+    pub(super) fn order(&mut self, line: &str) -> anyhow::Result<()> {
+        if let Some(orders) = &mut self.orders {
             writeln!(orders, "{line}")
                 .and_then(|()| orders.flush())
                 .context("the bench's own daemon is gone")?;
         }
-        Ok(())
+        self.event("obeyed", "order").map(drop)
+    }
+
+    /// Waits for an event, and gives a member of it.
+    fn event(&mut self, name: &str, wanted: &str) -> anyhow::Result<String> {
+        for line in &mut self.events {
+            let event: Value = serde_json::from_str(&line?)?;
+            if member(&event, "event") == Some(name)
+                && let Some(value) = member(&event, wanted)
+            {
+                return Ok(value.to_owned());
+            }
+        }
+        bail!("the bench's own daemon has ended; what it said is above")
     }
 }
 

@@ -1,38 +1,19 @@
 //! What a daemon says at `/metrics`.
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
-use std::net::TcpStream;
 
-use anyhow::{Context, bail};
-
-use super::{PATIENCE, Target};
+use super::Measured;
+use super::http::Connection;
 
 /// Every series with its value, by name and labels as they are written.
 #[derive(Debug, Default)]
 pub(super) struct Scrape(BTreeMap<String, f64>);
 
 impl Scrape {
-    pub(super) fn take(target: &Target) -> anyhow::Result<Self> {
-        let mut stream = TcpStream::connect_timeout(&target.address, PATIENCE)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        let mut request = format!(
-            "GET /metrics HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n",
-            target.authority
-        );
-        for header in &target.headers {
-            request.push_str(header);
-            request.push_str("\r\n");
-        }
-        request.push_str("\r\n");
-        stream.write_all(request.as_bytes())?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        let (head, body) = answer.split_once("\r\n\r\n").context("no answer")?;
-        if !head.starts_with("HTTP/1.1 200 ") {
-            bail!("{}: {body}", head.lines().next().unwrap_or_default());
-        }
-        Ok(Self::read(body))
+    pub(super) fn take(daemon: &Measured) -> anyhow::Result<Self> {
+        Ok(Self::read(
+            &Connection::open(daemon)?.ask("GET", "/metrics", None)?,
+        ))
     }
 
     fn read(text: &str) -> Self {

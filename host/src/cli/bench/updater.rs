@@ -1,43 +1,33 @@
 //! Changes of a running daemon's state, asked for over HTTP.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
-use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 
-use super::{PATIENCE, Target};
+use super::Measured;
+use super::http::Connection;
 use crate::load::{message, monotonic_ns};
 
-/// Sets the bench's message, with the moment in it, so often per second, over one connection.
+/// Sets the bench's message, with the moment in it, so often per second, over one connection; until it is dropped.
 #[derive(Debug)]
 pub(super) struct Updater {
-    stop: Sender<()>,
-    thread: JoinHandle<anyhow::Result<()>>,
+    /// Nothing is ever sent: the end of it is the signal.
+    stop: Option<Sender<()>>,
+    /// Why there are no more changes. Said once.
+    ended: Receiver<anyhow::Error>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Updater {
-    pub(super) fn start(target: &Target, rate: f64) -> anyhow::Result<Self> {
-        let stream = TcpStream::connect_timeout(&target.address, PATIENCE)?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        let mut head = format!(
-            "PUT /api/v1/message HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\n",
-            target.authority
-        );
-        for header in &target.headers {
-            head.push_str(header);
-            head.push_str("\r\n");
-        }
-        let mut connection = Connection {
-            reader: BufReader::new(stream),
-            head,
-        };
+    pub(super) fn start(daemon: &Measured, rate: f64) -> anyhow::Result<Self> {
+        let mut connection = Connection::open(daemon)?;
         // The first one says whether the daemon takes them at all.
-        connection.put()?;
+        put(&mut connection)
+            .context("the daemon's state cannot be changed from here (--rate 0 leaves it to itself)")?;
         let (stop, stopped) = mpsc::channel();
+        let (end, ended) = mpsc::sync_channel(1);
         let spacing = Duration::from_secs_f64(1.0 / rate);
         let thread = std::thread::Builder::new()
             .name("updater".to_owned())
@@ -46,57 +36,42 @@ impl Updater {
                 loop {
                     next += spacing;
                     match stopped.recv_timeout(next.saturating_duration_since(Instant::now())) {
-                        Err(RecvTimeoutError::Timeout) => connection.put()?,
-                        Ok(()) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
+                        Err(RecvTimeoutError::Timeout) => {}
+                        Ok(()) | Err(RecvTimeoutError::Disconnected) => return,
+                    }
+                    if let Err(error) = put(&mut connection) {
+                        let _ = end.send(error);
+                        return;
                     }
                 }
             })?;
-        Ok(Self { stop, thread })
+        Ok(Self {
+            stop: Some(stop),
+            ended,
+            thread: Some(thread),
+        })
     }
 
-    pub(super) fn stop(self) -> anyhow::Result<()> {
-        drop(self.stop);
-        match self.thread.join() {
-            Ok(ended) => ended.context("the daemon took no more changes"),
-            Err(_) => bail!("the changes ended badly"),
+    /// Lets changes be made for so long; an error if they end before.
+    pub(super) fn run_for(&self, duration: Duration) -> anyhow::Result<()> {
+        match self.ended.recv_timeout(duration) {
+            Err(RecvTimeoutError::Timeout) => Ok(()),
+            Ok(error) => Err(error.context("the daemon took no more changes")),
+            Err(RecvTimeoutError::Disconnected) => bail!("the changes ended badly"),
         }
     }
 }
 
-struct Connection {
-    reader: BufReader<TcpStream>,
-    head: String,
+impl Drop for Updater {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
 }
 
-impl Connection {
-    fn put(&mut self) -> anyhow::Result<()> {
-        let body = serde_json::json!({ "message": message(monotonic_ns()) }).to_string();
-        let request = format!("{}Content-Length: {}\r\n\r\n{body}", self.head, body.len());
-        self.reader.get_mut().write_all(request.as_bytes())?;
-        let mut status = String::new();
-        self.reader.read_line(&mut status)?;
-        let mut length = 0_u64;
-        loop {
-            let mut line = String::new();
-            self.reader.read_line(&mut line)?;
-            let line = line.trim();
-            if line.is_empty() {
-                break;
-            }
-            if let Some((name, value)) = line.split_once(':')
-                && name.eq_ignore_ascii_case("content-length")
-            {
-                length = value.trim().parse()?;
-            }
-        }
-        let mut body = String::new();
-        self.reader.by_ref().take(length).read_to_string(&mut body)?;
-        if !status.starts_with("HTTP/1.1 2") {
-            bail!(
-                "the daemon answers {} to a change of its message: {body}",
-                status.trim()
-            );
-        }
-        Ok(())
-    }
+fn put(connection: &mut Connection) -> anyhow::Result<()> {
+    let body = serde_json::json!({ "message": message(monotonic_ns()) }).to_string();
+    connection.ask("PUT", "/api/v1/message", Some(&body)).map(drop)
 }
