@@ -5,7 +5,7 @@
 //! event from the call to the committed version; samples are counted and dropped, where the daemon gives them to its hub, and every
 //! sixteenth commit takes the pending patch, which is about what a busy line sees at ten milliseconds between patches.
 //!
-//! `cargo demo --build-only && cargo bench -p autobench`; another folder of plugins: `AUTOBENCH_PLUGINS`.
+//! `cargo demo --build-only && cargo bench -p autobench --bench driver_call`; another folder of plugins: `AUTOBENCH_PLUGINS`.
 
 #![expect(
     clippy::unwrap_used,
@@ -15,9 +15,10 @@
 )]
 
 mod native;
+#[path = "../common/plugins.rs"]
+mod plugins;
 
 use std::hint::black_box;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -224,14 +225,9 @@ impl<G: Guest> Subject<G> {
 }
 
 fn component(inputs: &Inputs) -> (Engine, Subject<Instance>) {
-    let path = plugins().join("power-meter.wasm");
-    let package = Package::read(&path).unwrap_or_else(|error| {
-        panic!(
-            "{}: {error}\nBuild the plugins first: cargo demo --build-only. Their folder: AUTOBENCH_PLUGINS, unless they are in \
-             target/autobench/plugins of the workspace.",
-            path.display()
-        )
-    });
+    let path = plugins::path_of("power-meter");
+    let package =
+        Package::read(&path).unwrap_or_else(|error| panic!("{}: {error}\n{}", path.display(), plugins::HINT));
     let engine = Engine::new().unwrap();
     let begin = Instant::now();
     let (prepared, _) =
@@ -261,18 +257,6 @@ impl ReadSlices for NoSlices {
     fn read(&self, _slice: &str) -> Option<String> {
         None
     }
-}
-
-fn plugins() -> PathBuf {
-    std::env::var_os("AUTOBENCH_PLUGINS").map_or_else(
-        || {
-            PathBuf::from(concat!(
-                env!("CARGO_MANIFEST_DIR"),
-                "/../target/autobench/plugins"
-            ))
-        },
-        PathBuf::from,
-    )
 }
 
 fn calls(criterion: &mut Criterion) {

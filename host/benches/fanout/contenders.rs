@@ -1,17 +1,11 @@
 //! The ways from a change to many sockets.
 
 use std::io::{ErrorKind, Write};
-use std::net::{TcpListener, TcpStream};
-use std::time::Duration;
+use std::net::TcpStream;
 
-use autobench::config::{LogConfig, TerminalConfig};
-use autobench::http::{HttpConfig, Server};
-use autobench::hub::{Hub, HubConfig};
-use autobench::load::{Look, Swarm, SwarmOptions, prepare};
-use autobench::logs::LogHandle;
-use autobench::state::{StateConfig, StateHandle};
+use autobench::hub::Hub;
+use autobench::load::{Swarm, prepare};
 use autobench_core::deflate::{Compression, compress_apart};
-use autobench_core::driver::LogLevel;
 use autobench_core::frame;
 use autobench_core::state::{Pointer, Store};
 use futures_util::SinkExt;
@@ -22,6 +16,8 @@ use tokio::sync::broadcast;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::Role;
+
+use crate::daemon::{Clients, Daemon, pairs, two_threads};
 
 /// One way to bring frames to clients.
 pub trait Contender {
@@ -58,20 +54,6 @@ fn patches(count: usize) -> Vec<String> {
     (0..count).map(patch).collect()
 }
 
-/// Connected pairs: ours and the clients'.
-fn pairs(count: usize) -> (Vec<TcpStream>, Vec<TcpStream>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let pair = |_| {
-        let far = TcpStream::connect(address).unwrap();
-        let (near, _) = listener.accept().unwrap();
-        near.set_nodelay(true).unwrap();
-        near.set_nonblocking(true).unwrap();
-        (near, far)
-    };
-    (0..count).map(pair).unzip()
-}
-
 pub struct Bare {
     name: &'static str,
     sockets: Vec<TcpStream>,
@@ -81,12 +63,15 @@ pub struct Bare {
 }
 
 impl Bare {
+    pub const PLAIN: &str = "bare";
+    pub const CODED: &str = "bare, coded";
+
     pub fn plain(clients: usize, frames: usize) -> Self {
         let bytes = patches(frames)
             .iter()
             .flat_map(|patch| frame::text(patch.as_bytes()))
             .collect();
-        Self::over("bare", clients, frames, bytes)
+        Self::over(Self::PLAIN, clients, frames, bytes)
     }
 
     /// The same patches, compressed beforehand in the window of those before them.
@@ -100,7 +85,7 @@ impl Bare {
             .skip(plain.len() - frames)
             .flat_map(|frame| frame.whole.to_vec())
             .collect();
-        Self::over("bare, coded", clients, frames, bytes)
+        Self::over(Self::CODED, clients, frames, bytes)
     }
 
     fn over(name: &'static str, clients: usize, frames: usize, bytes: Vec<u8>) -> Self {
@@ -108,7 +93,7 @@ impl Bare {
         Self {
             name,
             sockets,
-            swarm: Swarm::over(far).unwrap(),
+            swarm: Swarm::over(far, false).unwrap(),
             bytes,
             frames,
         }
@@ -121,7 +106,7 @@ impl Contender for Bare {
     }
 
     fn is_coded(&self) -> bool {
-        self.name != "bare"
+        self.name == Self::CODED
     }
 
     fn swarm(&self) -> &Swarm {
@@ -154,9 +139,7 @@ impl Contender for Bare {
 
 /// The daemon without drivers.
 pub struct Ours {
-    runtime: Runtime,
-    server: Option<Server>,
-    hub: Hub,
+    daemon: Daemon,
     /// What was written before the first flush.
     begin: Written,
     is_coded: bool,
@@ -165,51 +148,21 @@ pub struct Ours {
 }
 
 impl Ours {
+    pub const PLAIN: &str = "ours";
+    pub const CODED: &str = "ours, deflate";
+
     pub fn new(clients: usize, is_coded: bool) -> Self {
-        let runtime = two_threads();
-        let (server, state, hub) = runtime.block_on(async {
-            let mut members = Map::new();
-            members.insert("version".to_owned(), json!(1_000_000));
-            let state = StateHandle::start(
-                Store::from_members(members).unwrap(),
-                StateConfig {
-                    broadcast_interval: Duration::ZERO,
-                    ..StateConfig::new("00112233aabbccdd")
-                },
-            );
-            let logs = silent_log();
-            let mut config = HubConfig {
-                broadcast_interval: Duration::ZERO,
-                ..HubConfig::default()
-            };
-            config.limits.clients = 100_000;
-            let hub = Hub::start(config, state.clone(), logs.clone());
-            let http = HttpConfig::new("127.0.0.1:0".parse().unwrap());
-            let server = Server::start(http, state.clone(), logs, hub.clone())
-                .await
-                .unwrap();
-            (server, state, hub)
-        });
-        let update = prepare(&state).unwrap();
-        let swarm = Swarm::connect(&SwarmOptions {
-            address: server.local_addr(),
-            authority: "localhost".to_owned(),
-            path: "/ws".to_owned(),
-            clients,
-            samplers: 0,
-            look: Look::Latency,
+        let daemon = Daemon::start(Map::new());
+        let update = prepare(&daemon.state).unwrap();
+        let swarm = daemon.swarm(&Clients {
+            count: clients,
+            looking: 0,
             deflate: is_coded,
-            headers: Vec::new(),
-        })
-        .unwrap();
-        // Welcome, snapshot, history.
-        assert!(swarm.wait_for(3 * clients as u64, Duration::from_secs(20)));
+        });
         Self {
-            runtime,
-            server: Some(server),
-            begin: written(&hub),
+            begin: written(&daemon.hub),
+            daemon,
             is_coded,
-            hub,
             swarm,
             update: Box::new(update),
         }
@@ -218,7 +171,7 @@ impl Ours {
 
 impl Contender for Ours {
     fn name(&self) -> &'static str {
-        if self.is_coded { "ours, deflate" } else { "ours" }
+        if self.is_coded { Self::CODED } else { Self::PLAIN }
     }
 
     fn is_coded(&self) -> bool {
@@ -236,7 +189,7 @@ impl Contender for Ours {
     }
 
     fn shape(&self) -> Option<Shape> {
-        let now = written(&self.hub);
+        let now = written(&self.daemon.hub);
         let segments = (now.segments - self.begin.segments) as f64;
         Some(Shape {
             frames_per_write: segments / (now.writes - self.begin.writes) as f64,
@@ -259,37 +212,6 @@ fn written(hub: &Hub) -> Written {
         writes: metrics.shared_writes.get() + metrics.own_writes.get(),
         bytes: metrics.written_bytes.get(),
     }
-}
-
-impl Drop for Ours {
-    fn drop(&mut self) {
-        if let Some(server) = self.server.take() {
-            self.runtime.block_on(server.close());
-        }
-    }
-}
-
-fn silent_log() -> LogHandle {
-    LogHandle::new(LogConfig {
-        capacity: 500,
-        allowed_channels: Vec::new(),
-        min_level: LogLevel::Error,
-        redact: None,
-        heartbeat: false,
-        terminal: TerminalConfig {
-            level: LogLevel::Fatal,
-            is_pretty: None,
-            no_color: true,
-        },
-    })
-}
-
-fn two_threads() -> Runtime {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .unwrap()
 }
 
 /// A task per client.
@@ -319,7 +241,7 @@ impl Tungstenite {
         drop(inside);
         Self {
             _runtime: runtime,
-            swarm: Swarm::over(far).unwrap(),
+            swarm: Swarm::over(far, false).unwrap(),
             sender,
             messages: patches(16).into_iter().map(Message::text).collect(),
         }

@@ -13,7 +13,8 @@
 //! The clients are one thread of this process that reads all sockets and counts frames (`autobench::load::Swarm`). The next flush is
 //! made while the last is being written: as soon as the first client has it. So each is written by itself, nobody is helped by falling behind,
 //! and nobody has to be woken for each. (With `AUTOBENCH_LOCKSTEP=1`: when every client has it.) What is compared is deliveries per second
-//! on the clock, and processor time without that of the clients, which a busy machine disturbs less.
+//! on the clock, and processor time without that of the clients, which a busy machine disturbs less. Behind the table of a case stands what the
+//! budgets are about, with the budget.
 //!
 //! `cargo bench -p autobench --bench fanout [-- CLIENTS/FRAMES …]`; rounds: `AUTOBENCH_ROUNDS`; `AUTOBENCH_ONLY=ours` for a profile.
 
@@ -25,10 +26,12 @@
 )]
 
 mod contenders;
+#[path = "../common/daemon.rs"]
+mod daemon;
 
 use std::time::{Duration, Instant};
 
-use contenders::{Bare, Contender, Ours, Tungstenite};
+use contenders::{Bare, Contender, Ours, Shape, Tungstenite};
 use rustix::time::{ClockId, clock_gettime};
 
 /// Clients, and frames in one flush.
@@ -90,19 +93,75 @@ fn case(clients: usize, frames: usize, rounds: usize, only: Option<&str>) {
             .position(|rival| rival.is_coded() == contender.is_coded())
             .and_then(|base| results.get(base))
             .unwrap_or(turns);
-        let ratio =
-            |of: fn(&Turn) -> f64| median(turns.iter().zip(base).map(|(ours, bare)| of(ours) / of(bare)));
+        let shape = contender.shape();
         println!(
             "{clients:>7} {frames:>6} {:<18} {:>12.0} {:>8.3} {:>10.0} {:>8.3} {:>10} {:>8}",
             contender.name(),
             median(turns.iter().map(Turn::per_second)),
-            ratio(Turn::per_second),
+            ratio(turns, base, Turn::per_second),
             median(turns.iter().map(Turn::cpu_ns)),
-            1.0 / ratio(Turn::cpu_ns),
-            told(contender.shape().map(|shape| shape.frames_per_write)),
-            told(contender.shape().map(|shape| shape.bytes_per_frame)),
+            1.0 / ratio(turns, base, Turn::cpu_ns),
+            told(shape.as_ref().map(|shape| shape.frames_per_write)),
+            told(shape.as_ref().map(|shape| shape.bytes_per_frame)),
         );
     }
+    let of = |name: &str| {
+        let found = contenders
+            .iter()
+            .zip(&results)
+            .find(|(contender, _)| contender.name() == name);
+        found.map(|(contender, turns)| (&turns[..], contender.shape()))
+    };
+    if clients >= BUDGETED_CLIENTS
+        && let (Some(bare), Some(ours), Some(coded), Some(deflate)) =
+            (of(Bare::PLAIN), of(Ours::PLAIN), of(Bare::CODED), of(Ours::CODED))
+    {
+        budgets(bare.0, ours, coded.0, deflate);
+    }
+}
+
+/// Budgets are for as many clients or more.
+const BUDGETED_CLIENTS: usize = 100;
+
+/// What the budgets are about, from turns that took turns with one another.
+fn budgets(bare: &[Turn], ours: (&[Turn], Option<Shape>), coded: &[Turn], deflate: (&[Turn], Option<Shape>)) {
+    let line = |what: &str, measured: String, budget: &str| {
+        println!("{:>14} {what:<58} {measured:>13}   {budget}", "")
+    };
+    let beside = |ours: &[Turn], bare: &[Turn]| {
+        let (rate, cpu) = (
+            ratio(ours, bare, Turn::per_second),
+            ratio(bare, ours, Turn::cpu_ns),
+        );
+        format!("{rate:.3}, {cpu:.3}")
+    };
+    line(
+        "ours : bare, per second and by processor time",
+        beside(ours.0, bare),
+        "at least 0.9",
+    );
+    line(
+        "ours, deflate : bare, coded",
+        beside(deflate.0, coded),
+        "at least 0.8",
+    );
+    line(
+        "processor time, ours with deflate : ours",
+        format!("{:.3}", ratio(deflate.0, ours.0, Turn::cpu_ns)),
+        "at most 1.2",
+    );
+    if let (Some(plain), Some(deflate)) = (ours.1, deflate.1) {
+        line(
+            "bytes of a patch, plain and with deflate",
+            format!("{:.1}, {:.1}", plain.bytes_per_frame, deflate.bytes_per_frame),
+            "at most 30 of some 180",
+        );
+    }
+}
+
+/// The median of the ratios of turns that followed each other.
+fn ratio(ours: &[Turn], base: &[Turn], of: fn(&Turn) -> f64) -> f64 {
+    median(ours.iter().zip(base).map(|(ours, base)| of(ours) / of(base)))
 }
 
 fn told(value: Option<f64>) -> String {

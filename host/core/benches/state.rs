@@ -1,6 +1,6 @@
 //! What a change of the state costs, against the size of the document, and what an entry of the log costs.
 //!
-//! `cargo bench -p autobench-core`
+//! `cargo bench -p autobench-core --bench state`
 
 #![expect(
     clippy::unwrap_used,
