@@ -3,6 +3,9 @@
 //! It waits for the line (the device is missing, busy, or may not be opened), then streams until the line is lost, and begins again, for as
 //! long as the port is configured. Reading and writing wait together with the stop signal, so that nothing has to be interrupted.
 
+mod output;
+mod retry;
+
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::path::PathBuf;
@@ -15,12 +18,13 @@ use autobench_core::driver::{LineSettings, PortIdentity};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::termios::QueueSelector;
-use serialport::{ClearBuffer, ErrorKind, SerialPort, TTYPort};
+use serialport::{SerialPort, TTYPort};
 
-use super::control::{Attached, PortControl, Shared};
-use super::find::{find, holders};
+use self::output::{Left, Settling, pending_output_bytes, write_queued};
+use self::retry::{Jitter, Phase, Refused, Said, refusal};
+use super::control::{Attached, PortControl};
+use super::find::find;
 use super::line::{self, DisplayLine};
-use super::transmit::{NextStep, Step};
 use crate::config::PortSource;
 
 /// Shortest wait before the line is looked for again.
@@ -32,8 +36,6 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 /// How often the system is asked, while a change of the line waits for the bytes before it or a closing port for its last ones, whether they
 /// have left. A tty becomes writable long before it is empty, and there is no event for the end; `tcdrain` would have to be interrupted.
 const SETTLE_POLL: Duration = Duration::from_millis(10);
-/// How long the output may make no progress before a change of the line goes ahead of it: the far end has stalled the line for good.
-const SETTLE_LIMIT: Duration = Duration::from_secs(1);
 /// Bytes taken from the line at once: what one call of a driver gets at most.
 const READ_BYTES: usize = 64 << 10;
 
@@ -127,94 +129,6 @@ impl Drop for Port {
     fn drop(&mut self) {
         self.stop();
     }
-}
-
-/// How a port is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    Missing,
-    Busy,
-    Denied,
-    Broken,
-    Open,
-}
-
-/// What the log was told last; one line for each change of the phase or of its reason.
-#[derive(Debug, Default)]
-struct Said(Option<(Phase, String)>);
-
-impl Said {
-    fn is_news(&mut self, phase: Phase, text: &str) -> bool {
-        if self
-            .0
-            .as_ref()
-            .is_some_and(|(said, why)| *said == phase && why == text)
-        {
-            return false;
-        }
-        self.0 = Some((phase, text.to_owned()));
-        true
-    }
-}
-
-/// The last refusal of the system and what it turned out to mean. Finding out looks through every process, which is done once for as long
-/// as the system says the same.
-#[derive(Debug, Default)]
-struct Refused(Option<(String, (Phase, String))>);
-
-impl Refused {
-    fn explain(&mut self, refusal: String, find_out: impl FnOnce() -> (Phase, String)) -> (Phase, String) {
-        if let Some((known, meaning)) = &self.0
-            && *known == refusal
-        {
-            return meaning.clone();
-        }
-        let meaning = find_out();
-        self.0 = Some((refusal, meaning.clone()));
-        meaning
-    }
-
-    fn forget(&mut self) {
-        self.0 = None;
-    }
-}
-
-/// Whether what was written before a change of the line has left.
-#[derive(Debug, Default)]
-struct Settling {
-    /// The fewest bytes that were seen to wait, and since when they were that few.
-    fewest: Option<(u32, Instant)>,
-}
-
-impl Settling {
-    /// Whether the line may be changed, when so many bytes have not left. Asked again until it may.
-    fn is_settled(&mut self, pending_bytes: u32, now: Instant) -> bool {
-        match self.fewest {
-            _ if pending_bytes == 0 => {}
-            Some((fewest, since)) if pending_bytes >= fewest => {
-                if now.saturating_duration_since(since) < SETTLE_LIMIT {
-                    return false;
-                }
-            }
-            _ => {
-                self.fewest = Some((pending_bytes, now));
-                return false;
-            }
-        }
-        self.fewest = None;
-        true
-    }
-}
-
-/// What a round of writing left.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Left {
-    /// The queue is empty.
-    Nothing,
-    /// The line takes no more now.
-    Bytes,
-    /// A change waits until the bytes before it have left.
-    Change,
 }
 
 /// Why streaming ended.
@@ -507,179 +421,10 @@ impl Engine {
     }
 }
 
-/// Writes what is queued until the line takes no more, or until a change has to wait for what was written before it.
-fn write_queued(shared: &Shared, device: &str, settling: &mut Settling) -> Result<Left, Errno> {
-    let mut guard = shared.line.lock();
-    let line = &mut *guard;
-    let Some(attached) = &mut line.attached else {
-        return Ok(Left::Nothing);
-    };
-    if line.transmit.take_discard() {
-        let _ = attached.tty.clear(ClearBuffer::Output);
-    }
-    loop {
-        // The library changes a line at once; what the system has not sent by then would leave under the new settings.
-        if line.transmit.is_change_next()
-            && !settling.is_settled(pending_output_bytes(&attached.tty), Instant::now())
-        {
-            return Ok(Left::Change);
-        }
-        match line.transmit.next() {
-            None => return Ok(Left::Nothing),
-            Some(NextStep::Bytes(data)) => {
-                match with_descriptor(&attached.tty, |tty| rustix::io::write(tty, data)) {
-                    Ok(count) => line.transmit.sent(count),
-                    Err(Errno::INTR) => {}
-                    Err(Errno::AGAIN) => return Ok(Left::Bytes),
-                    Err(error) => return Err(error),
-                }
-            }
-            Some(NextStep::Change(change)) => {
-                if let Err(error) = apply(&mut attached.tty, &change) {
-                    tracing::warn!(channel = "device", tag = %device, "the line does not take {change:?}: {error}");
-                }
-            }
-        }
-    }
-}
-
-/// A line that cannot say counts as empty.
-fn pending_output_bytes(tty: &TTYPort) -> u32 {
-    tty.bytes_to_write().unwrap_or(0)
-}
-
-fn apply(tty: &mut TTYPort, change: &Step) -> serialport::Result<()> {
-    match change {
-        Step::Bytes(_) => Ok(()),
-        Step::SetLine(line) => {
-            tty.set_baud_rate(line.baud_rate)?;
-            tty.set_data_bits(line::data_bits(line.data_bits))?;
-            tty.set_parity(line::parity(line.parity))?;
-            tty.set_stop_bits(line::stop_bits(line.stop_bits))?;
-            tty.set_flow_control(line::flow_control(line.flow_control))
-        }
-        Step::SetSignals {
-            data_terminal_ready,
-            request_to_send,
-            break_condition,
-        } => {
-            if let Some(level) = *data_terminal_ready {
-                tty.write_data_terminal_ready(level)?;
-            }
-            if let Some(level) = *request_to_send {
-                tty.write_request_to_send(level)?;
-            }
-            match *break_condition {
-                Some(true) => tty.set_break(),
-                Some(false) => tty.clear_break(),
-                None => Ok(()),
-            }
-        }
-    }
-}
-
 fn with_descriptor<R>(tty: &TTYPort, use_it: impl FnOnce(BorrowedFd<'_>) -> R) -> R {
     // SAFETY: the descriptor stays open as long as `tty` is borrowed.
     use_it(unsafe { BorrowedFd::borrow_raw(tty.as_raw_fd()) })
 }
 
-/// Names why a line that is there cannot be opened.
-fn refusal(path: &std::path::Path, error: &serialport::Error) -> (Phase, String) {
-    let shown = path.display();
-    let held = holders(path);
-    match error.kind() {
-        ErrorKind::Io(io::ErrorKind::PermissionDenied) => (
-            Phase::Denied,
-            format!("{shown} may not be opened by this user; add the user to the group that owns it"),
-        ),
-        ErrorKind::Io(io::ErrorKind::NotFound) => (Phase::Missing, format!("{shown} is not there")),
-        _ if !held.is_empty() => (Phase::Busy, format!("{shown} is held by {}", held.join(", "))),
-        _ => (Phase::Broken, format!("{shown} cannot be opened: {error}")),
-    }
-}
-
-/// Spreads waits, so that several ports on one hub that went away together do not come back in step.
-struct Jitter(u64);
-
-impl Jitter {
-    fn seeded(settings: &PortSettings) -> Self {
-        let mut seed = 0xcbf2_9ce4_8422_2325_u64 ^ u64::from(std::process::id());
-        for byte in settings.device.bytes().chain(settings.name.bytes()) {
-            seed = (seed ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-        }
-        Self(seed | 1)
-    }
-
-    /// Between three quarters of a duration and all of it.
-    fn spread(&mut self, duration: Duration) -> Duration {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        let share = u32::try_from(self.0 % 256).unwrap_or(0);
-        duration * (768 + share) / 1024
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn waits_are_spread_within_a_quarter() {
-        let mut jitter = Jitter(7);
-        for _ in 0..1000 {
-            let wait = jitter.spread(Duration::from_secs(1));
-            assert!(
-                (Duration::from_millis(750)..=Duration::from_secs(1)).contains(&wait),
-                "{wait:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_change_waits_for_the_bytes_before_it_as_long_as_they_leave() {
-        let begin = Instant::now();
-        let at = |ms| begin + Duration::from_millis(ms);
-        let mut settling = Settling::default();
-        assert!(settling.is_settled(0, at(0)), "nothing was written");
-        assert!(!settling.is_settled(900, at(0)));
-        assert!(!settling.is_settled(500, at(900)));
-        assert!(
-            !settling.is_settled(100, at(1800)),
-            "slow, but the bytes are leaving"
-        );
-        assert!(settling.is_settled(0, at(1900)));
-        assert!(!settling.is_settled(100, at(5000)), "a new wait begins");
-    }
-
-    #[test]
-    fn a_change_does_not_wait_for_a_stalled_line_for_ever() {
-        let begin = Instant::now();
-        let mut settling = Settling::default();
-        assert!(!settling.is_settled(100, begin));
-        assert!(!settling.is_settled(100, begin + SETTLE_LIMIT / 2));
-        assert!(settling.is_settled(100, begin + SETTLE_LIMIT));
-    }
-
-    #[test]
-    fn a_new_reason_is_said_even_when_the_phase_is_the_same_and_each_once() {
-        let mut said = Said::default();
-        assert!(said.is_news(Phase::Missing, "a is not there"));
-        assert!(!said.is_news(Phase::Missing, "a is not there"));
-        assert!(said.is_news(Phase::Missing, "two lines fit"));
-        assert!(said.is_news(Phase::Busy, "two lines fit"));
-    }
-
-    #[test]
-    fn who_holds_a_line_is_found_out_once_per_refusal() {
-        let mut refused = Refused::default();
-        let busy = (Phase::Busy, "held by minicom".to_owned());
-        assert_eq!(refused.explain("busy".to_owned(), || busy.clone()), busy);
-        let again = refused.explain("busy".to_owned(), || unreachable!("it is known"));
-        assert_eq!(again, busy);
-        let denied = (Phase::Denied, "not for you".to_owned());
-        assert_eq!(refused.explain("denied".to_owned(), || denied.clone()), denied);
-        refused.forget();
-        assert_eq!(refused.explain("denied".to_owned(), || busy.clone()), busy);
-    }
-}
+mod tests;

@@ -1,0 +1,351 @@
+//! What the driver of the schedule acts on: it takes the effects, and compares them with what the uninterrupted driver would have asked for.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use serde_json::Value as Json;
+
+use super::super::*;
+use super::guest::Plan;
+use super::memory::{Reference, TOO_LARGE};
+use super::{MS, PORTS};
+use crate::state::{Operation, Value};
+
+/// Takes the effects, and compares them with what the uninterrupted driver would have asked for.
+pub struct World {
+    pub plan: Rc<RefCell<Plan>>,
+    pub reference: Reference,
+    pub slice: Json,
+    /// The slice before it was last replaced.
+    pub slice_before: Json,
+    /// A start has published what earlier refusals had kept out, and no checkpoint has seen that.
+    pub published_unseen: bool,
+    /// An update was refused, and the driver has not published its slice again since.
+    pub slice_is_behind: bool,
+    pub refuse_next_slice: bool,
+    pub timers: BTreeSet<TimerId>,
+    pub timers_unknown: bool,
+    pub in_flight: Vec<Arc<Command>>,
+    pub open_commands: BTreeSet<CommandId>,
+    pub ports: [Stream; PORTS],
+}
+
+/// Everything that ever came from a line.
+#[derive(Default)]
+pub struct Stream {
+    pub bytes: Vec<u8>,
+    pub pushes: Vec<(u64, CallTime)>,
+    pub committed: u64,
+    pub attached: bool,
+    /// Bytes below were dropped by the ring at some time.
+    pub dropped_below: u64,
+    pub left_out: Option<(u64, u64)>,
+}
+
+impl World {
+    pub fn new(plan: Rc<RefCell<Plan>>) -> Self {
+        Self {
+            plan,
+            reference: Reference::default(),
+            slice: Json::Null,
+            slice_before: Json::Null,
+            published_unseen: false,
+            slice_is_behind: false,
+            refuse_next_slice: false,
+            timers: BTreeSet::new(),
+            timers_unknown: false,
+            in_flight: Vec::new(),
+            open_commands: BTreeSet::new(),
+            ports: Default::default(),
+        }
+    }
+
+    pub fn check_slice(&self) {
+        if !self.slice_is_behind {
+            assert_eq!(self.slice, self.reference.memory.slice(), "the slice");
+        }
+    }
+
+    fn cold_input(&self, reason: StartReason) -> StartInput {
+        StartInput {
+            device: "meter".into(),
+            reason,
+            settings: "{}".into(),
+            ports: self
+                .ports
+                .iter()
+                .map(|stream| PortState {
+                    name: "".into(),
+                    attached: stream.attached,
+                    offset: stream.committed,
+                })
+                .collect(),
+            slice: None,
+            snapshot: None,
+            commands: self.in_flight.clone(),
+            timers: Vec::new(),
+        }
+    }
+
+    /// Follows a committed event, and answers what the uninterrupted driver asks for.
+    fn follow(&mut self, taken: &Taken, time: CallTime) -> Effects {
+        match taken {
+            Taken::Bytes(chunk) => {
+                let stream = &mut self.ports[chunk.port.0];
+                assert_eq!(
+                    stream.committed, chunk.from,
+                    "bytes are committed once and in order"
+                );
+                stream.committed = chunk.to;
+                let push = stream.pushes.partition_point(|&(offset, _)| offset <= chunk.from) - 1;
+                let late = stream.pushes[push].1.monotonic_ns - chunk.received.monotonic_ns;
+                assert!(late < MS, "the bytes were received {late} ns before");
+                let event = Event::Bytes {
+                    port: chunk.port,
+                    offset: chunk.from,
+                    received_ns: chunk.received.monotonic_ns,
+                    received_ms: chunk.received.wall_ms,
+                    data: &stream.bytes[chunk.from as usize..chunk.to as usize],
+                    replayed: false,
+                };
+                return self.reference.handle(&event, time);
+            }
+            Taken::Event(Event::Overrun { port, from, to, .. }) => {
+                let stream = &mut self.ports[port.0];
+                assert_eq!(stream.committed, *from);
+                if stream.left_out == Some((*from, *to)) {
+                    stream.left_out = None;
+                } else {
+                    assert!(
+                        *to <= stream.dropped_below,
+                        "bytes are missing that the ring kept"
+                    );
+                    self.plan.borrow_mut().counts.overruns += 1;
+                }
+                stream.committed = *to;
+            }
+            Taken::Event(Event::Timer(id)) => {
+                assert!(
+                    self.timers_unknown || self.timers.remove(id),
+                    "{id:?} was not running"
+                );
+            }
+            Taken::Event(Event::Command(command)) => self.in_flight.push(Arc::clone(command)),
+            Taken::Event(Event::PortAttached { port, .. }) => self.ports[port.0].attached = true,
+            Taken::Event(Event::PortLost { port, .. }) => self.ports[port.0].attached = false,
+            Taken::Event(_) => {}
+        }
+        let Taken::Event(event) = taken else {
+            unreachable!()
+        };
+        self.reference.handle(event, time)
+    }
+
+    fn apply_outside(&mut self, effects: &Effects) {
+        for change in &effects.timers {
+            match change {
+                TimerChange::Set { id, .. } => self.timers.insert(*id),
+                TimerChange::Cancel { id } => self.timers.remove(id),
+            };
+        }
+        for reply in &effects.replies {
+            if let CommandReply::Complete { id, .. } = reply {
+                assert!(self.open_commands.remove(id), "{id:?} is completed twice");
+                self.in_flight.retain(|command| command.id != *id);
+                self.plan.borrow_mut().counts.commands_completed += 1;
+            }
+        }
+    }
+
+    /// A second reading of what operations mean.
+    fn apply_to_slice(&mut self, operations: &[Operation]) {
+        for operation in operations {
+            match operation {
+                Operation::Set {
+                    path,
+                    value: Value::Json(value),
+                } => match self.slice.pointer_mut(path.as_str()) {
+                    Some(place) => *place = value.clone(),
+                    None => panic!("the driver only sets what is there: {path}"),
+                },
+                Operation::Append {
+                    path,
+                    value: Value::Json(value),
+                    bound,
+                } => {
+                    let array = self
+                        .slice
+                        .pointer_mut(path.as_str())
+                        .unwrap()
+                        .as_array_mut()
+                        .unwrap();
+                    array.push(value.clone());
+                    while array.len() > *bound as usize {
+                        array.remove(0);
+                    }
+                }
+                other => panic!("the driver does not use {other:?}"),
+            }
+        }
+    }
+}
+
+impl Sink for World {
+    fn commit(&mut self, effects: &mut Effects, commit: Commit<'_>) -> Result<(), SliceRefused> {
+        self.plan.borrow_mut().counts.commits += 1;
+        self.plan.borrow_mut().counts.samples += effects.samples.len() as u64;
+        match commit.cause {
+            Cause::Start {
+                from_snapshot: true, ..
+            } => {
+                assert!(
+                    effects.operations.is_empty(),
+                    "a start from a snapshot replaces the slice"
+                );
+                assert!(effects.port_actions.is_empty() && effects.replies.is_empty());
+                assert_eq!(effects.samples.len(), 1, "the replay is muted");
+            }
+            Cause::Start { reason, .. } => {
+                let expected = self.reference.start(&self.cold_input(reason), commit.time);
+                assert_same(effects, &expected);
+                self.timers.clear();
+                self.slice_is_behind = false;
+            }
+            Cause::Event(taken) => {
+                let expected = self.follow(taken, commit.time);
+                assert_same(effects, &expected);
+                if let Taken::Event(Event::Other { kind, .. }) = taken
+                    && &**kind == "update-refused"
+                {
+                    self.slice_is_behind = false;
+                }
+            }
+            Cause::Stop(_) => assert_eq!(effects.port_actions.len(), 1, "last words are written"),
+        }
+        self.apply_outside(effects);
+        let refused = effects.operations.iter().any(|operation| {
+            matches!(operation, Operation::Set { path, value }
+                if path.as_str() == "/not/there" || *value == Value::Json(TOO_LARGE.into()))
+        });
+        if refused {
+            self.slice_is_behind = true;
+            self.plan.borrow_mut().counts.refused_updates += 1;
+            return Err(SliceRefused("no such place, or too large".to_owned()));
+        }
+        self.apply_to_slice(&effects.operations);
+        Ok(())
+    }
+
+    fn logs(&mut self, _lines: &mut Vec<LogLine>, _suppressed: u64, _origin: LogOrigin) {}
+
+    fn slice(&mut self) -> Option<Arc<str>> {
+        self.published_unseen = false;
+        (!self.slice.is_null()).then(|| self.slice.to_string().into())
+    }
+
+    fn replace_slice(&mut self, value: Json) -> Result<(), SliceRefused> {
+        if self.refuse_next_slice {
+            return Err(SliceRefused("too large".to_owned()));
+        }
+        self.slice_before = std::mem::replace(&mut self.slice, value);
+        Ok(())
+    }
+
+    fn skipped(&mut self, skipped: Skipped<'_>) {
+        let mut plan = self.plan.borrow_mut();
+        match skipped.taken {
+            Taken::Bytes(chunk) => {
+                plan.counts.skipped_bytes += chunk.to - chunk.from;
+                let stream = &mut self.ports[chunk.port.0];
+                assert_eq!(stream.committed, chunk.from);
+                assert_eq!(
+                    skipped.bytes,
+                    &stream.bytes[chunk.from as usize..chunk.to as usize]
+                );
+                stream.left_out = Some((chunk.from, chunk.to));
+                if plan
+                    .poison
+                    .is_some_and(|(port, at)| port == chunk.port && at < chunk.to)
+                {
+                    plan.poison = None;
+                }
+            }
+            Taken::Event(event) => {
+                plan.counts.skipped_events += 1;
+                match event {
+                    Event::Timer(id) => {
+                        plan.poison_timer = plan.poison_timer.filter(|poison| poison != id);
+                        self.timers.remove(id);
+                    }
+                    Event::PortAttached { port, .. } => self.ports[port.0].attached = true,
+                    Event::PortLost { port, .. } => self.ports[port.0].attached = false,
+                    Event::Overrun { port, to, .. } => self.ports[port.0].committed = *to,
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    fn command_failed(&mut self, command: &Arc<Command>, _breakdown: &Breakdown) {
+        self.plan.borrow_mut().counts.commands_failed += 1;
+        assert!(
+            self.open_commands.remove(&command.id),
+            "{:?} fails twice",
+            command.id
+        );
+    }
+
+    fn life(&mut self, change: LifeChange<'_>) {
+        let (newest, published) = {
+            let plan = self.plan.borrow();
+            (Rc::clone(&plan.newest), plan.newest_published)
+        };
+        let counts = &mut self.plan.borrow_mut().counts;
+        match change {
+            LifeChange::CheckpointDropped { .. } | LifeChange::Stopped(_) => {}
+            LifeChange::BrokeDown { .. } => counts.breakdowns += 1,
+            LifeChange::Started {
+                from_snapshot: false, ..
+            } => counts.cold_starts += 1,
+            LifeChange::Started {
+                reason,
+                replayed_bytes,
+                lost_bytes,
+                ..
+            } => {
+                if reason == StartReason::Restart {
+                    counts.bytes_replayed_in_restarts += replayed_bytes;
+                }
+                if published {
+                    self.published_unseen = true;
+                } else if lost_bytes == 0 && !self.published_unseen {
+                    assert_eq!(self.slice, self.slice_before, "a start that publishes nothing");
+                }
+                if lost_bytes > 0 {
+                    // The ring had dropped a part of the past, so the driver is another one now.
+                    counts.replays_with_loss += 1;
+                    self.reference.memory = newest.borrow().clone();
+                    self.slice_is_behind = true;
+                    self.timers_unknown = true;
+                }
+                assert_eq!(
+                    *newest.borrow(),
+                    self.reference.memory,
+                    "what the driver remembers"
+                );
+                self.check_slice();
+            }
+        }
+    }
+}
+
+fn assert_same(effects: &Effects, expected: &Effects) {
+    assert_eq!(effects.operations, expected.operations);
+    assert_eq!(effects.samples, expected.samples);
+    assert_eq!(effects.port_actions, expected.port_actions);
+    assert_eq!(effects.replies, expected.replies);
+    assert_eq!(effects.timers, expected.timers);
+    assert_eq!(effects.status, expected.status);
+}

@@ -1,0 +1,61 @@
+use super::output::SETTLE_LIMIT;
+use super::*;
+
+#[test]
+fn waits_are_spread_within_a_quarter() {
+    let mut jitter = Jitter(7);
+    for _ in 0..1000 {
+        let wait = jitter.spread(Duration::from_secs(1));
+        assert!(
+            (Duration::from_millis(750)..=Duration::from_secs(1)).contains(&wait),
+            "{wait:?}"
+        );
+    }
+}
+
+#[test]
+fn a_change_waits_for_the_bytes_before_it_as_long_as_they_leave() {
+    let begin = Instant::now();
+    let at = |ms| begin + Duration::from_millis(ms);
+    let mut settling = Settling::default();
+    assert!(settling.is_settled(0, at(0)), "nothing was written");
+    assert!(!settling.is_settled(900, at(0)));
+    assert!(!settling.is_settled(500, at(900)));
+    assert!(
+        !settling.is_settled(100, at(1800)),
+        "slow, but the bytes are leaving"
+    );
+    assert!(settling.is_settled(0, at(1900)));
+    assert!(!settling.is_settled(100, at(5000)), "a new wait begins");
+}
+
+#[test]
+fn a_change_does_not_wait_for_a_stalled_line_for_ever() {
+    let begin = Instant::now();
+    let mut settling = Settling::default();
+    assert!(!settling.is_settled(100, begin));
+    assert!(!settling.is_settled(100, begin + SETTLE_LIMIT / 2));
+    assert!(settling.is_settled(100, begin + SETTLE_LIMIT));
+}
+
+#[test]
+fn a_new_reason_is_said_even_when_the_phase_is_the_same_and_each_once() {
+    let mut said = Said::default();
+    assert!(said.is_news(Phase::Missing, "a is not there"));
+    assert!(!said.is_news(Phase::Missing, "a is not there"));
+    assert!(said.is_news(Phase::Missing, "two lines fit"));
+    assert!(said.is_news(Phase::Busy, "two lines fit"));
+}
+
+#[test]
+fn who_holds_a_line_is_found_out_once_per_refusal() {
+    let mut refused = Refused::default();
+    let busy = (Phase::Busy, "held by minicom".to_owned());
+    assert_eq!(refused.explain("busy".to_owned(), || busy.clone()), busy);
+    let again = refused.explain("busy".to_owned(), || unreachable!("it is known"));
+    assert_eq!(again, busy);
+    let denied = (Phase::Denied, "not for you".to_owned());
+    assert_eq!(refused.explain("denied".to_owned(), || denied.clone()), denied);
+    refused.forget();
+    assert_eq!(refused.explain("denied".to_owned(), || busy.clone()), busy);
+}
