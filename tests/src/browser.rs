@@ -150,6 +150,29 @@ impl Browser {
             .collect()
     }
 
+    /// What everything with this `data-testid` says, in the order of the page.
+    pub fn texts(&mut self, testid: &str) -> Vec<String> {
+        texts(&self.ask(&json!({"do": "texts", "testid": testid})))
+    }
+
+    /// Waits until something with this `data-testid` says this, among other things.
+    pub fn until_said(&mut self, testid: &str, text: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let said = self.texts(testid);
+            if said.iter().any(|one| one.contains(text)) {
+                return;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "not within {PATIENCE:?}: {testid} says {text:?}; it says {said:?}, and the page complains {:?}",
+                self.complaints()
+            );
+            // A browser cannot be waited on from here; it is asked as often as a person would notice.
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// The types of the messages that each WebSocket of the page has got, in order.
     pub fn sockets(&mut self) -> Vec<Vec<String>> {
         let sockets = self.ask(&json!({"do": "sockets"}));

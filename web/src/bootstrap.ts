@@ -6,6 +6,9 @@ import type { InjectionKey } from 'vue'
 import { inject } from 'vue'
 import type { Client, Opener } from './socket/client'
 import { createClient } from './socket/client'
+import type { Rest } from './rest'
+import { useAccess } from './stores/access'
+import { useCommands } from './stores/commands'
 import { useLink } from './stores/link'
 import { useLogs } from './stores/logs'
 import { useMirror } from './stores/mirror'
@@ -22,12 +25,14 @@ export function useClient(): Client {
   return client
 }
 
-/** Builds the client whose messages fill the stores. The stores must be installed. */
-export function mirrorClient(open: Opener, page: string): Client {
+/** Builds the client whose messages fill the stores, which must be installed. Without `rest`, as over a recording, nothing is asked over HTTP. */
+export function mirrorClient(open: Opener, page: string, rest: Rest | null = null): Client {
   const mirror = useMirror()
   const logs = useLogs()
   const link = useLink()
   const telemetry = useTelemetry()
+  const commands = useCommands()
+  const access = useAccess()
   let serverConfig: unknown
 
   function adopt(document: JsonObject): void {
@@ -41,7 +46,11 @@ export function mirrorClient(open: Opener, page: string): Client {
     name: 'autobench mirror',
     page,
     sinks: {
-      phase: (effect) => link.phase(effect),
+      phase(effect) {
+        link.phase(effect)
+        // Who is before the page may be another after each connection.
+        if (effect.phase === 'live' && rest !== null) void access.refresh(rest)
+      },
       welcome: (frame) => link.welcome(frame),
       newBoot: () => logs.restart(),
       snapshot(frame) {
@@ -58,6 +67,10 @@ export function mirrorClient(open: Opener, page: string): Client {
       resync: (reason) => link.resync(reason),
       logs: (frame, missed) => logs.take(frame, missed),
       telemetry: (frame) => telemetry.take(frame),
+      command: (record) => commands.take(record),
+      commandsBehind() {
+        if (rest !== null) void commands.catchUp(rest)
+      },
       pong: (latencyMs, serverMs) => link.pong(latencyMs, serverMs),
       fault: (reason) => link.fault(reason),
     },

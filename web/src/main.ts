@@ -4,6 +4,7 @@ import App from './App.vue'
 import { CLIENT, mirrorClient } from './bootstrap'
 import { exposeDebug } from './debug'
 import type { Opener } from './socket/client'
+import { createRest } from './rest'
 import { parseReplay, replayAddress, replayOpener } from './socket/replay'
 import { socketAddress, webSocketOpener } from './socket/websocket'
 import { useLink } from './stores/link'
@@ -15,7 +16,9 @@ async function main(): Promise<void> {
   const recording = replayAddress(new URL(location.href))
   useLink().replay = recording !== null
   const open = recording === null ? webSocketOpener(socketAddress(location)) : await openRecording(recording)
-  const client = mirrorClient(open, location.pathname)
+  // A bare `fetch` wants the window as its owner.
+  const rest = recording === null ? createRest((...request) => fetch(...request)) : null
+  const client = mirrorClient(open, location.pathname, rest)
   app.provide(CLIENT, client)
   exposeDebug(window)
   app.mount('#app')

@@ -2,7 +2,8 @@
 // Any device from its driver's manifest alone: what of a slice is shown, how, where, and what is said where there is nothing to show.
 
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { decimalsOf, formatField, sliceFields, splitUnit } from '../src/panes/fields'
+import { decimalsOf, splitUnit } from '../src/components/format'
+import { formatField, sliceFields } from '../src/panes/fields'
 import { paneFor } from '../src/panes/registry'
 import { resolve } from '../src/schema/resolve'
 import type { JsonObject } from '../src/wire/types'
@@ -84,6 +85,7 @@ describe('the fields of a slice', () => {
     expect(splitUnit('memoryPeakBytes')).toMatchObject({ label: 'Memory peak', unit: 'B' })
     expect(splitUnit('badRows')).toMatchObject({ label: 'Bad rows', unit: null })
     expect(splitUnit('Hz')).toMatchObject({ label: 'Hz', unit: null })
+    expect(splitUnit('ms')).toMatchObject({ label: 'ms', unit: null })
   })
 
   it.each([

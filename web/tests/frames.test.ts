@@ -70,6 +70,8 @@ describe('the frames of a client', () => {
       'logs.replay': true,
       subscribe: true,
       unsubscribe: true,
+      command: true,
+      'command.cancel': true,
     }
     expect(Object.keys(files('client'))).toEqual(expect.arrayContaining(Object.keys(sends)))
   })

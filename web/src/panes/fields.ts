@@ -3,7 +3,7 @@
  * has its place before it comes, then what the slice has beyond. Pure.
  */
 
-import { ABSENT, formatClock, formatName, formatNumber } from '../components/format'
+import { ABSENT, formatMoment, formatName, formatNumber, splitUnit } from '../components/format'
 import { resolve } from '../schema/resolve'
 import { isObject } from '../wire/decode'
 import { memberOf, textOf } from '../wire/read'
@@ -34,24 +34,6 @@ const DEPTH = 4
 
 /** Members that the pane shows in places of their own. */
 const SHOWN_ELSEWHERE = new Set(['phase', 'message'])
-
-/** Names carry their unit at the end. Single letters are left out: they are too often part of a word. */
-const UNITS: Readonly<Record<string, string>> = {
-  Hz: 'Hz',
-  Wh: 'Wh',
-  Va: 'VA',
-  Mv: 'mV',
-  Ma: 'mA',
-  Mw: 'mW',
-  Ns: 'ns',
-  Us: 'µs',
-  Ms: 'ms',
-  Bytes: 'B',
-  Kib: 'KiB',
-  Mib: 'MiB',
-  Percent: '%',
-  Rpm: 'rpm',
-}
 
 export function sliceFields(schema: JsonObject | null, slice: JsonObject, series: Readonly<Record<string, { readonly unit: string }>>): FieldList {
   const fields: Field[] = []
@@ -101,27 +83,6 @@ export function valueAt(slice: JsonObject, path: readonly string[]): Json | unde
   return value
 }
 
-/** A name as a label, and the unit that stands at its end. */
-export function splitUnit(name: string): { readonly label: string; readonly stem: string; readonly unit: string | null } {
-  const suffix = /[a-z0-9]([A-Z][a-z]+)$/.exec(name)?.[1]
-  const unit = suffix === undefined ? undefined : UNITS[suffix]
-  if (suffix === undefined || unit === undefined) return { label: formatName(name), stem: name, unit: null }
-  const stem = name.slice(0, -suffix.length)
-  return { label: formatName(stem), stem, unit }
-}
-
-/** A unit as it stands behind a number: a share has none. */
-export function shownUnit(unit: string | null): string {
-  return unit === null || unit === '1' ? '' : unit
-}
-
-/** Decimals that a number needs, at most three: what an instrument measures is rarely better, and its noise is no reading. */
-export function decimalsOf(value: number): number {
-  if (!Number.isFinite(value) || Number.isInteger(value)) return 0
-  const most = Math.abs(value) >= 1_000 ? 1 : 3
-  return value.toFixed(most).replace(/0+$/, '').split('.')[1]?.length ?? 0
-}
-
 /** A value as a person reads it, without its unit. Absent and null are two things. */
 export function formatField(field: Pick<Field, 'path'>, value: Json | undefined, decimals: number): string {
   if (value === undefined) return ABSENT
@@ -141,15 +102,6 @@ function timeOf(name: string, value: Json): number | null {
   if (typeof value !== 'string' || !/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d/.test(value)) return null
   const at = Date.parse(value)
   return Number.isNaN(at) ? null : at
-}
-
-/** Time of day, with the day if that is another than today. */
-export function formatMoment(atMs: number): string {
-  const clock = formatClock(atMs)
-  const day = new Date(atMs)
-  if (clock === ABSENT || day.toDateString() === new Date().toDateString()) return clock
-  const two = (value: number) => String(value).padStart(2, '0')
-  return `${day.getFullYear()}-${two(day.getMonth() + 1)}-${two(day.getDate())} ${clock}`
 }
 
 function keyOf(path: readonly string[]): string {

@@ -3,7 +3,7 @@
  */
 
 import { readWsConfig } from '../wire/slices'
-import type { ClientMessage, JsonObject, LogsFrame, PatchFrame, SeqRange, SnapshotFrame, TelemetryFrame, WelcomeFrame } from '../wire/types'
+import type { Answer, ClientMessage, CommandRecord, JsonObject, LogsFrame, PatchFrame, Question, SeqRange, SnapshotFrame, TelemetryFrame, WelcomeFrame } from '../wire/types'
 import { Session } from './session'
 import type { SessionEffect, SessionEvent } from './session'
 
@@ -34,6 +34,9 @@ export interface Sinks {
   resync(reason: string): void
   logs(frame: LogsFrame, missed: SeqRange | null): void
   telemetry(frame: TelemetryFrame): void
+  command(record: CommandRecord): void
+  /** Commands from before now have to be fetched. */
+  commandsBehind(): void
   pong(latencyMs: number, serverMs: number | null): void
   fault(reason: string): void
 }
@@ -46,6 +49,10 @@ export interface Client {
   retryNow(): void
   /** Telemetry of these endpoints, also after reconnects, until the returned function is called. */
   subscribe(endpointIds: readonly number[]): () => void
+  /** Every command of the bench, also after reconnects, until the returned function is called. */
+  followCommands(): () => void
+  /** Asks once, on the connection that there is. Always answered: when that connection ends, it says so. */
+  ask(question: Question): Promise<Answer>
 }
 
 export interface ClientOptions {
@@ -62,6 +69,8 @@ export function createClient(options: ClientOptions): Client {
   const transports = new Map<number, Transport>()
   let timer: ReturnType<typeof setTimeout> | undefined
   let serverConfig: unknown
+  const waiting = new Map<string, (answer: Answer) => void>()
+  let asked = 0
   /** By how many holders each endpoint has gained or lost since the last flush. */
   const wanted = new Map<number, number>()
 
@@ -137,6 +146,14 @@ export function createClient(options: ClientOptions): Client {
         return sinks.logs(effect.frame, effect.missed)
       case 'telemetry':
         return sinks.telemetry(effect.frame)
+      case 'answer':
+        waiting.get(effect.id)?.(effect.answer)
+        waiting.delete(effect.id)
+        return
+      case 'command':
+        return sinks.command(effect.record)
+      case 'commands-behind':
+        return sinks.commandsBehind()
       case 'pong':
         return sinks.pong(effect.latencyMs, effect.serverMs)
       case 'fault':
@@ -162,6 +179,21 @@ export function createClient(options: ClientOptions): Client {
         if (held) want(endpointIds, -1)
         held = false
       }
+    },
+    followCommands() {
+      dispatch({ kind: 'follow-commands' })
+      let held = true
+      return () => {
+        if (held) dispatch({ kind: 'unfollow-commands' })
+        held = false
+      }
+    },
+    ask(question) {
+      return new Promise((resolve) => {
+        const id = `ask-${(asked += 1)}`
+        waiting.set(id, resolve)
+        dispatch({ kind: 'ask', id, question })
+      })
     },
   }
 }

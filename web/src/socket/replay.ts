@@ -5,7 +5,7 @@
  */
 
 import { isObject } from '../wire/decode'
-import type { Json, JsonObject } from '../wire/types'
+import type { ClientMessage, Json, JsonObject } from '../wire/types'
 import type { Opener } from './client'
 
 export interface ReplayLine {
@@ -53,7 +53,8 @@ export function replayOpener(lines: readonly ReplayLine[]): Opener {
     }, 0)
     return {
       send(message) {
-        if (message.type === 'ping') setTimeout(() => events.message('{"type":"pong"}'), 0)
+        const answer = answerOf(message)
+        if (answer !== null) setTimeout(() => events.message(JSON.stringify(answer)), 0)
       },
       close() {
         clearTimeout(timer)
@@ -61,6 +62,13 @@ export function replayOpener(lines: readonly ReplayLine[]): Opener {
       },
     }
   }
+}
+
+/** What a recording says to a message. */
+function answerOf(message: ClientMessage): object | null {
+  if (message.type === 'ping') return { type: 'pong' }
+  if (message.type !== 'command' && message.type !== 'command.cancel') return null
+  return { type: 'error', code: 'replay', message: 'A recording takes no commands.', id: message.id }
 }
 
 /** The recording named by `?replay=`, if it lies on the page's own host. */

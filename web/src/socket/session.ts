@@ -1,7 +1,7 @@
 /**
  * What the page's end of the socket does, without a socket: events and the time go in, effects come out, and `wakeAt` says when to
  * come back. It owns the connection's phase, the heartbeat, the backoff, the version and log-sequence bookkeeping, and the registry of
- * subscriptions. It holds no state document and no log entries; those belong to the stores.
+ * subscriptions and of questions without an answer. It holds no state document and no log entries; those belong to the stores.
  *
  *     idle --start--> connecting --socket-open--> opening --snapshot or resumed--> live
  *     connecting, opening, live --close, error, timeout--> waiting --backoff over--> connecting
@@ -14,10 +14,15 @@ import type { WireFault } from '../wire/decode'
 import { DEFAULT_WS_CONFIG } from '../wire/slices'
 import type { WsConfig } from '../wire/slices'
 import type {
+  AckFrame,
+  Answer,
   ClientMessage,
+  CommandRecord,
+  ErrorFrame,
   LogsFrame,
   PatchFrame,
   PongFrame,
+  Question,
   SeqRange,
   ServerFrame,
   SnapshotFrame,
@@ -38,6 +43,10 @@ export type SessionEvent =
   | { readonly kind: 'socket-close'; readonly socket: number; readonly code: number; readonly reason: string }
   | { readonly kind: 'wake' }
   | { readonly kind: 'subscribe' | 'unsubscribe'; readonly endpointIds: readonly number[] }
+  /** Somebody waits for the answer, which comes under this id. */
+  | { readonly kind: 'ask'; readonly id: string; readonly question: Question }
+  /** One more, or one less, wants to hear of all commands. */
+  | { readonly kind: 'follow-commands' | 'unfollow-commands' }
   | { readonly kind: 'configure'; readonly ws: WsConfig }
   /** The mirror could not apply a patch that the session had let through. */
   | { readonly kind: 'patch-refused'; readonly reason: string }
@@ -55,6 +64,10 @@ export type SessionEffect =
   | { readonly kind: 'resync'; readonly reason: string }
   | { readonly kind: 'logs'; readonly frame: LogsFrame; readonly missed: SeqRange | null }
   | { readonly kind: 'telemetry'; readonly frame: TelemetryFrame }
+  | { readonly kind: 'answer'; readonly id: string; readonly answer: Answer }
+  | { readonly kind: 'command'; readonly record: CommandRecord }
+  /** From here on every command is heard of; what was before has to be fetched. */
+  | { readonly kind: 'commands-behind' }
   | { readonly kind: 'pong'; readonly latencyMs: number; readonly serverMs: number | null }
   | { readonly kind: 'fault'; readonly reason: string }
 
@@ -80,6 +93,9 @@ const SNAPSHOT_TIMEOUT_MS = 15_000
 const CONNECT_TIMEOUT_MS = 10_000
 /** After this the range that did not come back counts as missed and the log goes on. */
 const REPLAY_TIMEOUT_MS = 5_000
+
+/** The id of the subscription to all commands; those of questions are the client's and other texts. */
+const COMMANDS_ID = 'commands'
 
 export class Session {
   private phase: SessionPhase = 'idle'
@@ -107,6 +123,10 @@ export class Session {
 
   /** How many panes want each endpoint. */
   private readonly subscriptions = new Map<number, number>()
+  /** How many panes want all commands. */
+  private commandFollowers = 0
+  /** Ids of questions that were sent and not answered. */
+  private readonly questions = new Set<string>()
   private effects: SessionEffect[] = []
 
   constructor(private readonly options: SessionOptions) {}
@@ -156,6 +176,16 @@ export class Session {
         return this.subscribe(event.endpointIds)
       case 'unsubscribe':
         return this.unsubscribe(event.endpointIds)
+      case 'ask':
+        return this.ask(event.id, event.question)
+      case 'follow-commands':
+        this.commandFollowers += 1
+        if (this.commandFollowers === 1) this.sendCommandsSubscription('subscribe')
+        return
+      case 'unfollow-commands':
+        this.commandFollowers -= 1
+        if (this.commandFollowers === 0) this.sendCommandsSubscription('unsubscribe')
+        return
       case 'configure':
         return this.configure(event.ws, now)
       case 'patch-refused':
@@ -189,7 +219,7 @@ export class Session {
 
   /** Forgets the current socket and plans the next attempt. */
   private lost(reason: string, now: number): void {
-    this.dropTimers()
+    this.dropConnection()
     if (!this.ws.reconnectEnabled) {
       this.enter('stopped', null, reason)
       return
@@ -215,10 +245,11 @@ export class Session {
 
   private hangUp(code: number, reason: string): void {
     if (this.connected()) this.emit({ kind: 'close', socket: this.socket, code, reason })
-    this.dropTimers()
+    this.dropConnection()
   }
 
-  private dropTimers(): void {
+  /** What belonged to the connection ends with it. */
+  private dropConnection(): void {
     this.connectDeadline = null
     this.retryAt = null
     this.pingAt = null
@@ -227,6 +258,11 @@ export class Session {
     this.replayDeadline = null
     this.replayGivenUp = false
     this.greeted = false
+    for (const id of this.questions) {
+      const message = 'The connection broke before the daemon answered: it may have taken it or not.'
+      this.emit({ kind: 'answer', id, answer: { ok: false, code: 'link-lost', message } })
+    }
+    this.questions.clear()
   }
 
   private wake(now: number): void {
@@ -271,9 +307,11 @@ export class Session {
       case 'pong':
         return this.pong(frame, now)
       case 'ack':
+        return this.acknowledged(frame)
+      case 'command_status':
+        return this.emit({ kind: 'command', record: frame.record })
       case 'event':
       case 'alarm':
-      case 'command_status':
       case 'connected':
       case 'client_identified':
       case 'initial_execution_state':
@@ -281,8 +319,41 @@ export class Session {
       case 'block_executed_enhanced':
         return
       case 'error':
-        return this.emit({ kind: 'fault', reason: `the daemon answered ${frame.code}: ${frame.message}` })
+        return this.refused(frame)
     }
+  }
+
+  private acknowledged(frame: AckFrame): void {
+    if (frame.id === COMMANDS_ID && this.commandFollowers > 0) this.emit({ kind: 'commands-behind' })
+    this.answered(frame.id, { ok: true, commandId: frame.commandId ?? null })
+  }
+
+  /** A refusal that somebody waits for is theirs to show; any other is a fault of this page. */
+  private refused(frame: ErrorFrame): void {
+    if (this.answered(frame.id, { ok: false, code: frame.code, message: frame.message })) return
+    this.emit({ kind: 'fault', reason: `the daemon answered ${frame.code}: ${frame.message}` })
+    // It does not say of which channel in a form for programs; asking once too often does no harm.
+    if (frame.code === 'missed' && this.commandFollowers > 0) this.emit({ kind: 'commands-behind' })
+  }
+
+  private answered(id: AckFrame['id'], answer: Answer): boolean {
+    if (typeof id !== 'string' || !this.questions.delete(id)) return false
+    this.emit({ kind: 'answer', id, answer })
+    return true
+  }
+
+  private ask(id: string, question: Question): void {
+    if (this.phase !== 'live') {
+      const message = 'There is no connection to the daemon: nothing was sent.'
+      return this.emit({ kind: 'answer', id, answer: { ok: false, code: 'not-connected', message } })
+    }
+    this.questions.add(id)
+    this.send({ ...question, id })
+  }
+
+  private sendCommandsSubscription(type: 'subscribe' | 'unsubscribe'): void {
+    if (!this.greeted || (this.phase !== 'opening' && this.phase !== 'live')) return
+    this.send({ type, channel: 'commands', id: COMMANDS_ID })
   }
 
   private fault(fault: WireFault, now: number): void {
@@ -300,6 +371,7 @@ export class Session {
     this.adoptBoot(frame.bootId)
     this.greeted = true
     this.sendSubscriptions('subscribe', [...this.subscriptions.keys()])
+    if (this.commandFollowers > 0) this.sendCommandsSubscription('subscribe')
     if (frame.resumed && this.version !== null) this.goLive()
   }
 

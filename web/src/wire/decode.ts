@@ -7,6 +7,9 @@
 import { LEVELS } from './types'
 import type {
   AckFrame,
+  CommandRecord,
+  CommandStage,
+  CommandStatusFrame,
   ErrorFrame,
   Json,
   JsonObject,
@@ -67,6 +70,17 @@ export function describeFault(fault: WireFault): string {
   }
 }
 
+/** One command as the daemon tells it over HTTP, which is what the socket says of it; null for what is none. */
+export function decodeCommand(raw: Json): CommandRecord | null {
+  if (!isObject(raw)) return null
+  try {
+    return decodeCommandStatus(raw).record
+  } catch (error) {
+    if (error instanceof BadField) return null
+    throw error
+  }
+}
+
 export function isObject(value: Json | undefined): value is JsonObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
@@ -75,7 +89,7 @@ export function isLevel(value: Json | undefined): value is Level {
   return typeof value === 'string' && (LEVELS as readonly string[]).includes(value)
 }
 
-/** Thrown by the field readers and caught in `decodeFrame`, nowhere else. */
+/** Thrown by the field readers and caught in `decodeFrame` and `decodeCommand`, nowhere else. */
 class BadField extends Error {
   constructor(readonly field: string) {
     super(field)
@@ -94,7 +108,7 @@ const DECODERS: ReadonlyMap<string, (raw: JsonObject) => ServerFrame> = new Map<
   ['error', decodeError],
   ['event', () => ({ type: 'event' })],
   ['alarm', () => ({ type: 'alarm' })],
-  ['command_status', () => ({ type: 'command_status' })],
+  ['command_status', decodeCommandStatus],
   ['connected', () => ({ type: 'connected' })],
   ['client_identified', () => ({ type: 'client_identified' })],
   ['initial_execution_state', () => ({ type: 'initial_execution_state' })],
@@ -218,7 +232,7 @@ function decodePong(raw: JsonObject): PongFrame {
 }
 
 function decodeAck(raw: JsonObject): AckFrame {
-  return { type: 'ack', ok: raw['ok'] !== false, ...optional('id', messageId(raw)) }
+  return { type: 'ack', ok: raw['ok'] !== false, ...optional('id', messageId(raw)), ...optional('commandId', optionalText(raw, 'commandId')) }
 }
 
 function decodeError(raw: JsonObject): ErrorFrame {
@@ -228,6 +242,34 @@ function decodeError(raw: JsonObject): ErrorFrame {
     message: optionalText(raw, 'message') ?? '',
     ...optional('id', messageId(raw)),
   }
+}
+
+function decodeCommandStatus(raw: JsonObject): CommandStatusFrame {
+  const status = raw['status']
+  if (!isStage(status)) throw new BadField('status')
+  const progress = raw['progress']
+  const record: CommandRecord = {
+    commandId: text(raw, 'commandId'),
+    device: text(raw, 'device'),
+    name: text(raw, 'name'),
+    actor: text(raw, 'actor'),
+    status,
+    queuedAt: text(raw, 'queuedAt'),
+    deadlineAt: text(raw, 'deadlineAt'),
+    ...optional('reason', optionalText(raw, 'reason')),
+    ...optional('actualValue', raw['actualValue']),
+    ...optional('progress', isObject(progress) ? { message: text(progress, 'message'), ...optional('share', optionalNumber(progress, 'share')) } : undefined),
+    ...optional('sentAt', optionalText(raw, 'sentAt')),
+    ...optional('ackedAt', optionalText(raw, 'ackedAt')),
+    ...optional('completedAt', optionalText(raw, 'completedAt')),
+  }
+  return { type: 'command_status', record }
+}
+
+const STAGES = ['queued', 'sent', 'acked', 'succeeded', 'failed', 'blocked', 'expired', 'cancelled'] as const satisfies readonly CommandStage[]
+
+function isStage(value: Json | undefined): value is CommandStage {
+  return typeof value === 'string' && (STAGES as readonly string[]).includes(value)
 }
 
 function messageId(raw: JsonObject): string | number | undefined {
@@ -252,6 +294,11 @@ function text(raw: JsonObject, field: string): string {
 function optionalText(raw: JsonObject, field: string): string | undefined {
   const value = raw[field]
   return typeof value === 'string' ? value : undefined
+}
+
+function optionalNumber(raw: JsonObject, field: string): number | undefined {
+  const value = raw[field]
+  return isFinite(value) ? value : undefined
 }
 
 function number(raw: JsonObject, field: string): number {

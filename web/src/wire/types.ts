@@ -53,6 +53,16 @@ export type TelemetryFrame = { readonly type: 'telemetry' } & Readonly<Pick<Wire
 /** Without a time when a recording answers. */
 export type PongFrame = { readonly type: 'pong' } & Readonly<Partial<Pick<Wire.Pong, 'ts'>>>
 
+export type CommandStage = Wire.CommandStage
+
+/** How a command is, with the time of each stage that it has reached. */
+export type CommandRecord = Readonly<Omit<Wire.CommandStatus, 'actualValue' | 'progress'>> & {
+  readonly actualValue?: Json
+  readonly progress?: Readonly<Wire.CommandProgress>
+}
+
+export type CommandStatusFrame = { readonly type: 'command_status'; readonly record: CommandRecord }
+
 export type AckFrame = { readonly type: 'ack' } & Readonly<Wire.Ack>
 
 /** A code that the page does not know is still shown. */
@@ -63,7 +73,6 @@ export type UnusedFrame = {
   readonly type:
     | 'event'
     | 'alarm'
-    | 'command_status'
     | 'connected'
     | 'client_identified'
     | 'initial_execution_state'
@@ -80,6 +89,7 @@ export type ServerFrame =
   | PongFrame
   | AckFrame
   | ErrorFrame
+  | CommandStatusFrame
   | UnusedFrame
 
 export type ClientMessage =
@@ -88,3 +98,16 @@ export type ClientMessage =
   | { readonly type: 'state.resync' }
   | { readonly type: 'logs.replay'; readonly sinceSeq: number }
   | { readonly type: 'subscribe' | 'unsubscribe'; readonly channel: 'telemetry'; readonly endpointIds: number[] }
+  | { readonly type: 'subscribe' | 'unsubscribe'; readonly channel: 'commands'; readonly id: string }
+  | (Question & { readonly id: string })
+
+/** Messages whose answer somebody waits for. */
+export type Question =
+  | ({ readonly type: 'command' } & Readonly<Omit<Wire.CommandRequest, 'args'>> & { readonly args: JsonObject })
+  | { readonly type: 'command.cancel'; readonly commandId: string }
+
+/** What the daemon, or the page in its place, says to a question. */
+export type Answer =
+  | { readonly ok: true; readonly commandId: string | null }
+  /** `not-connected`: it was not sent. `link-lost`: it was, and nobody knows whether it arrived. All other codes are the daemon's. */
+  | { readonly ok: false; readonly code: string; readonly message: string }

@@ -6,20 +6,21 @@ import { createApp, nextTick } from 'vue'
 import type { App as VueApp } from 'vue'
 import App from '../../src/App.vue'
 import { CLIENT, mirrorClient } from '../../src/bootstrap'
+import type { Rest } from '../../src/rest'
 import type { Opener, TransportEvents } from '../../src/socket/client'
 import type { ClientMessage } from '../../src/wire/types'
 import { stateJson } from './state'
 
 let app: VueApp | null = null
 
-export function open(opener: Opener): ReturnType<typeof mirrorClient> {
+export function open(opener: Opener, rest: Rest | null = null): ReturnType<typeof mirrorClient> {
   const root = document.createElement('div')
   document.body.append(root)
   app = createApp(App)
   const pinia = createPinia()
   app.use(pinia)
   setActivePinia(pinia)
-  const client = mirrorClient(opener, '/')
+  const client = mirrorClient(opener, '/', rest)
   app.provide(CLIENT, client)
   app.mount(root)
   client.start()
