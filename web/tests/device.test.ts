@@ -187,7 +187,10 @@ describe('the generic pane', () => {
 
   it('asks for all series of the page in one message', async () => {
     await shows(relayJson())
-    expect(bench.sent.filter(({ type }) => type === 'subscribe')).toEqual([{ type: 'subscribe', channel: 'telemetry', endpointIds: [1, 9] }])
+    const subscriptions = bench.sent.filter(({ type }) => type === 'subscribe')
+    expect(subscriptions).toHaveLength(2)
+    // One for the forms of the relay, and one for the charts of both devices.
+    expect(subscriptions).toEqual(expect.arrayContaining([{ type: 'subscribe', channel: 'telemetry', endpointIds: [1, 9] }, { type: 'subscribe', channel: 'commands', id: 'commands' }]))
   })
 
   it('follows the series where the slice does not have its value', async () => {
