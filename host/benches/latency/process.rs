@@ -1,7 +1,7 @@
 //! The daemon as a user runs it, with the power meter on a pseudo-terminal.
 
 use std::io::{BufRead, BufReader, Lines};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -64,6 +64,13 @@ impl Process {
             _daemon: daemon,
             line,
         }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // A daemon that stops waits for clients that do not go.
+        let _ = self.line.socket.get_ref().shutdown(Shutdown::Both);
     }
 }
 
