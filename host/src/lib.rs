@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod app;
+mod bucket;
 pub mod cli;
 pub mod clock;
 pub mod commands;

@@ -4,7 +4,7 @@
 //! beyond that the answer is 429 and nothing is taken.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use autobench_core::driver::{LogLevel, Sample};
 use autobench_core::logs::channel_family;
@@ -22,6 +22,7 @@ use super::problem::Problem;
 use super::routes::json_value;
 use super::{Shared, json};
 use crate::access::CHANNEL as AUDIT_CHANNEL;
+use crate::bucket::Bucket;
 use crate::driver::endpoints::{NotNumbered, OUTSIDE_SERIES};
 use crate::hub::EndpointInfo;
 use crate::logs::LogRecord;
@@ -55,8 +56,8 @@ impl Intake {
         let now = Instant::now();
         Self {
             channels,
-            entries: Mutex::new(Bucket::new(500, 4 * LOG_ENTRIES, now)),
-            samples: Mutex::new(Bucket::new(10_000, 4 * SAMPLES, now)),
+            entries: Mutex::new(Bucket::new(500, 4 * LOG_ENTRIES as u32, now)),
+            samples: Mutex::new(Bucket::new(10_000, 4 * SAMPLES as u32, now)),
         }
     }
 
@@ -154,8 +155,7 @@ pub(super) async fn logs(
         }
         records.push(entry);
     }
-    let now = Instant::now();
-    shared.intake.entries.lock().take(records.len(), now)?;
+    take(&shared.intake.entries, records.len())?;
     let who = visitor.actor.as_ref().map_or("log-ingest", |actor| &actor.name);
     let mut taken = LogsTaken {
         accepted: 0,
@@ -263,7 +263,7 @@ pub(super) async fn telemetry(State(shared): State<Arc<Shared>>, body: Body) -> 
     if count > SAMPLES {
         return Err(Problem::BadBody(format!("more than {SAMPLES} samples")));
     }
-    shared.intake.samples.lock().take(count, Instant::now())?;
+    take(&shared.intake.samples, count)?;
     // Known series and their owners first: nothing is taken of a body that names a driver's.
     let mut known = Vec::with_capacity(batches.len());
     for (one, samples) in batches {
@@ -395,50 +395,26 @@ fn now_ms() -> u64 {
     u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Fills at a steady rate and lets a burst through.
-#[derive(Debug)]
-struct Bucket {
-    cost: Duration,
-    depth: Duration,
-    full_at: Instant,
-}
-
-impl Bucket {
-    fn new(per_second: u32, burst: usize, now: Instant) -> Self {
-        let cost = Duration::from_secs(1) / per_second;
-        Self {
-            cost,
-            depth: cost * u32::try_from(burst).unwrap_or(u32::MAX),
-            full_at: now,
-        }
-    }
-
-    /// Takes so many out, or none.
-    fn take(&mut self, count: usize, now: Instant) -> Result<(), Problem> {
-        let count = u32::try_from(count).unwrap_or(u32::MAX);
-        let full_at = self.full_at.max(now) + self.cost.saturating_mul(count);
-        let debt = full_at.saturating_duration_since(now);
-        if debt > self.depth {
-            return Err(Problem::RateLimited((debt - self.depth).as_secs() + 1));
-        }
-        self.full_at = full_at;
-        Ok(())
-    }
+/// Takes so many out of a bucket, or none.
+fn take(bucket: &Mutex<Bucket>, count: usize) -> Result<(), Problem> {
+    let count = u32::try_from(count).unwrap_or(u32::MAX);
+    let taken = bucket.lock().take(Instant::now(), count);
+    taken.map_err(|wait| Problem::RateLimited(wait.as_secs() + 1))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
     fn a_bucket_takes_a_body_whole_or_not_at_all() {
-        let start = Instant::now();
-        let mut bucket = Bucket::new(10, 100, start);
-        assert_eq!(bucket.take(90, start), Ok(()));
-        assert_eq!(bucket.take(11, start), Err(Problem::RateLimited(1)));
-        assert_eq!(bucket.take(10, start), Ok(()));
-        assert_eq!(bucket.take(50, start), Err(Problem::RateLimited(6)));
-        assert_eq!(bucket.take(50, start + Duration::from_secs(5)), Ok(()));
+        let bucket = Mutex::new(Bucket::one_in(Duration::from_secs(60), 100, Instant::now()));
+        assert_eq!(take(&bucket, 90), Ok(()));
+        // A minute later there would be room for it.
+        assert_eq!(take(&bucket, 11), Err(Problem::RateLimited(60)));
+        assert_eq!(take(&bucket, 10), Ok(()));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use autobench_core::driver::LogLevel;
 use hyper::{Method, StatusCode};
 use parking_lot::Mutex;
 
+use crate::bucket::Bucket;
 use crate::logs::{LogHandle, LogRecord};
 
 /// Failures that are logged at once, and the distance of those behind them.
@@ -31,8 +32,7 @@ pub(super) struct RequestLog {
 
 #[derive(Debug)]
 struct Failures {
-    /// When as many failures as the burst are free again.
-    free_at: Instant,
+    bucket: Bucket,
     unsaid: u64,
 }
 
@@ -42,10 +42,7 @@ impl RequestLog {
             logs,
             sample,
             went_well: AtomicU64::new(0),
-            failures: Mutex::new(Failures {
-                free_at: Instant::now(),
-                unsaid: 0,
-            }),
+            failures: Mutex::new(Failures::new(Instant::now())),
         }
     }
 
@@ -75,14 +72,19 @@ impl RequestLog {
 }
 
 impl Failures {
+    fn new(now: Instant) -> Self {
+        Self {
+            bucket: Bucket::one_in(DISTANCE, BURST, now),
+            unsaid: 0,
+        }
+    }
+
     /// Whether this failure is said; then also how many before it were not.
     fn say(&mut self, now: Instant) -> Option<u64> {
-        let free_at = self.free_at.max(now) + DISTANCE;
-        if free_at.saturating_duration_since(now) > DISTANCE * BURST {
+        if !self.bucket.admit(now) {
             self.unsaid += 1;
             return None;
         }
-        self.free_at = free_at;
         Some(std::mem::take(&mut self.unsaid))
     }
 }
@@ -94,10 +96,7 @@ mod tests {
     #[test]
     fn failures_beyond_the_burst_are_counted_and_said_later() {
         let start = Instant::now();
-        let mut failures = Failures {
-            free_at: start,
-            unsaid: 0,
-        };
+        let mut failures = Failures::new(start);
         let said = (0..1000).filter(|_| failures.say(start).is_some()).count();
         assert_eq!(said, BURST as usize);
         assert_eq!(failures.say(start + DISTANCE), Some(1000 - said as u64));

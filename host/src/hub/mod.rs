@@ -9,7 +9,7 @@
 //! Every channel is a ring of segments that are encoded once (`autobench_core::outbox`); a client is a few positions in those rings. One loop,
 //! `run`, writes to every client that keeps up, and never waits for any. Each client has one task (`session`) that reads, and that
 //! writes while its client does not keep up. Files: `channels` the rings and how a client joins them, `series` telemetry, `client` what
-//! a client is owed, `contexts` how that is compressed once for all, `personal` what goes to one client only, `session` its messages, `rate` how many of those it may send.
+//! a client is owed, `contexts` how that is compressed once for all, `personal` what goes to one client only, `session` its messages.
 //!
 //! Bounds: segments 8 MiB per channel, 1 MiB per series; a client that fell off gets a snapshot (state) or is told what it missed (others).
 //! 128 personal items per client; a client that fills them is closed with 1008. Clients: one more is refused before the upgrade. A socket
@@ -25,7 +25,6 @@ mod feed;
 mod following;
 mod metrics;
 mod personal;
-mod rate;
 mod series;
 mod session;
 

@@ -22,8 +22,8 @@ use tokio::net::TcpStream;
 
 use super::client::{Client, Pumped};
 use super::personal::Full;
-use super::rate::Bucket;
 use super::{Seat, Shared};
+use crate::bucket::Bucket;
 
 /// What is taken from a socket in one go. On the stack, and only while bytes are read: an idle client holds no buffer.
 const READ_BYTES: usize = 8 << 10;
