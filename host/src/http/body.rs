@@ -39,6 +39,7 @@ impl Timed {
         let lateness = Lateness::default();
         let body = Self {
             body,
+            // What is waited for is the body; the time is what it may take.
             deadline: Box::pin(tokio::time::sleep(limit)),
             is_late: Arc::clone(&lateness.0),
             place,

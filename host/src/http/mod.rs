@@ -70,7 +70,7 @@ use places::{Place, Places, Room};
 use problem::Problem;
 use request_log::RequestLog;
 use socket::Handshake;
-use stream::Stream;
+use stream::{Pace, Stream};
 
 /// How the daemon serves HTTP.
 #[derive(Debug, Clone)]
@@ -83,8 +83,10 @@ pub struct HttpConfig {
     pub web_dir: Option<PathBuf>,
     /// How long a client may take for a request's head, and again for its body, and a connection may idle.
     pub header_timeout: Duration,
-    /// How long a socket may take nothing of its answer.
+    /// How long a socket may take nothing of its answer, or so little that it is below `least_bytes_per_s`.
     pub stall_timeout: Duration,
+    /// What a socket has to take of an answer per second, over each such time in which it holds the daemon up.
+    pub least_bytes_per_s: u32,
     /// Connections at once that speak HTTP. When one more comes, the one that has waited longest for its peer is cut; if the daemon is busy
     /// with all of them, the new one is answered 503.
     pub connections: usize,
@@ -113,6 +115,7 @@ impl HttpConfig {
             web_dir: None,
             header_timeout: Duration::from_secs(10),
             stall_timeout: Duration::from_secs(10),
+            least_bytes_per_s: 1024,
             connections: 256,
             least_wait: Duration::from_millis(250),
             test_endpoints: false,
@@ -230,7 +233,8 @@ async fn accept(
             accepted = listener.accept() => match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    // Out of descriptors, or the peer was gone at once. The first goes on until somebody closes one: no reason to spin.
+                    // Out of descriptors, or the peer was gone at once. The first goes on until somebody closes one, which the system tells
+                    // nobody: a pause, so that this does not spin.
                     tracing::warn!(%error, "a connection could not be accepted");
                     tokio::time::sleep(Duration::from_millis(20)).await;
                     continue;
@@ -250,10 +254,15 @@ async fn accept(
             }
         };
         let Some(taken) = room else {
+            shared.metrics.turned_away.inc();
             turn_away(stream, &porch, &mut connections);
             continue;
         };
-        let stream = Stream::new(stream, Arc::clone(taken.place()), config.stall_timeout);
+        let pace = Pace {
+            window: config.stall_timeout,
+            least_bytes_per_s: config.least_bytes_per_s,
+        };
+        let stream = Stream::new(stream, Arc::clone(taken.place()), pace);
         let (router, shared, header_timeout) = (router.clone(), Arc::clone(&shared), config.header_timeout);
         let stop = stop.clone();
         connections.spawn(async move {

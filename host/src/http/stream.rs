@@ -19,15 +19,36 @@ const LINGER: Duration = Duration::from_secs(1);
 /// How much of that is read. A peer that sends more does not look at answers.
 const LINGER_BYTES: usize = 1 << 20;
 
+/// What the system may hold of an answer before it is sent. More would only hide that a peer takes little: the system says that there is room
+/// again when a third of its buffer is free, which may be megabytes.
+const UNSENT_BYTES: u32 = 64 << 10;
+
+/// How much of an answer a peer has to take.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pace {
+    /// The time that is looked at.
+    pub(super) window: Duration,
+    /// What it has to take per second of that time.
+    pub(super) least_bytes_per_s: u32,
+}
+
 #[derive(Debug)]
 pub(super) struct Stream {
     socket: TcpStream,
     place: Arc<Place>,
-    /// How long the socket may take nothing.
-    patience: Duration,
-    /// Runs while it takes nothing.
-    deadline: Option<Pin<Box<Sleep>>>,
+    pace: Pace,
+    /// There from the first write that the socket does not take to the one with which everything is out.
+    behind: Option<Behind>,
     ending: Option<Ending>,
+}
+
+/// The socket holds the daemon up.
+#[derive(Debug)]
+struct Behind {
+    /// What it took in this window.
+    taken_bytes: u64,
+    /// The window's end.
+    until: Pin<Box<Sleep>>,
 }
 
 /// The write side is shut; the peer is heard out.
@@ -38,12 +59,14 @@ struct Ending {
 }
 
 impl Stream {
-    pub(super) fn new(socket: TcpStream, place: Arc<Place>, patience: Duration) -> Self {
+    pub(super) fn new(socket: TcpStream, place: Arc<Place>, pace: Pace) -> Self {
+        // Without it the socket works all the same.
+        let _ = SockRef::from(&socket).set_tcp_notsent_lowat(UNSENT_BYTES);
         Self {
             socket,
             place,
-            patience,
-            deadline: None,
+            pace,
+            behind: None,
             ending: None,
         }
     }
@@ -53,27 +76,57 @@ impl Stream {
         self.socket
     }
 
-    /// Looks at how a write went. Nothing may wait for ever: the deadline begins with the first write that the socket does not take.
-    fn timed<T>(&mut self, context: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+    /// Looks at how a write went. Nothing may wait for ever, and nothing may trickle: from the first write that the socket does not take it has to
+    /// take enough in each window, until all is out.
+    fn timed(
+        &mut self,
+        context: &mut Context<'_>,
+        written: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        if let (Poll::Ready(Ok(bytes)), Some(behind)) = (&written, &mut self.behind) {
+            behind.taken_bytes += *bytes as u64;
+        }
         if written.is_ready() {
-            if self.deadline.take().is_some() {
-                self.place.set_blocked(false);
-            }
             return written;
         }
-        let patience = self.patience;
+        let Pace {
+            window,
+            least_bytes_per_s,
+        } = self.pace;
         let place = &self.place;
-        let deadline = self.deadline.get_or_insert_with(|| {
+        let behind = self.behind.get_or_insert_with(|| {
             place.set_blocked(true);
-            Box::pin(tokio::time::sleep(patience))
+            // A limit in time, and nothing that could be waited for instead.
+            let until = Box::pin(tokio::time::sleep(window));
+            Behind {
+                taken_bytes: 0,
+                until,
+            }
         });
-        ready!(deadline.as_mut().poll(context));
-        // The system shall not keep what this peer will never take.
-        let _ = SockRef::from(&self.socket).set_linger(Some(Duration::ZERO));
-        Poll::Ready(Err(io::Error::new(
-            io::ErrorKind::TimedOut,
-            "the peer takes nothing of its answer",
-        )))
+        while behind.until.as_mut().poll(context).is_ready() {
+            let least_bytes = f64::from(least_bytes_per_s) * window.as_secs_f64();
+            if (behind.taken_bytes as f64) < least_bytes.max(1.0) {
+                // The system shall not keep what this peer will never take.
+                let _ = SockRef::from(&self.socket).set_linger(Some(Duration::ZERO));
+                return Poll::Ready(Err(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    "the peer takes nothing of its answer, or hardly anything",
+                )));
+            }
+            behind.taken_bytes = 0;
+            behind.until.as_mut().reset(tokio::time::Instant::now() + window);
+            // Whoever takes enough has not waited since it began.
+            place.set_blocked(false);
+            place.set_blocked(true);
+        }
+        Poll::Pending
+    }
+
+    /// Everything is out.
+    fn kept_up(&mut self) {
+        if self.behind.take().is_some() {
+            self.place.set_blocked(false);
+        }
     }
 }
 
@@ -90,6 +143,7 @@ fn poll_hear_out(socket: &mut TcpStream, ending: &mut Option<Ending>, context: &
         return Poll::Ready(());
     }
     let ending = ending.get_or_insert_with(|| Ending {
+        // A peer that goes on sending never says that it has done.
         until: Box::pin(tokio::time::sleep(LINGER)),
         left_bytes: LINGER_BYTES,
     });
@@ -138,7 +192,10 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().socket).poll_flush(context)
+        // Asked for when everything that there is was written.
+        let this = self.get_mut();
+        this.kept_up();
+        Pin::new(&mut this.socket).poll_flush(context)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
