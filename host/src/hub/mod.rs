@@ -117,6 +117,8 @@ pub struct Hub {
 pub struct Seat {
     shared: Arc<Shared>,
     purpose: Purpose,
+    /// Whether it is one of those for clients that have not said who they are.
+    is_strangers: bool,
     _watching: Watching,
     /// What the handshake agreed on about compression.
     deflate: Option<Agreement>,
@@ -165,6 +167,8 @@ struct Shared {
     /// Their number, for those who may not wait for that lock: the counters hold the store's.
     client_count: AtomicUsize,
     seats: AtomicUsize,
+    /// Those of them that are taken for somebody whom nobody knows.
+    strangers_seats: AtomicUsize,
     next_number: AtomicU64,
     /// Numbers the events that clients cause.
     next_event: AtomicU64,
@@ -198,6 +202,7 @@ impl Hub {
             clients: Mutex::default(),
             client_count: AtomicUsize::new(0),
             seats: AtomicUsize::new(0),
+            strangers_seats: AtomicUsize::new(0),
             next_number: AtomicU64::new(1),
             next_event: AtomicU64::new(1),
             has_news: AtomicBool::new(false),
@@ -324,10 +329,18 @@ impl Hub {
 
     /// A place for a client that has not said who it is. Such clients get only a quarter of the house, so that they keep nobody out who has.
     pub fn take_strangers_seat(&self) -> Option<Seat> {
-        let clients = Arc::clone(&self.shared.clients.lock());
-        let strangers = clients.iter().filter(|client| client.actor().is_none()).count();
-        let limit = (self.shared.config.limits.clients as usize / 4).max(1);
-        if strangers < limit { self.take_seat() } else { None }
+        let shared = &self.shared;
+        let limit = (shared.config.limits.clients as usize / 4).max(1);
+        if !take_one(&shared.strangers_seats, limit) {
+            shared.channels.metrics.refused.inc();
+            return None;
+        }
+        let Some(mut seat) = self.take_seat() else {
+            shared.strangers_seats.fetch_sub(1, Ordering::AcqRel);
+            return None;
+        };
+        seat.is_strangers = true;
+        Some(seat)
     }
 
     /// What clients may ask for.
@@ -341,19 +354,14 @@ impl Hub {
         if *shared.stop.borrow() {
             return None;
         }
-        let limit = shared.config.limits.clients as usize;
-        let taken = shared
-            .seats
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |taken| {
-                (taken < limit).then_some(taken + 1)
-            });
-        if taken.is_err() {
+        if !take_one(&shared.seats, shared.config.limits.clients as usize) {
             shared.channels.metrics.refused.inc();
             return None;
         }
         Some(Seat {
             shared: Arc::clone(shared),
             purpose: Purpose::Bench,
+            is_strangers: false,
             _watching: shared.channels.state.watch(),
             deflate: None,
         })
@@ -463,6 +471,13 @@ impl Seat {
         self
     }
 
+    /// Its client has said who it is, and takes no stranger's place from now on.
+    fn know(&mut self) {
+        if std::mem::take(&mut self.is_strangers) {
+            self.shared.strangers_seats.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+
     fn is_echo(&self) -> bool {
         matches!(self.purpose, Purpose::Echo { .. })
     }
@@ -478,8 +493,17 @@ impl Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
+        self.know();
         self.shared.seats.fetch_sub(1, Ordering::AcqRel);
     }
+}
+
+/// Counts one more, if there are fewer than the limit.
+fn take_one(count: &AtomicUsize, limit: usize) -> bool {
+    let more = |taken: usize| (taken < limit).then_some(taken + 1);
+    count
+        .fetch_update(Ordering::AcqRel, Ordering::Acquire, more)
+        .is_ok()
 }
 
 impl Shared {

@@ -41,7 +41,7 @@ impl Session {
     }
 
     /// The client shows its token: it is somebody from now on, or the connection is over.
-    pub(super) fn authenticate(&self, id: Option<MessageId>, token: &Secret) -> Result<(), Full> {
+    pub(super) fn authenticate(&mut self, id: Option<MessageId>, token: &Secret) -> Result<(), Full> {
         let guard = &self.shared.config.guard;
         let from = self.client.peer.ip();
         match guard.authenticate(token.reveal(), from) {
@@ -56,6 +56,7 @@ impl Session {
                 if id.is_some() {
                     self.acknowledge(id)?;
                 }
+                self.seat.know();
                 self.client.admit(actor, &self.shared.channels)
             }
             Err(refused) => {
