@@ -44,6 +44,8 @@ pub(super) async fn events(
     };
     let actor = visitor.actor.ok_or(Problem::Unauthorized)?;
     let request = FeedRequest {
+        peer: visitor.peer,
+        page: uri.path().to_owned(),
         resume: headers
             .get("last-event-id")
             .and_then(|id| id.to_str().ok())

@@ -660,9 +660,7 @@ impl Client {
         }
         lag.behind += u64::from(out.has_own_writer);
         if let Some(cursor) = out.positions.get(Channel::State) {
-            let versions = version.saturating_sub(cursor.covered);
-            lag.most_versions = lag.most_versions.max(versions);
-            lag.sum_versions += versions;
+            lag.missing(version.saturating_sub(cursor.covered));
         }
         if let Some(since) = out.stalled_since {
             lag.longest_stall = lag.longest_stall.max(now.saturating_duration_since(since));
@@ -988,7 +986,8 @@ fn name(channel: Channel) -> &'static str {
     }
 }
 
-fn subscription(channel: Channel) -> String {
+/// How a channel is called in a list of what somebody gets.
+pub(super) fn subscription(channel: Channel) -> String {
     match channel {
         Channel::Series(id) => format!("{}:{id}", name(channel)),
         _ => name(channel).to_owned(),

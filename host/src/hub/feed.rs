@@ -5,16 +5,21 @@
 //! that takes nothing is cut by whoever owns it.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use autobench_core::outbox::{Channel, Cursor, Next, Positions, Resume};
 use autobench_core::wire::encode::LogsFrame;
-use autobench_core::wire::{ErrorCode, ErrorMessage, ServerMessage};
+use autobench_core::wire::{ClientEntry, ClientLag, ErrorCode, ErrorMessage, ServerMessage, iso8601};
 use bytes::{Buf, Bytes};
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use super::{Hub, Seat, Shared};
+use super::client::{id, subscription};
+use super::metrics::Lag;
+use super::{Hub, Seat, Shared, now_ms};
 use crate::access::Actor;
 
 /// How much of a channel is looked at in one go.
@@ -28,6 +33,10 @@ const LOOK: Duration = Duration::from_secs(1);
 /// What somebody wants to hear.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FeedRequest {
+    /// Who is at the other end.
+    pub peer: SocketAddr,
+    /// The address that was asked for.
+    pub page: String,
     /// The channels, each once.
     pub channels: Vec<Channel>,
     /// Where it was before.
@@ -54,6 +63,7 @@ pub enum Part {
 #[derive(Debug)]
 pub struct Feed {
     shared: Arc<Shared>,
+    listener: Arc<Listener>,
     _seat: Seat,
     actor: Actor,
     positions: Positions,
@@ -65,6 +75,26 @@ pub struct Feed {
     news: watch::Receiver<u64>,
     stop: watch::Receiver<bool>,
     series: Vec<u32>,
+}
+
+/// A listener as others see it: who it is and how far it got.
+#[derive(Debug)]
+pub(super) struct Listener {
+    number: u64,
+    peer: SocketAddr,
+    page: String,
+    channels: Vec<Channel>,
+    since_ms: u64,
+    reached: Mutex<Reached>,
+}
+
+#[derive(Debug, Default)]
+struct Reached {
+    version: Option<u64>,
+    log_seq: Option<u64>,
+    waiting: u64,
+    /// When the last part was given out, while the next is not asked for.
+    given_at: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -87,7 +117,16 @@ impl Hub {
         let channels = &shared.channels;
         let boot_id = channels.state.boot_id();
         let resume = request.resume.as_ref().filter(|place| place.boot_id == boot_id);
+        let listener = Listener {
+            number: shared.next_number.fetch_add(1, Ordering::Relaxed),
+            peer: request.peer,
+            page: request.page.clone(),
+            channels: request.channels.clone(),
+            since_ms: now_ms(),
+            reached: Mutex::default(),
+        };
         let mut feed = Feed {
+            listener: Arc::new(listener),
             _seat: seat,
             actor,
             positions: Positions::new(),
@@ -130,6 +169,10 @@ impl Hub {
             }
         }
         feed.first.push_front(First::Welcome(is_resumed));
+        let listener = Arc::clone(&feed.listener);
+        shared.change_listeners(|listeners| {
+            listeners.insert(listener.number, listener);
+        });
         Some(feed)
     }
 }
@@ -137,6 +180,13 @@ impl Hub {
 impl Feed {
     /// The next part, when there is one. None when it is over: the daemon stops, or the listener is no longer let in.
     pub async fn next(&mut self) -> Option<Part> {
+        self.note(None);
+        let part = self.wait_for_next().await;
+        self.note(Some(Instant::now()));
+        part
+    }
+
+    async fn wait_for_next(&mut self) -> Option<Part> {
         let heartbeat_at = tokio::time::Instant::now() + HEARTBEAT;
         loop {
             if *self.stop.borrow() || !self.shared.config.guard.still_knows(&self.actor) {
@@ -154,13 +204,26 @@ impl Feed {
             if self.look() {
                 continue;
             }
+            self.note(None);
             tokio::select! {
                 changed = self.news.changed() => changed.ok()?,
                 _ = self.stop.wait_for(|stop| *stop) => return None,
                 () = tokio::time::sleep_until(heartbeat_at) => return Some(Part::Heartbeat),
+                // Nobody says so when a token or a session is over.
                 () = tokio::time::sleep(LOOK) => {}
             }
         }
+    }
+
+    /// Lets others see how far the listener got.
+    fn note(&self, given_at: Option<Instant>) {
+        let covered = |channel| self.positions.get(channel).map(|cursor| cursor.covered);
+        *self.listener.reached.lock() = Reached {
+            version: covered(Channel::State),
+            log_seq: covered(Channel::Logs),
+            waiting: self.ready.len() as u64,
+            given_at,
+        };
     }
 
     /// Takes what the rings have. False if that is nothing.
@@ -216,11 +279,8 @@ impl Feed {
         let channels = &self.shared.channels;
         let (name, frame, place) = match first {
             First::Welcome(is_resumed) => {
-                let number = self
-                    .shared
-                    .next_number
-                    .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                return self.say("welcome", &self.shared.welcome(number, is_resumed, false));
+                let welcome = self.shared.welcome(self.listener.number, is_resumed, false);
+                return self.say("welcome", &welcome);
             }
             First::Snapshot => {
                 let snapshot = channels.state.snapshot();
@@ -288,8 +348,53 @@ impl Feed {
     }
 }
 
+impl Listener {
+    /// What an engineer is shown of it.
+    pub(super) fn entry(&self, state_version: u64, newest_seq: u64) -> ClientEntry {
+        let reached = self.reached.lock();
+        let stalled = reached.given_at.map(|since| since.elapsed().as_millis());
+        ClientEntry {
+            client_id: id(self.number),
+            peer: self.peer.to_string(),
+            name: String::new(),
+            page: self.page.clone(),
+            since: iso8601(self.since_ms),
+            subscriptions: self.channels.iter().copied().map(subscription).collect(),
+            filter: None,
+            lag: ClientLag {
+                versions: reached
+                    .version
+                    .map(|version| state_version.saturating_sub(version)),
+                log_entries: reached.log_seq.map(|seq| newest_seq.saturating_sub(seq)),
+                waiting: reached.waiting,
+                // Between one part and the next there is always a moment.
+                stalled_ms: stalled
+                    .filter(|ms| *ms > 0)
+                    .map(|ms| u64::try_from(ms).unwrap_or(u64::MAX)),
+            },
+            health: None,
+        }
+    }
+
+    /// Adds how far this listener is behind `version`.
+    pub(super) fn add_lag(&self, lag: &mut Lag, version: u64, now: Instant) {
+        let reached = self.reached.lock();
+        lag.behind += u64::from(reached.waiting > 0);
+        if let Some(covered) = reached.version {
+            lag.missing(version.saturating_sub(covered));
+        }
+        if let Some(since) = reached.given_at {
+            lag.longest_stall = lag.longest_stall.max(now.saturating_duration_since(since));
+        }
+    }
+}
+
 impl Drop for Feed {
     fn drop(&mut self) {
+        let number = self.listener.number;
+        self.shared.change_listeners(|listeners| {
+            listeners.remove(&number);
+        });
         for id in &self.series {
             if let Some(series) = self.shared.channels.series(*id) {
                 series.leave();

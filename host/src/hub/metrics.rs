@@ -72,6 +72,14 @@ pub(super) struct Lag {
     pub(super) longest_stall: Duration,
 }
 
+impl Lag {
+    /// One more client lacks so many versions.
+    pub(super) fn missing(&mut self, versions: u64) {
+        self.most_versions = self.most_versions.max(versions);
+        self.sum_versions += versions;
+    }
+}
+
 impl HubMetrics {
     pub(super) fn passed(&self, tally: &Tally, took: Duration) {
         self.passes.inc();

@@ -28,6 +28,7 @@ mod personal;
 mod series;
 mod session;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -56,6 +57,7 @@ use crate::metrics::Page;
 use crate::state::{StateHandle, Watching};
 use channels::{Channels, Seen};
 use client::{Client, Opening, Patience};
+use feed::Listener;
 use following::Following;
 use metrics::{Lag, Tally};
 use session::Session;
@@ -166,6 +168,9 @@ struct Shared {
     clients: Mutex<Arc<Vec<Arc<Client>>>>,
     /// Their number, for those who may not wait for that lock: the counters hold the store's.
     client_count: AtomicUsize,
+    /// Listeners over server-sent events, by number.
+    listeners: Mutex<BTreeMap<u64, Arc<Listener>>>,
+    listener_count: AtomicUsize,
     seats: AtomicUsize,
     /// Those of them that are taken for somebody whom nobody knows.
     strangers_seats: AtomicUsize,
@@ -201,6 +206,8 @@ impl Hub {
             router: OnceLock::new(),
             clients: Mutex::default(),
             client_count: AtomicUsize::new(0),
+            listeners: Mutex::default(),
+            listener_count: AtomicUsize::new(0),
             seats: AtomicUsize::new(0),
             strangers_seats: AtomicUsize::new(0),
             next_number: AtomicU64::new(1),
@@ -252,15 +259,19 @@ impl Hub {
         self.shared.wake();
     }
 
-    /// Every client, in the order in which they came.
+    /// Every client, listeners too, in the order in which they came.
     pub fn entries(&self) -> Vec<ClientEntry> {
         let channels = &self.shared.channels;
         let (version, newest_seq) = (channels.state.version(), channels.logs.metadata().next_seq - 1);
         let clients = Arc::clone(&self.shared.clients.lock());
-        clients
+        let mut entries: BTreeMap<u64, ClientEntry> = clients
             .iter()
-            .map(|client| client.entry(version, newest_seq))
-            .collect()
+            .map(|client| (client.number, client.entry(version, newest_seq)))
+            .collect();
+        for (number, listener) in self.shared.listeners.lock().iter() {
+            entries.insert(*number, listener.entry(version, newest_seq));
+        }
+        entries.into_values().collect()
     }
 
     /// Sends an alarm to whoever subscribed to alarms.
@@ -295,9 +306,9 @@ impl Hub {
         self.shared.router.get()?.upgrade()
     }
 
-    /// How many clients are connected.
+    /// How many clients are connected, listeners among them.
     pub fn clients(&self) -> usize {
-        self.shared.client_count.load(Ordering::Acquire)
+        self.shared.client_count()
     }
 
     /// What was counted.
@@ -314,7 +325,10 @@ impl Hub {
         for client in clients.iter() {
             client.add_lag(&mut lag, version, now);
         }
-        self.metrics().page(page, clients.len(), lag);
+        for listener in self.shared.listeners.lock().values() {
+            listener.add_lag(&mut lag, version, now);
+        }
+        self.metrics().page(page, self.clients(), lag);
     }
 
     /// Whether an offer of permessage-deflate is to be taken.
@@ -530,6 +544,16 @@ impl Shared {
         self.client_count.store(clients.len(), Ordering::Release);
     }
 
+    fn change_listeners(&self, change: impl FnOnce(&mut BTreeMap<u64, Arc<Listener>>)) {
+        let mut listeners = self.listeners.lock();
+        change(&mut listeners);
+        self.listener_count.store(listeners.len(), Ordering::Release);
+    }
+
+    fn client_count(&self) -> usize {
+        self.client_count.load(Ordering::Acquire) + self.listener_count.load(Ordering::Acquire)
+    }
+
     fn welcome(&self, number: u64, resumed: bool, auth_required: bool) -> ServerMessage {
         ServerMessage::Welcome(Welcome {
             protocol: PROTOCOL.to_owned(),
@@ -701,7 +725,7 @@ fn count(shared: &Arc<Shared>, state: &StateHandle) {
         let Some(shared) = weak.upgrade() else {
             return;
         };
-        let clients = shared.client_count.load(Ordering::Acquire);
+        let clients = shared.client_count();
         // A document without these members, as in a test, has nothing to count.
         if store.get(&clients_at).is_some() {
             let _ = store.set(&clients_at, clients.into());

@@ -10,7 +10,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use crate::bench::{Bench, DEADLINE, Settings, apply, until, within};
 
 /// A listener written from the standard's text alone: chunks off, then lines, then events.
-struct Listener {
+pub struct Listener {
     stream: TcpStream,
     bytes: Vec<u8>,
     text: String,
@@ -26,7 +26,7 @@ struct Event {
 }
 
 impl Listener {
-    async fn open(bench: &Bench, query: &str, last_id: Option<&str>) -> Self {
+    pub async fn open(bench: &Bench, query: &str, last_id: Option<&str>) -> Self {
         Self::on(TcpStream::connect(bench.address).await.unwrap(), query, last_id).await
     }
 
@@ -71,7 +71,7 @@ impl Listener {
         }
     }
 
-    async fn expect(&mut self, name: &str) -> Value {
+    pub async fn expect(&mut self, name: &str) -> Value {
         let event = self.next().await.expect("an event");
         assert_eq!(event.name, name, "{event:?}");
         event.data
