@@ -39,6 +39,14 @@ Environment:
   AUTOBENCH_CONFIG  the bench's file, where --config is not given
 The other variables are in docs/configuration.md.";
 
+const WATCH_HELP: &str = "\
+A daemon that is away is waited for: one that does not answer, stops, starts again, or is full.
+
+It ends with code 1, and says why, where trying again changes nothing:
+  a name that cannot be resolved, unless it was good before
+  an address at which the daemon has no socket (404)
+  a token that is missing, wrong, or no longer what it was (401, 4401)";
+
 const SEND_HELP: &str = "\
 Exit codes:
   0  done; without --wait, taken
@@ -63,6 +71,7 @@ pub enum Command {
         file: PathBuf,
     },
     /// Print what the daemon's socket sends
+    #[command(after_help = WATCH_HELP)]
     Watch(WatchArguments),
     /// Ask a device for a command, and say what becomes of it
     #[command(after_help = SEND_HELP)]

@@ -11,7 +11,7 @@ use fastwebsockets::{Frame, OpCode, Payload};
 use serde_json::{Map, Value, json};
 
 use super::target::Target;
-use super::watch::{Socket, close_reason, connect};
+use super::watch::{Away, Socket, close_reason, connect};
 use super::{Failure, SendArguments};
 
 /// How much longer than the command itself its end is waited for.
@@ -49,7 +49,7 @@ async fn run(
     json: bool,
     out: &mut impl Write,
 ) -> anyhow::Result<u8> {
-    let mut socket = connect(target).await?;
+    let mut socket = connect(target).await.map_err(Away::into_error)?;
     let state = within(ANSWER_WAIT, "the daemon does not say how the bench is", async {
         loop {
             let message = receive(&mut socket).await?;

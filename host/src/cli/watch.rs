@@ -1,9 +1,13 @@
 //! `autobench watch`: a client of the daemon's socket that prints what comes.
+//!
+//! A daemon that is away is waited for. One that says that it will never serve this client is not, and neither is a name that stands for no
+//! address.
 
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow};
+use autobench_core::frame::CloseCode;
 use bytes::Bytes;
 use fastwebsockets::{FragmentCollector, OpCode, Role, WebSocket};
 use http_body_util::{BodyExt, Empty, Limited};
@@ -19,6 +23,7 @@ use tokio::net::TcpStream;
 
 use super::target::{Target, problem_text};
 use super::{Failure, WatchArguments};
+use crate::logs::harmless;
 
 /// First and longest wait before connecting again. A daemon that restarts is back within a second.
 const RECONNECT: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(2));
@@ -46,13 +51,19 @@ async fn run(
 ) -> Result<(), Failure> {
     let mut left = arguments.count.unwrap_or(u64::MAX);
     let mut wait = RECONNECT.0;
+    let mut was_there = false;
     loop {
         match connect(target).await {
             Ok(socket) => {
+                was_there = true;
                 let since = Instant::now();
                 match print_messages(socket, &mut left, json, out).await {
                     Ended::Enough => return Ok(()),
-                    Ended::Closed(reason) => {
+                    Ended::Closed(code, reason) if code == Some(CloseCode::Unauthorized.number()) => {
+                        let hint = "set AUTOBENCH_TOKEN to a token of this daemon";
+                        return Err(anyhow!("the daemon has sent this client off: {reason} — {hint}").into());
+                    }
+                    Ended::Closed(_, reason) => {
                         eprintln!("autobench: the connection has ended: {reason}");
                         if arguments.once {
                             return Ok(());
@@ -63,9 +74,12 @@ async fn run(
                     wait = RECONNECT.0;
                 }
             }
-            Err(error) if arguments.once => return Err(error.into()),
-            Err(error) => eprintln!("autobench: {error:#}; trying again"),
+            Err(error) if arguments.once || error.is_for_good(was_there) => {
+                return Err(error.into_error().into());
+            }
+            Err(error) => eprintln!("autobench: {:#}; trying again", error.what),
         }
+        // Nobody says when a daemon is back: it is tried, and not too often.
         tokio::time::sleep(wait).await;
         wait = (wait * 2).min(RECONNECT.1);
     }
@@ -73,8 +87,60 @@ async fn run(
 
 pub(super) type Socket = FragmentCollector<TokioIo<Upgraded>>;
 
-pub(super) async fn connect(target: &Target) -> anyhow::Result<Socket> {
-    let stream = TcpStream::connect(&target.address).await.with_context(|| {
+/// Why there is no connection.
+#[derive(Debug)]
+pub(super) struct Away {
+    what: anyhow::Error,
+    why: Why,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Why {
+    /// Nobody answers, or not now.
+    NotNow,
+    /// The name stands for no address.
+    NoSuchName,
+    /// The daemon will answer the same the next time.
+    Refused,
+}
+
+impl Away {
+    pub(super) fn into_error(self) -> anyhow::Error {
+        self.what
+    }
+
+    /// Whether trying again changes nothing. A name that was good once is good again when the network is back.
+    fn is_for_good(&self, was_there: bool) -> bool {
+        match self.why {
+            Why::NotNow => false,
+            Why::NoSuchName => !was_there,
+            Why::Refused => true,
+        }
+    }
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Away {
+    fn from(error: E) -> Self {
+        Self {
+            what: error.into(),
+            why: Why::NotNow,
+        }
+    }
+}
+
+pub(super) async fn connect(target: &Target) -> Result<Socket, Away> {
+    let addresses = match tokio::net::lookup_host(&target.address).await {
+        Ok(addresses) => addresses.collect::<Vec<_>>(),
+        Err(error) => {
+            let what = anyhow!(error).context(format!(
+                "{} cannot be resolved — look at the name, or write the address in numbers",
+                target.address
+            ));
+            let why = Why::NoSuchName;
+            return Err(Away { what, why });
+        }
+    };
+    let stream = TcpStream::connect(&*addresses).await.with_context(|| {
         format!(
             "no daemon answers on {} — start one with `autobench serve`",
             target.address
@@ -82,11 +148,11 @@ pub(super) async fn connect(target: &Target) -> anyhow::Result<Socket> {
     })?;
     match tokio::time::timeout(HANDSHAKE_WAIT, upgrade(target, stream)).await {
         Ok(socket) => socket,
-        Err(_) => bail!("{} took the connection and does not answer", target.address),
+        Err(_) => Err(anyhow!("{} took the connection and does not answer", target.address).into()),
     }
 }
 
-async fn upgrade(target: &Target, stream: TcpStream) -> anyhow::Result<Socket> {
+async fn upgrade(target: &Target, stream: TcpStream) -> Result<Socket, Away> {
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     // Ends with the connection; an error on it reaches the reader below as the end of the stream.
     tokio::spawn(connection.with_upgrades());
@@ -108,7 +174,14 @@ async fn upgrade(target: &Target, stream: TcpStream) -> anyhow::Result<Socket> {
         let text = body
             .map(|body| String::from_utf8_lossy(&body.to_bytes()).into_owned())
             .unwrap_or_default();
-        bail!("{} answers {status}: {}", target.authority, problem_text(&text));
+        return Err(Away {
+            what: anyhow!("{} answers {status}: {}", target.authority, problem_text(&text)),
+            why: if is_final(status) {
+                Why::Refused
+            } else {
+                Why::NotNow
+            },
+        });
     }
     let upgraded = hyper::upgrade::on(response).await?;
     let mut socket = WebSocket::after_handshake(TokioIo::new(upgraded), Role::Client);
@@ -116,27 +189,38 @@ async fn upgrade(target: &Target, stream: TcpStream) -> anyhow::Result<Socket> {
     Ok(FragmentCollector::new(socket))
 }
 
+/// Whether a daemon that answers this will answer the same the next time. A full house, a daemon that starts, and a proxy without one behind it
+/// are another matter.
+fn is_final(status: StatusCode) -> bool {
+    let passes = [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_MANY_REQUESTS];
+    !status.is_server_error() && !passes.contains(&status)
+}
+
 enum Ended {
     /// As many messages as were asked for.
     Enough,
-    Closed(String),
+    /// With the code of a close frame, if there was one.
+    Closed(Option<u16>, String),
 }
 
 async fn print_messages(mut socket: Socket, left: &mut u64, json: bool, out: &mut impl Write) -> Ended {
     loop {
         let frame = match socket.read_frame().await {
             Ok(frame) => frame,
-            Err(error) => return Ended::Closed(error.to_string()),
+            Err(error) => return Ended::Closed(None, error.to_string()),
         };
         match frame.opcode {
             OpCode::Text => {
                 let Ok(text) = std::str::from_utf8(&frame.payload) else {
                     continue;
                 };
+                // What a device sent may be in it; it must not command this terminal.
+                let text = harmless(text.as_bytes());
+                let text = String::from_utf8_lossy(&text);
                 let line = if json {
                     text.replace(['\n', '\r'], " ")
                 } else {
-                    describe(text)
+                    describe(&text)
                 };
                 // Nobody reads any more, for example behind `head`.
                 if writeln!(out, "{line}").and_then(|()| out.flush()).is_err() {
@@ -147,7 +231,10 @@ async fn print_messages(mut socket: Socket, left: &mut u64, json: bool, out: &mu
                     return Ended::Enough;
                 }
             }
-            OpCode::Close => return Ended::Closed(close_reason(&frame.payload)),
+            OpCode::Close => {
+                let code = frame.payload.first_chunk().copied().map(u16::from_be_bytes);
+                return Ended::Closed(code, close_reason(&frame.payload));
+            }
             OpCode::Binary | OpCode::Continuation | OpCode::Ping | OpCode::Pong => {}
         }
     }
@@ -236,21 +323,23 @@ fn describe_patch(message: &Value) -> String {
 }
 
 fn describe_entry(entry: &Value) -> String {
-    let word = |name: &str| entry.get(name).and_then(Value::as_str).unwrap_or_default();
-    let tag = match word("tag") {
+    // An entry can hold what a device sent; it must not command this terminal.
+    let word = |name: &str| -> String {
+        let text = entry.get(name).and_then(Value::as_str).unwrap_or_default();
+        text.chars()
+            .map(|one| if one.is_control() { ' ' } else { one })
+            .collect()
+    };
+    let tag = match &*word("tag") {
         "" => String::new(),
         tag => format!(" {tag}"),
     };
-    // A log line can hold what a device sent; it must not command this terminal.
-    let message: String = word("message")
-        .chars()
-        .map(|one| if one.is_control() { ' ' } else { one })
-        .collect();
     format!(
-        "  {} {:<5} {}{tag}: {message}",
+        "  {} {:<5} {}{tag}: {}",
         word("emoji"),
         word("level"),
-        word("channel")
+        word("channel"),
+        word("message")
     )
 }
 
@@ -272,8 +361,8 @@ mod tests {
 
     #[test]
     fn a_log_line_cannot_command_the_terminal() {
-        let entry = serde_json::json!({"channel": "device", "level": "info", "emoji": "", "message": "a\u{1b}[2Jb\nc", "tag": "meter"});
-        assert_eq!(describe_entry(&entry), "   info  device meter: a [2Jb c");
+        let entry = serde_json::json!({"channel": "device", "level": "info", "emoji": "", "message": "a\u{1b}[2Jb\nc", "tag": "me\u{9b}ter"});
+        assert_eq!(describe_entry(&entry), "   info  device me ter: a [2Jb c");
     }
 
     use fastwebsockets::{Frame, Payload};
@@ -285,6 +374,9 @@ mod tests {
     type Answer = Response<Full<Bytes>>;
 
     async fn answer(mut request: Request<Incoming>) -> Result<Answer, std::convert::Infallible> {
+        if request.uri().path() == "/busy" {
+            return Ok(Response::builder().status(503).body(Full::from("full")).unwrap());
+        }
         if request.uri().path() != "/ws" {
             let body = r#"{"title":"Forbidden","detail":"this Origin is not allowed"}"#;
             return Ok(Response::builder().status(403).body(Full::from(body)).unwrap());
@@ -362,5 +454,80 @@ mod tests {
             format!("{address} answers 403 Forbidden: this Origin is not allowed")
         );
         assert_eq!(out, "");
+    }
+
+    #[tokio::test]
+    async fn what_will_never_be_served_is_not_tried_again() {
+        let address = start_daemon().await;
+        // Without `--once`, each would go on for ever.
+        let (result, _) = watched(&format!("http://{address}/other"), false, None).await;
+        let told = result.unwrap_err().to_string();
+        assert_eq!(
+            told,
+            format!("{address} answers 403 Forbidden: this Origin is not allowed")
+        );
+        let (result, _) = watched("http://no-such-host.invalid:9898", false, None).await;
+        let told = result.unwrap_err().to_string();
+        assert!(
+            told.starts_with("no-such-host.invalid:9898 cannot be resolved"),
+            "{told}"
+        );
+    }
+
+    #[tokio::test]
+    async fn what_is_merely_away_is_tried_again() {
+        let address = start_daemon().await;
+        let busy = connect(&Target::parse(&format!("http://{address}/busy")).unwrap()).await;
+        assert!(!busy.err().unwrap().is_for_good(false));
+        let gone = connect(&Target::parse("http://127.0.0.1:1").unwrap()).await;
+        assert!(!gone.err().unwrap().is_for_good(false));
+        let unknown = connect(&Target::parse("http://no-such-host.invalid:1").unwrap()).await;
+        let unknown = unknown.err().unwrap();
+        assert!(unknown.is_for_good(false) && !unknown.is_for_good(true));
+        for (status, expected) in [
+            (200, true),
+            (401, true),
+            (404, true),
+            (426, true),
+            (408, false),
+            (429, false),
+            (502, false),
+            (503, false),
+        ] {
+            assert_eq!(
+                is_final(StatusCode::from_u16(status).unwrap()),
+                expected,
+                "{status}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_daemon_that_wants_a_token_is_not_tried_again() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            let service = service_fn(async |mut request: Request<Incoming>| {
+                let (response, upgrade) = fastwebsockets::upgrade::upgrade(&mut request).unwrap();
+                tokio::spawn(async move {
+                    let mut socket = upgrade.await.unwrap();
+                    socket
+                        .write_frame(Frame::close(4401, b"no token came in time"))
+                        .await
+                        .unwrap();
+                });
+                Ok::<Answer, std::convert::Infallible>(response.map(|_| Full::default()))
+            });
+            let connection =
+                hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+            connection.with_upgrades().await.unwrap();
+        });
+        let (result, _) = watched(&address.to_string(), false, None).await;
+        let told = result.unwrap_err().to_string();
+        assert!(
+            told.contains("no token came in time") && told.contains("AUTOBENCH_TOKEN"),
+            "{told}"
+        );
     }
 }
