@@ -4,6 +4,7 @@
 //! is full, or the file cannot be written, entries are left out of the file and counted; the log says so once when it begins and the file says
 //! how many are missing where they would stand. After a failure the file is tried again at most once a second.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
@@ -221,7 +222,7 @@ impl Writer {
             bytes += self.file.line(line.as_bytes(), &self.shared.rotations)?;
         }
         for entry in entries {
-            bytes += self.file.line(entry, &self.shared.rotations)?;
+            bytes += self.file.line(&harmless(entry), &self.shared.rotations)?;
         }
         self.file.flush()?;
         Ok(bytes)
@@ -319,6 +320,35 @@ impl Rotating {
         name.push(format!(".{number}"));
         name.into()
     }
+}
+
+/// JSON in which no character commands the terminal on which somebody looks at it: what JSON lets stand, DEL and those of C1, is spelt out. The
+/// value is the same.
+pub(crate) fn harmless(json: &[u8]) -> Cow<'_, [u8]> {
+    // C1 is U+0080 to U+009F, in UTF-8 C2 80 to C2 9F. In JSON either stands inside of a text only.
+    let length_of = |at: usize| match (json.get(at), json.get(at + 1)) {
+        (Some(0x7f), _) => Some((1, 0x7f)),
+        (Some(0xc2), Some(low @ 0x80..=0x9f)) => Some((2, *low)),
+        _ => None,
+    };
+    if !(0..json.len()).any(|at| length_of(at).is_some()) {
+        return Cow::Borrowed(json);
+    }
+    let mut out = Vec::with_capacity(json.len() + 16);
+    let mut at = 0;
+    while let Some(byte) = json.get(at) {
+        match length_of(at) {
+            Some((length, code)) => {
+                out.extend_from_slice(format!("\\u{code:04x}").as_bytes());
+                at += length;
+            }
+            None => {
+                out.push(*byte);
+                at += 1;
+            }
+        }
+    }
+    Cow::Owned(out)
 }
 
 /// What is logged may be nobody else's business.
@@ -483,6 +513,23 @@ mod tests {
         assert_eq!(told, left_out);
         let held = 2000 - left_out;
         assert_eq!(numbers, (1..=held).chain([2001]).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn no_entry_of_the_file_commands_the_terminal_of_whoever_reads_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config(folder.path(), 1 << 20, 2);
+        let log = log(10);
+        log.append_to(config.clone()).unwrap();
+        let message = "a\u{1b}[2Jb\u{7f}c\u{9b}31md\u{80}\u{9f}e\u{a0}f\tg\nh ä €";
+        log.append(LogRecord::new("device", LogLevel::Info, message));
+        log.flush_file();
+        let text = std::fs::read_to_string(&config.path).unwrap();
+        let (line, rest) = text.split_once('\n').unwrap();
+        assert_eq!(rest, "");
+        assert!(!line.chars().any(char::is_control), "{line:?}");
+        let line: Value = serde_json::from_str(line).unwrap();
+        assert_eq!(line["message"], message, "a program reads what was said");
     }
 
     #[test]

@@ -22,6 +22,7 @@ use tokio::sync::watch;
 use crate::config::{LogConfig, LogFileConfig};
 use crate::metrics::Page;
 use file::LogFile;
+pub(crate) use file::harmless;
 use terminal::Terminal;
 
 pub use layer::{LogLayer, install};
