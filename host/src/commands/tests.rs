@@ -7,14 +7,20 @@ use autobench_core::driver::{Event, Outcome, Taken};
 use autobench_core::state::Store;
 use autobench_core::wire::{AppState, DeviceEntry};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
-use crate::config::{LogConfig, TerminalConfig};
+use crate::access::{Audit, Guard};
+use crate::config::{AuthConfig, LogConfig, TerminalConfig};
 use crate::driver::manifest::CommandDescription;
+use crate::http::{HttpConfig, Server};
 use crate::hub::HubConfig;
 use crate::state::{StateConfig, StateHandle};
 
 struct Bench {
+    state: StateHandle,
+    logs: LogHandle,
+    hub: Hub,
     commands: Commands,
     record: DeviceRecord,
     inbox: SharedInbox,
@@ -23,6 +29,10 @@ struct Bench {
 }
 
 fn bench(data_dir: &Path, boot_id: &str) -> Bench {
+    bench_with(data_dir, boot_id, |_| Guard::open())
+}
+
+fn bench_with(data_dir: &Path, boot_id: &str, guard: impl FnOnce(LogHandle) -> Guard) -> Bench {
     let state = StateHandle::start(
         Store::new(&AppState::default()).unwrap(),
         StateConfig::new(boot_id),
@@ -39,9 +49,13 @@ fn bench(data_dir: &Path, boot_id: &str) -> Bench {
             no_color: true,
         },
     });
-    let hub = Hub::start(HubConfig::default(), state.clone(), logs.clone());
+    let config = HubConfig {
+        guard: guard(logs.clone()),
+        ..HubConfig::default()
+    };
+    let hub = Hub::start(config, state.clone(), logs.clone());
     let clock = Clock::start();
-    let commands = Commands::start(data_dir, boot_id, clock, logs, hub.clone()).unwrap();
+    let commands = Commands::start(data_dir, boot_id, clock, logs.clone(), hub.clone()).unwrap();
     hub.serve_commands(commands.router());
     let entry = DeviceEntry {
         kind: "relay".into(),
@@ -56,7 +70,7 @@ fn bench(data_dir: &Path, boot_id: &str) -> Bench {
         last_seen: None,
         stale_since: None,
     };
-    let record = DeviceRecord::publish(state, "relay", entry);
+    let record = DeviceRecord::publish(state.clone(), "relay", entry);
     let describe = |name: &str, dangerous| CommandDescription {
         name: name.to_owned(),
         description: String::new(),
@@ -70,6 +84,9 @@ fn bench(data_dir: &Path, boot_id: &str) -> Bench {
     router.attach("relay", inbox.clone(), Arc::new(table));
     let answers = router.of_device(&"relay".into());
     Bench {
+        state,
+        logs,
+        hub,
         record,
         inbox,
         answers,
@@ -440,4 +457,46 @@ fn arguments_are_the_same_however_they_are_written() {
         serde_json::from_str(r#"{ "a": "A", "b": {"x": [1, {"p": 1, "q": 2}], "y": 1} }"#).unwrap();
     assert_eq!(canonical(&one), canonical(&other));
     assert_ne!(fingerprint("on", "{}"), fingerprint("off", "{}"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_that_is_taken_over_http_stands_in_the_audit_with_its_number() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = bench_with(folder.path(), "0123456789abcdef", |logs| {
+        let audit = Audit::open(folder.path(), logs).unwrap();
+        Guard::new(&AuthConfig::default(), None, audit)
+    });
+    let config = HttpConfig::new("127.0.0.1:0".parse().unwrap());
+    let server = Server::start(config, bench.state.clone(), bench.logs.clone(), bench.hub.clone())
+        .await
+        .unwrap();
+    let body = json!({"name": "on", "args": {"ms": 4711}}).to_string();
+    let request = format!(
+        "POST /api/v1/devices/relay/commands HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let mut stream = tokio::net::TcpStream::connect(server.local_addr()).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 202 "), "{answer}");
+    let command = bench.take_command();
+    let id = &command.id.0;
+    assert!(answer.contains(&format!("\"commandId\":\"{id}\"")), "{answer}");
+
+    let audit = std::fs::read_to_string(folder.path().join("audit.jsonl")).unwrap();
+    let line: Value = serde_json::from_str(audit.trim_end()).unwrap();
+    assert_eq!(
+        (&line["action"], &line["outcome"], &line["detail"]),
+        (
+            &json!(format!(
+                "POST /api/v1/devices/relay/commands: command relay on {id}"
+            )),
+            &json!("done"),
+            &json!("202")
+        )
+    );
+    assert!(!audit.contains("4711"), "{audit}");
+    server.close().await;
 }
