@@ -92,7 +92,10 @@ async fn the_page_asks_for_the_token_and_shows_the_bench() {
         (403, &json!("forbidden"))
     );
     let log = ask(&daemon, "GET", "/api/v1/logs", Some(&other.token), "").await;
-    let audit = std::fs::read_to_string(bench.folder().join("data/audit.jsonl")).expect("an audit");
+    let audit: String = ["audit.jsonl", "audit-others.jsonl"]
+        .iter()
+        .map(|name| std::fs::read_to_string(bench.folder().join("data").join(name)).expect("an audit"))
+        .collect();
     assert!(
         audit.contains("begins a session") && audit.contains("PUT /api/v1/message"),
         "{audit}"

@@ -1,8 +1,11 @@
 //! The record of who did what: lines of JSON in a file of the data folder, and entries of the log's channel `audit`.
 //!
-//! A line is with the system before the action is answered. The file is the owner's alone and is set aside at [`FILE_BYTES`], so that at most
-//! two of that size are there; with the second the oldest lines go. What is recorded names actions and never their content, and the log's
+//! A line is with the system before the action is answered. Files are the owner's alone and are set aside at [`FILE_BYTES`], so that of each at
+//! most two of that size are there; with the second the oldest lines go. What is recorded names actions and never their content, and the log's
 //! redaction applies to it too.
+//!
+//! What those do who may act on the bench is always recorded, in a file of its own. What everybody else does or tries is in another, and bounded
+//! by [`Quota`]: no noise of a viewer, or of somebody without a token, takes a line away from an operator's.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -10,14 +13,16 @@ use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use autobench_core::access::Role;
 use autobench_core::driver::LogLevel;
 use autobench_core::wire::iso8601;
 use parking_lot::Mutex;
 use serde_json::json;
 
 use super::Actor;
+use super::quota::{Kind, LeftOut, Quota, Source};
 use crate::logs::{LogHandle, LogRecord};
 
 /// The channel of the log. Nobody outside may write to it.
@@ -53,6 +58,8 @@ pub enum Outcome {
     Refused,
     /// It was let through and did not succeed.
     Failed,
+    /// It is a number of lines that were not written one by one.
+    LeftOut,
 }
 
 impl Outcome {
@@ -61,6 +68,7 @@ impl Outcome {
             Self::Done => "done",
             Self::Refused => "refused",
             Self::Failed => "failed",
+            Self::LeftOut => "left out",
         }
     }
 }
@@ -74,7 +82,26 @@ pub struct Audit {
 #[derive(Debug)]
 struct Inner {
     logs: Option<LogHandle>,
-    file: Option<Mutex<Kept>>,
+    files: Option<Files>,
+    quota: Mutex<Quota>,
+}
+
+#[derive(Debug)]
+struct Files {
+    /// What operators and admins did.
+    actors: Mutex<Kept>,
+    /// What everybody else did or tried.
+    others: Mutex<Kept>,
+}
+
+/// A line of the record.
+struct Line<'a> {
+    name: Option<&'a str>,
+    role: Option<Role>,
+    peer: Option<IpAddr>,
+    action: &'a str,
+    outcome: Outcome,
+    detail: Option<&'a str>,
 }
 
 #[derive(Debug)]
@@ -88,62 +115,148 @@ struct Kept {
 impl Audit {
     /// A record that keeps nothing.
     pub fn nowhere() -> Self {
-        Self {
-            inner: Arc::new(Inner {
-                logs: None,
-                file: None,
-            }),
-        }
+        Self::to(None, None)
     }
 
-    /// A record in `audit.jsonl` of a folder, and in the log.
+    /// A record in `audit.jsonl` and `audit-others.jsonl` of a folder, and in the log.
     pub fn open(folder: &Path, logs: LogHandle) -> io::Result<Self> {
         Self::open_bounded(folder, logs, FILE_BYTES)
     }
 
     fn open_bounded(folder: &Path, logs: LogHandle, limit_bytes: u64) -> io::Result<Self> {
-        let kept = Kept::open(folder.join("audit.jsonl"), limit_bytes)?;
-        Ok(Self {
-            inner: Arc::new(Inner {
-                logs: Some(logs),
-                file: Some(Mutex::new(kept)),
-            }),
-        })
+        let open = |name| Ok::<_, io::Error>(Mutex::new(Kept::open(folder.join(name), limit_bytes)?));
+        let files = Files {
+            actors: open("audit.jsonl")?,
+            others: open("audit-others.jsonl")?,
+        };
+        Ok(Self::to(Some(logs), Some(files)))
     }
 
-    /// Records an action. A file that cannot be written is an error in the log, and no reason to leave the bench without a hand.
+    fn to(logs: Option<LogHandle>, files: Option<Files>) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                logs,
+                files,
+                quota: Mutex::new(Quota::new(Instant::now())),
+            }),
+        }
+    }
+
+    /// Records an action. What nobody does who may act on the bench is recorded within its source's quota.
     pub fn record(&self, entry: &AuditEntry<'_>) {
+        let line = Line {
+            name: entry.actor.map(|actor| &*actor.name),
+            role: entry.actor.map(|actor| actor.role),
+            peer: entry.peer,
+            action: entry.action,
+            outcome: entry.outcome,
+            detail: entry.detail,
+        };
+        let is_admitted = line.is_of_an_actor()
+            || self
+                .inner
+                .quota
+                .lock()
+                .admit(source(entry.actor, entry.peer), Kind::Action, Instant::now());
+        if is_admitted {
+            self.write(&line);
+        }
+    }
+
+    /// Counts what somebody unknown tried, without a line of its own.
+    pub(super) fn leave_out(&self, from: IpAddr) {
+        let mut quota = self.inner.quota.lock();
+        quota.leave_out(source(None, Some(from)), Kind::Action, Instant::now());
+    }
+
+    /// Whether the log may have a line about somebody who comes or goes. If not, it is counted.
+    pub fn may_tell(&self, actor: Option<&Actor>, from: IpAddr) -> bool {
+        let mut quota = self.inner.quota.lock();
+        quota.admit(source(actor, Some(from)), Kind::Presence, Instant::now())
+    }
+
+    /// Whether somebody was counted of late: only then is there something to settle.
+    pub fn counts(&self) -> bool {
+        !self.inner.quota.lock().is_empty()
+    }
+
+    /// Says what was left out, where there is room for a line again. To be called about once a second; it writes to the disk.
+    pub fn settle(&self) {
+        let said = self.inner.quota.lock().settle(Instant::now());
+        for LeftOut { source, kind, lines } in said {
+            let what = match kind {
+                Kind::Action => "of what it did",
+                Kind::Presence => "of its coming and going",
+            };
+            let (name, peer) = match &source {
+                Source::Actor(name) => (Some(&**name), None),
+                Source::Network(address) => (None, Some(*address)),
+                Source::Elsewhere => (None, None),
+            };
+            self.write(&Line {
+                name,
+                role: None,
+                peer,
+                action: &format!("more lines {what}: {lines}"),
+                outcome: Outcome::LeftOut,
+                detail: None,
+            });
+        }
+    }
+
+    /// A file that cannot be written is an error in the log, and no reason to leave the bench without a hand.
+    fn write(&self, line: &Line<'_>) {
         let Some(logs) = &self.inner.logs else {
             return;
         };
-        let (action, detail) = (shortened(entry.action), entry.detail.map(shortened));
-        if let Some(file) = &self.inner.file {
+        let (action, detail) = (shortened(line.action), line.detail.map(shortened));
+        if let Some(files) = &self.inner.files {
             let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            let line = json!({
+            let text = json!({
                 "at": iso8601(u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX)),
-                "actor": entry.actor.map(|actor| &*actor.name),
-                "role": entry.actor.map(|actor| actor.role),
-                "peer": entry.peer,
+                "actor": line.name,
+                "role": line.role,
+                "peer": line.peer,
                 "action": logs.presentable(action),
-                "outcome": entry.outcome.as_str(),
+                "outcome": line.outcome.as_str(),
                 "detail": detail.map(|detail| logs.presentable(detail)),
             });
-            if let Err(error) = file.lock().write(&line.to_string()) {
+            let file = match line.is_of_an_actor() {
+                true => &files.actors,
+                false => &files.others,
+            };
+            if let Err(error) = file.lock().write(&text.to_string()) {
                 tracing::error!(channel = "app", %error, "an action could not be recorded in the audit file");
             }
         }
-        let who = match entry.actor {
-            Some(actor) => format!("{} ({})", actor.name, actor.role),
-            None => "somebody unknown".to_owned(),
+        let who = match (line.name, line.role) {
+            (Some(name), Some(role)) => format!("{name} ({role})"),
+            (Some(name), None) => name.to_owned(),
+            (None, _) => "somebody unknown".to_owned(),
         };
-        let from = entry.peer.map(|peer| format!(" from {peer}")).unwrap_or_default();
+        let from = line.peer.map(|peer| format!(" from {peer}")).unwrap_or_default();
         let detail = detail.map(|detail| format!(" ({detail})")).unwrap_or_default();
-        let level = match entry.outcome {
+        let level = match line.outcome {
             Outcome::Done => LogLevel::Info,
-            Outcome::Refused | Outcome::Failed => LogLevel::Warn,
+            Outcome::Refused | Outcome::Failed | Outcome::LeftOut => LogLevel::Warn,
         };
-        let message = format!("{who}{from}: {action}, {}{detail}", entry.outcome.as_str());
+        let message = format!("{who}{from}: {action}, {}{detail}", line.outcome.as_str());
         logs.append(LogRecord::new(CHANNEL, level, message).of_module("access"));
+    }
+}
+
+impl Line<'_> {
+    /// Whether somebody did this who may act on the bench.
+    fn is_of_an_actor(&self) -> bool {
+        self.role.is_some_and(|role| role >= Role::Operator)
+    }
+}
+
+fn source(actor: Option<&Actor>, peer: Option<IpAddr>) -> Source {
+    match (actor, peer) {
+        (Some(actor), _) => Source::Actor(Arc::clone(&actor.name)),
+        (None, Some(peer)) => Source::network(peer),
+        (None, None) => Source::Elsewhere,
     }
 }
 
@@ -177,7 +290,7 @@ impl Kept {
     }
 
     fn set_aside(&mut self) -> io::Result<()> {
-        fs::rename(&self.path, self.path.with_file_name("audit.1.jsonl"))?;
+        fs::rename(&self.path, self.path.with_extension("1.jsonl"))?;
         *self = Self::open(self.path.clone(), self.limit_bytes)?;
         Ok(())
     }
@@ -191,7 +304,6 @@ fn shortened(text: &str) -> &str {
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
-    use autobench_core::access::Role;
     use serde_json::Value;
 
     use super::*;
@@ -217,6 +329,7 @@ mod tests {
             name: "lab".into(),
             role: Role::Operator,
             generation: 1,
+            session: None,
         };
         audit.record(&AuditEntry {
             actor: Some(&actor),
@@ -278,7 +391,7 @@ mod tests {
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
             .collect();
         names.sort();
-        assert_eq!(names, ["audit.1.jsonl", "audit.jsonl"]);
+        assert_eq!(names, ["audit-others.jsonl", "audit.1.jsonl", "audit.jsonl"]);
         let read = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
         let both = read("audit.1.jsonl") + &read("audit.jsonl");
         assert!(read("audit.1.jsonl").len() <= 2000 && read("audit.jsonl").len() <= 2000);
@@ -293,6 +406,72 @@ mod tests {
             .collect();
         let all: Vec<String> = (0..35).map(|n| format!("action {}.{}", n / 7, n % 7)).collect();
         assert!(actions.len() > 10 && all.ends_with(&actions), "{actions:?}");
+    }
+
+    #[test]
+    fn the_noise_of_those_who_may_not_act_takes_no_line_from_those_who_may() {
+        let folder = tempfile::tempdir().unwrap();
+        let logs = logs();
+        let audit = Audit::open_bounded(folder.path(), logs.clone(), 2000).unwrap();
+        record(&audit, "the action");
+        let wall = Actor {
+            name: "wall".into(),
+            role: Role::Viewer,
+            generation: 2,
+            session: None,
+        };
+        for actor in [Some(&wall), None] {
+            for number in 0..100 {
+                audit.record(&AuditEntry {
+                    actor,
+                    peer: Some("192.0.2.9".parse().unwrap()),
+                    action: &format!("attempt {number}"),
+                    outcome: Outcome::Refused,
+                    detail: None,
+                });
+            }
+        }
+        let read = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
+        assert_eq!(read("audit.jsonl").lines().count(), 1);
+        assert!(!folder.path().join("audit.1.jsonl").exists());
+        assert!(read("audit-others.1.jsonl").contains("attempt"));
+        assert_eq!(logs.history(100).entries.len(), 41);
+        for _ in 0..100 {
+            record(&audit, "another action");
+        }
+        assert!(read("audit.jsonl").contains("another action"));
+        assert!(read("audit-others.jsonl").contains("attempt 19"));
+        // Whoever comes and goes is counted apart from what it does.
+        assert!(audit.may_tell(Some(&wall), "192.0.2.9".parse().unwrap()));
+    }
+
+    #[test]
+    fn what_was_left_out_is_said_in_one_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let logs = logs();
+        let audit = Audit::open(folder.path(), logs.clone()).unwrap();
+        assert!(!audit.counts());
+        for _ in 0..3 {
+            audit.leave_out("192.0.2.9".parse().unwrap());
+        }
+        assert!(audit.counts());
+        audit.settle();
+        audit.settle();
+        let text = fs::read_to_string(folder.path().join("audit-others.jsonl")).unwrap();
+        let line: Value = serde_json::from_str(text.trim_end()).unwrap();
+        assert_eq!(
+            (&line["actor"], &line["peer"], &line["action"], &line["outcome"]),
+            (
+                &Value::Null,
+                &json!("192.0.2.9"),
+                &json!("more lines of what it did: 3"),
+                &json!("left out")
+            )
+        );
+        assert_eq!(
+            logs.history(1).entries[0].message,
+            "somebody unknown from 192.0.2.9: more lines of what it did: 3, left out"
+        );
     }
 
     #[test]

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use crate::bucket::Bucket;
+
 /// Failures that an address has free at once, and what each costs in time afterwards.
 const BURST: u32 = 10;
 const COST: Duration = Duration::from_secs(3);
@@ -12,55 +14,35 @@ const COST: Duration = Duration::from_secs(3);
 /// many addresses, and gains one that was almost free anyway.
 const CAPACITY: usize = 1024;
 
-/// When each address will be free of its failures again.
+/// What each address has left.
 #[derive(Debug, Default)]
-pub(super) struct Failures(HashMap<IpAddr, Instant>);
-
-/// What one failure more means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Noted {
-    /// One of those that are free.
-    Counted,
-    /// The last of them.
-    Full,
-    /// One more than those.
-    Beyond,
-}
+pub(super) struct Failures(HashMap<IpAddr, Bucket>);
 
 impl Failures {
     /// How long this address has to wait before it is looked at again.
     pub(super) fn wait(&self, from: IpAddr, now: Instant) -> Option<Duration> {
-        let free_at = *self.0.get(&network_of(from))?;
-        let debt = free_at.saturating_duration_since(now);
-        // There has to be room for one failure.
-        (debt + COST > COST * BURST).then(|| debt + COST - COST * BURST)
+        self.0.get(&network_of(from))?.wait(now, 1)
     }
 
-    pub(super) fn note(&mut self, from: IpAddr, now: Instant) -> Noted {
-        self.0.retain(|_, free_at| *free_at > now);
+    /// It has failed once more. Called for addresses that need not wait.
+    pub(super) fn note(&mut self, from: IpAddr, now: Instant) {
+        self.0.retain(|_, bucket| !bucket.is_full(now));
         let key = network_of(from);
         if !self.0.contains_key(&key) && self.0.len() >= CAPACITY {
-            let lightest = self.0.iter().min_by_key(|(_, free_at)| **free_at);
+            let lightest = self.0.iter().min_by_key(|(_, bucket)| bucket.full_at());
             if let Some(address) = lightest.map(|(address, _)| *address) {
                 self.0.remove(&address);
             }
         }
-        let free_at = self.0.entry(key).or_insert(now);
-        let debt = free_at.saturating_duration_since(now) + COST;
-        if debt > COST * BURST {
-            return Noted::Beyond;
-        }
-        *free_at = now + debt;
-        if debt + COST > COST * BURST {
-            Noted::Full
-        } else {
-            Noted::Counted
-        }
+        let bucket = self.0.entry(key);
+        bucket
+            .or_insert_with(|| Bucket::one_in(COST, BURST, now))
+            .admit(now);
     }
 }
 
 /// Whoever has one IPv6 address has 2^64 of them.
-fn network_of(address: IpAddr) -> IpAddr {
+pub(super) fn network_of(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
         IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
@@ -82,21 +64,27 @@ mod tests {
         let mut failures = Failures::default();
         for number in 1..=10 {
             assert_eq!(failures.wait(HERE, start), None, "{number}");
-            let noted = failures.note(HERE, start);
-            assert_eq!(noted == Noted::Full, number == 10, "{number}");
+            failures.note(HERE, start);
         }
         assert_eq!(failures.wait(HERE, start), Some(COST));
-        assert_eq!(failures.note(HERE, start), Noted::Beyond);
+        failures.note(HERE, start);
+        assert_eq!(
+            failures.wait(HERE, start),
+            Some(COST),
+            "beyond the limit nothing adds up"
+        );
         assert_eq!(failures.wait(HERE, start + COST), None);
-        assert_eq!(failures.note(HERE, start + COST), Noted::Full);
-        assert!(failures.wait(HERE, start + COST).is_some());
+        failures.note(HERE, start + COST);
+        assert_eq!(failures.wait(HERE, start + COST), Some(COST));
     }
 
     #[test]
     fn the_table_is_bounded_and_the_worst_stay_in_it() {
         let start = Instant::now();
         let mut failures = Failures::default();
-        while failures.note(HERE, start) != Noted::Full {}
+        while failures.wait(HERE, start).is_none() {
+            failures.note(HERE, start);
+        }
         for number in 0..CAPACITY as u32 * 2 {
             let other = IpAddr::V4(std::net::Ipv4Addr::from_bits(0x0a00_0000 + number));
             failures.note(other, start);

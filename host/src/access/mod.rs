@@ -7,12 +7,14 @@
 //! ```
 //!
 //! A token is known by its SHA-256 alone, and so is a session: neither the configuration nor a dump of this process's tables opens a door. The
-//! token that somebody shows is compared with all that are known, each in constant time. It knows nothing of HTTP or sockets.
+//! token that somebody shows is compared with all that are known, each in constant time, unless too many wrong ones came from its address: then it
+//! is not looked at, so that whoever guesses learns nothing. It knows nothing of HTTP or sockets.
 //!
 //! Without any token configured, which the configuration allows on loopback only, everybody is [`LOCAL`], an admin.
 
 mod audit;
 mod failures;
+mod quota;
 mod sessions;
 mod token;
 
@@ -27,12 +29,15 @@ use subtle::ConstantTimeEq;
 
 use crate::config::AuthConfig;
 pub use audit::{Audit, AuditEntry, CHANNEL, Outcome};
-use failures::Failures;
-use sessions::Sessions;
+use failures::{Failures, network_of};
+use sessions::{SessionId, Sessions};
 pub use token::{NewToken, digest};
 
 /// The name of whoever comes while no token is configured.
 pub const LOCAL: &str = "local";
+
+/// Fewest characters of a token. One that is shorter opens nothing, whatever the configuration has: short ones are guessed.
+pub const TOKEN_CHARS_MIN: usize = 16;
 
 /// How long a session lives without being used.
 pub const SESSION_IDLE: Duration = Duration::from_secs(12 * 3600);
@@ -46,6 +51,8 @@ pub struct Actor {
     pub role: Role,
     /// Which token of that name: another one under the old name is somebody else.
     generation: u64,
+    /// The session that was shown instead of the token. What began with it ends with it.
+    session: Option<SessionId>,
 }
 
 impl Actor {
@@ -55,6 +62,15 @@ impl Actor {
             name: LOCAL.into(),
             role: Role::Admin,
             generation: 0,
+            session: None,
+        }
+    }
+
+    /// The same somebody, as a session has it.
+    fn in_session(self, session: SessionId) -> Self {
+        Self {
+            session: Some(session),
+            ..self
         }
     }
 }
@@ -82,7 +98,7 @@ pub struct Identity {
 pub enum Refused {
     /// The token is not known.
     WrongToken,
-    /// It is not known, and so many such came from there that one more is to come after this time only.
+    /// So many that are not known came from there that none is looked at before this time is over.
     TooMany(Duration),
 }
 
@@ -101,8 +117,6 @@ struct Inner {
     sessions: Mutex<Sessions>,
     /// Wrong tokens.
     failures: Mutex<Failures>,
-    /// Attempts without any token. They bound only what is recorded: a program that was given none must not keep out its neighbours.
-    strangers: Mutex<Failures>,
     audit: Audit,
 }
 
@@ -127,7 +141,6 @@ impl Guard {
                 ingest: ingest_token.map(digest),
                 sessions: Mutex::default(),
                 failures: Mutex::default(),
-                strangers: Mutex::default(),
                 audit,
             }),
         };
@@ -149,6 +162,7 @@ impl Guard {
                     name: name.as_str().into(),
                     role: token.role,
                     generation,
+                    session: None,
                 },
                 sha256: token.sha256,
             }
@@ -174,51 +188,83 @@ impl Guard {
 
     /// Who shows these credentials. Nothing shown, and a session that is over, is nobody and no failure; a wrong token is one.
     pub fn identify(&self, shown: Credentials<'_>, from: IpAddr) -> Result<Identity, Refused> {
-        let is_open = self.is_open();
-        if let Some(token) = shown.bearer {
-            let is_ingest = self.is_ingest(token);
-            let actor = if is_open { Some(Actor::local()) } else { None };
-            if is_ingest || is_open {
-                return Ok(Identity { actor, is_ingest });
-            }
-            let actor = Some(self.authenticate(token, from)?);
-            return Ok(Identity { actor, is_ingest });
+        if self.is_open() {
+            let may_look = || self.inner.failures.lock().wait(from, Instant::now()).is_none();
+            return Ok(Identity {
+                actor: Some(Actor::local()),
+                // Whoever shows another one is told so where the ingest's is asked for.
+                is_ingest: shown.bearer.is_some_and(|token| self.is_ingest(token)) && may_look(),
+            });
         }
-        let actor = if is_open {
-            Some(Actor::local())
-        } else {
-            shown.session.and_then(|secret| self.of_session(secret))
-        };
+        if let Some(token) = shown.bearer {
+            return self.attempt(from, || {
+                let is_ingest = self.is_ingest(token);
+                let actor = if is_ingest {
+                    None
+                } else {
+                    Some(self.of_token(token)?.actor)
+                };
+                Ok(Identity { actor, is_ingest })
+            });
+        }
         Ok(Identity {
-            actor,
+            actor: shown.session.and_then(|secret| self.of_session(secret)),
             is_ingest: false,
         })
     }
 
-    /// Whose token this is. A known one is taken whatever else came from its address: whoever guesses keeps out no neighbour. Failures are
-    /// counted per address, and recorded.
+    /// Whose token this is.
     pub fn authenticate(&self, token: &str, from: IpAddr) -> Result<Actor, Refused> {
         if self.is_open() {
             return Ok(Actor::local());
         }
-        match self.of_token(token) {
-            Some(known) => Ok(known.actor),
-            None => Err(self.wrong_token(from)),
-        }
+        self.attempt(from, || Ok(self.of_token(token)?.actor))
     }
 
     /// A token that nobody knows was shown: counted and recorded, unless there were too many already.
     pub fn wrong_token(&self, from: IpAddr) -> Refused {
-        if let Some(wait) = self.inner.failures.lock().wait(from, Instant::now()) {
-            return Refused::TooMany(wait);
+        match self.attempt::<()>(from, || Err(Unknown)) {
+            Err(refused) => refused,
+            Ok(()) => Refused::WrongToken,
         }
-        self.failed(&self.inner.failures, from, "shows a token that is not known");
-        Refused::WrongToken
+    }
+
+    /// Looks at a token. Failures are counted per address and recorded; while there are too many of them, no token from there is looked at, so
+    /// that a right one is answered as a wrong one. Sessions are not touched by it, and neither is what is open already.
+    fn attempt<T>(&self, from: IpAddr, look: impl FnOnce() -> Result<T, Unknown>) -> Result<T, Refused> {
+        let now = Instant::now();
+        let mut failures = self.inner.failures.lock();
+        if let Some(wait) = failures.wait(from, now) {
+            drop(failures);
+            self.inner.audit.leave_out(from);
+            return Err(Refused::TooMany(wait));
+        }
+        let found = look();
+        if let Ok(found) = found {
+            return Ok(found);
+        }
+        failures.note(from, now);
+        let is_last = failures.wait(from, now).is_some();
+        drop(failures);
+        self.inner.audit.record(&AuditEntry {
+            actor: None,
+            peer: Some(from),
+            action: "shows a token that is not known",
+            outcome: Outcome::Refused,
+            detail: is_last.then_some("too many; no token from there is looked at for a while"),
+        });
+        Err(Refused::WrongToken)
     }
 
     /// Somebody whom nobody knows tried what takes a role.
     pub fn stranger(&self, from: IpAddr, what: &str) {
-        self.failed(&self.inner.strangers, from, what);
+        self.inner.audit.record(&AuditEntry {
+            actor: None,
+            peer: Some(from),
+            action: what,
+            outcome: Outcome::Refused,
+            detail: None,
+        });
     }
 
     /// A session for a token: its secret goes to the browser and is kept here as a hash only. None while nobody needs a token.
@@ -228,41 +274,53 @@ impl Guard {
             return Ok((actor, None));
         }
         let secret = NewToken::random().reveal();
-        let sha256 = digest(token);
-        self.inner
-            .sessions
-            .lock()
-            .begin(digest(&secret), sha256, Instant::now());
-        Ok((actor, Some(secret)))
+        let session = SessionId(digest(&secret));
+        let mut sessions = self.inner.sessions.lock();
+        sessions.begin(session, digest(token), Instant::now());
+        Ok((actor.in_session(session), Some(secret)))
     }
 
     /// Ends a session. Gives whose it was; none if it was over.
     pub fn end_session(&self, secret: &str) -> Option<Actor> {
-        let sha256 = self.inner.sessions.lock().end(&digest(secret), Instant::now())?;
-        self.of_digest(&sha256).map(|known| known.actor)
+        let session = SessionId(digest(secret));
+        let sha256 = self.inner.sessions.lock().end(&session, Instant::now())?;
+        self.of_digest(&sha256)
+            .map(|known| known.actor.in_session(session))
     }
 
-    /// Whether this actor would still be let in. A token may have been taken out of the configuration, have another role there, or be another
-    /// under the old name.
+    /// Whether this actor would still be let in: see [`Guard::why_over`].
     pub fn still_knows(&self, actor: &Actor) -> bool {
+        self.why_over(actor).is_none()
+    }
+
+    /// Why this actor would not be let in any more. A token may have been taken out of the configuration, have another role there, or be another
+    /// under the old name; a session may have ended.
+    pub fn why_over(&self, actor: &Actor) -> Option<&'static str> {
         let tokens = self.inner.tokens.read();
-        if tokens.is_empty() {
-            return &*actor.name == LOCAL;
+        let is_known = match tokens.is_empty() {
+            true => &*actor.name == LOCAL,
+            false => tokens.iter().any(|known| known.is(actor)),
+        };
+        drop(tokens);
+        if !is_known {
+            return Some("the token is no longer what it was");
         }
-        tokens.iter().any(|known| known.actor == *actor)
+        let session = actor.session?;
+        let goes_on = self.inner.sessions.lock().goes_on(&session, Instant::now());
+        (!goes_on).then_some("the session has ended")
     }
 
     fn of_session(&self, secret: &str) -> Option<Actor> {
-        let token = self
-            .inner
-            .sessions
-            .lock()
-            .touch(&digest(secret), Instant::now())?;
-        self.of_digest(&token).map(|known| known.actor)
+        let session = SessionId(digest(secret));
+        let token = self.inner.sessions.lock().touch(&session, Instant::now())?;
+        self.of_digest(&token)
+            .map(|known| known.actor.in_session(session))
     }
 
-    fn of_token(&self, token: &str) -> Option<Known> {
+    fn of_token(&self, token: &str) -> Result<Known, Unknown> {
         self.of_digest(&digest(token))
+            .filter(|_| is_long_enough(token))
+            .ok_or(Unknown)
     }
 
     /// Looks at every token, also behind the one that fits: how long it takes says nothing.
@@ -281,24 +339,28 @@ impl Guard {
         self.inner
             .ingest
             .is_some_and(|known| bool::from(known.ct_eq(&digest(token))))
+            && is_long_enough(token)
     }
+}
 
-    fn failed(&self, counted: &Mutex<Failures>, from: IpAddr, what: &str) {
-        // The one that fills the bucket is recorded as such, those behind it are not: nobody shall fill the record from outside.
-        let noted = counted.lock().note(from, Instant::now());
-        let detail = match noted {
-            failures::Noted::Counted => None,
-            failures::Noted::Full => Some("too many; further ones from there are not recorded for a while"),
-            failures::Noted::Beyond => return,
-        };
-        self.inner.audit.record(&AuditEntry {
-            actor: None,
-            peer: Some(from),
-            action: what,
-            outcome: Outcome::Refused,
-            detail,
-        });
+/// A token was looked at and is not known.
+struct Unknown;
+
+impl Known {
+    fn is(&self, actor: &Actor) -> bool {
+        let Actor {
+            name,
+            role,
+            generation,
+            session: _,
+        } = actor;
+        (&self.actor.name, self.actor.role, self.actor.generation) == (name, *role, *generation)
     }
+}
+
+/// Whether a token has the characters that one has to have.
+pub fn is_long_enough(token: &str) -> bool {
+    token.chars().count() >= TOKEN_CHARS_MIN
 }
 
 #[cfg(test)]
@@ -307,6 +369,9 @@ mod tests {
     use crate::config::TokenConfig;
 
     const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+    const OPEN: &str = "open sesame, I say";
+    const LOOK: &str = "look, do not touch";
+    const LINES: &str = "lines of a sidecar";
 
     fn auth(tokens: &[(&str, &str, Role)]) -> AuthConfig {
         let token = |token: &str, role| TokenConfig {
@@ -322,11 +387,8 @@ mod tests {
     }
 
     fn guard() -> Guard {
-        let auth = auth(&[
-            ("lab", "open sesame", Role::Operator),
-            ("wall", "look", Role::Viewer),
-        ]);
-        Guard::new(&auth, Some("lines"), Audit::nowhere())
+        let auth = auth(&[("lab", OPEN, Role::Operator), ("wall", LOOK, Role::Viewer)]);
+        Guard::new(&auth, Some(LINES), Audit::nowhere())
     }
 
     fn bearer(token: &str) -> Credentials<'_> {
@@ -346,13 +408,14 @@ mod tests {
     #[test]
     fn a_token_names_its_bearer_and_a_wrong_one_nobody() {
         let guard = guard();
-        let lab = guard
-            .identify(bearer("open sesame"), HERE)
-            .unwrap()
-            .actor
-            .unwrap();
+        let lab = guard.identify(bearer(OPEN), HERE).unwrap().actor.unwrap();
         assert_eq!((&*lab.name, lab.role), ("lab", Role::Operator));
-        for wrong in ["", "open sesam", "open sesame ", "look\0"] {
+        for wrong in [
+            "",
+            "open sesame, I sa",
+            "open sesame, I say ",
+            "look, do not touch\0",
+        ] {
             assert_eq!(guard.identify(bearer(wrong), HERE), Err(Refused::WrongToken));
         }
         assert_eq!(
@@ -364,7 +427,7 @@ mod tests {
     #[test]
     fn a_session_is_its_tokens_until_it_is_ended() {
         let guard = guard();
-        let (actor, secret) = guard.begin_session("look", HERE).unwrap();
+        let (actor, secret) = guard.begin_session(LOOK, HERE).unwrap();
         let secret = secret.unwrap();
         assert_eq!(
             guard.identify(cookie(&secret), HERE).unwrap().actor,
@@ -379,10 +442,10 @@ mod tests {
     #[test]
     fn a_token_that_is_taken_away_ends_its_sessions_and_a_new_role_holds_at_once() {
         let guard = guard();
-        let (actor, secret) = guard.begin_session("open sesame", HERE).unwrap();
+        let (actor, secret) = guard.begin_session(OPEN, HERE).unwrap();
         let secret = secret.unwrap();
         assert!(guard.still_knows(&actor));
-        guard.set_tokens(&auth(&[("lab", "open sesame", Role::Viewer)]));
+        guard.set_tokens(&auth(&[("lab", OPEN, Role::Viewer)]));
         let now = guard.identify(cookie(&secret), HERE).unwrap().actor.unwrap();
         assert_eq!(now.role, Role::Viewer);
         assert!(!guard.still_knows(&actor));
@@ -393,16 +456,17 @@ mod tests {
     #[test]
     fn the_ingest_token_opens_the_ingest_and_nothing_else() {
         let guard = guard();
-        let identity = guard.identify(bearer("lines"), HERE).unwrap();
+        let identity = guard.identify(bearer(LINES), HERE).unwrap();
         assert_eq!((identity.actor, identity.is_ingest), (None, true));
-        let open = Guard::new(&AuthConfig::default(), Some("lines"), Audit::nowhere());
-        assert!(open.identify(bearer("lines"), HERE).unwrap().is_ingest);
+        let open = Guard::new(&AuthConfig::default(), Some(LINES), Audit::nowhere());
+        assert!(open.identify(bearer(LINES), HERE).unwrap().is_ingest);
         assert!(!open.identify(bearer("other"), HERE).unwrap().is_ingest);
     }
 
     #[test]
-    fn an_address_with_too_many_wrong_tokens_waits_and_the_others_do_not() {
+    fn an_address_with_too_many_wrong_tokens_learns_nothing_and_the_others_do_not_wait() {
         let guard = guard();
+        let session = guard.begin_session(OPEN, HERE).unwrap().1.unwrap();
         let there: IpAddr = "192.0.2.9".parse().unwrap();
         let mut wrong = 0;
         while guard.authenticate("wrong", HERE) == Err(Refused::WrongToken) {
@@ -414,10 +478,17 @@ mod tests {
             guard.authenticate("wrong", HERE),
             Err(Refused::TooMany(_))
         ));
+        // Right ones are not told from wrong ones, and elsewhere nobody hears of it.
+        for right in [OPEN, LINES] {
+            assert!(matches!(
+                guard.identify(bearer(right), HERE),
+                Err(Refused::TooMany(_))
+            ));
+            assert!(guard.identify(bearer(right), there).is_ok());
+        }
         assert_eq!(guard.authenticate("wrong", there), Err(Refused::WrongToken));
-        // Whoever knows is kept out by nobody, and whoever shows nothing has failed at nothing.
-        assert!(guard.authenticate("open sesame", HERE).is_ok());
-        assert!(guard.identify(bearer("lines"), HERE).unwrap().is_ingest);
+        // A session is no token, and whoever shows nothing has failed at nothing.
+        assert!(guard.identify(cookie(&session), HERE).unwrap().actor.is_some());
         assert_eq!(
             guard.identify(Credentials::default(), HERE),
             Ok(Identity::default())
@@ -427,15 +498,44 @@ mod tests {
     #[test]
     fn another_token_under_the_old_name_is_somebody_else() {
         let guard = guard();
-        let former = guard.authenticate("open sesame", HERE).unwrap();
-        let look = guard.authenticate("look", HERE).unwrap();
+        let former = guard.authenticate(OPEN, HERE).unwrap();
+        assert!(guard.still_knows(&former));
+        let look = guard.authenticate(LOOK, HERE).unwrap();
         guard.set_tokens(&auth(&[
-            ("lab", "a new one", Role::Operator),
-            ("wall", "look", Role::Viewer),
+            ("lab", "a new one for the lab", Role::Operator),
+            ("wall", LOOK, Role::Viewer),
         ]));
         assert!(!guard.still_knows(&former));
         assert!(guard.still_knows(&look), "nothing changed for this one");
-        assert!(guard.still_knows(&guard.authenticate("a new one", HERE).unwrap()));
+        assert!(guard.still_knows(&guard.authenticate("a new one for the lab", HERE).unwrap()));
+    }
+
+    #[test]
+    fn a_token_of_fewer_than_sixteen_characters_opens_nothing() {
+        let short = "fifteen letters";
+        assert_eq!(short.len() + 1, TOKEN_CHARS_MIN);
+        let guard = Guard::new(
+            &auth(&[("lab", short, Role::Operator)]),
+            Some("short"),
+            Audit::nowhere(),
+        );
+        for token in [short, "short"] {
+            assert_eq!(guard.identify(bearer(token), HERE), Err(Refused::WrongToken));
+        }
+        assert_eq!(guard.begin_session(short, HERE), Err(Refused::WrongToken));
+    }
+
+    #[test]
+    fn what_began_with_a_session_is_over_with_it() {
+        let guard = guard();
+        let (_, secret) = guard.begin_session(LOOK, HERE).unwrap();
+        let secret = secret.unwrap();
+        let by_session = guard.identify(cookie(&secret), HERE).unwrap().actor.unwrap();
+        let by_token = guard.authenticate(LOOK, HERE).unwrap();
+        assert!(guard.still_knows(&by_session));
+        guard.end_session(&secret);
+        assert_eq!(guard.why_over(&by_session), Some("the session has ended"));
+        assert!(guard.still_knows(&by_token));
     }
 
     #[test]

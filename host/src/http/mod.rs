@@ -54,6 +54,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tower::ServiceExt;
 
+use crate::access::Guard;
 use crate::driver::endpoints::Endpoints;
 use crate::hub::Hub;
 use crate::logs::LogHandle;
@@ -226,6 +227,7 @@ async fn accept(
     let places = Places::new(config.connections, config.least_wait);
     let porch = Arc::new(Semaphore::new(PORCH));
     let mut connections = JoinSet::new();
+    connections.spawn(settle_record(shared.hub.guard().clone(), stop.clone()));
     loop {
         let (stream, peer) = tokio::select! {
             () = told_to_stop(&mut stop) => break,
@@ -328,6 +330,22 @@ async fn serve(
         tracing::debug!(%peer, %error, "a connection ended badly");
     }
     handshake
+}
+
+/// Has the record say what it left out, as soon as it may, where nobody waits for the disk.
+async fn settle_record(guard: Guard, mut stop: watch::Receiver<bool>) {
+    let mut ticks = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        tokio::select! {
+            () = told_to_stop(&mut stop) => return,
+            _ = ticks.tick() => {}
+        }
+        if guard.audit().counts() {
+            let guard = guard.clone();
+            // It is over when the line is written, or its thread has panicked, which the panic hook has said.
+            let _ = tokio::task::spawn_blocking(move || guard.audit().settle()).await;
+        }
+    }
 }
 
 /// Also when whoever could say so is gone.

@@ -29,9 +29,9 @@ pub(super) enum Problem {
     TokenInUrl,
     #[error("say who you are: Authorization: Bearer TOKEN, or a session from POST /api/v1/session")]
     Unauthorized,
-    #[error("this token is not known")]
+    #[error("this token is not known; one of fewer than 16 characters never is")]
     WrongToken,
-    #[error("too many wrong tokens came from this address; try again in {0} s")]
+    #[error("too many wrong tokens came from this address, so none is looked at; try again in {0} s")]
     TooManyAttempts(u64),
     #[error("this takes the role {needed}, and {actor} is {role}")]
     Forbidden { actor: String, role: Role, needed: Role },

@@ -682,8 +682,8 @@ impl Client {
             None if now.saturating_duration_since(out.since) >= patience.auth_timeout => {
                 Some("no token came in time")
             }
-            Some(actor) if !guard.still_knows(actor) => Some("the token is no longer what it was"),
-            _ => None,
+            Some(actor) => guard.why_over(actor),
+            None => None,
         };
         if let Some(reason) = unwelcome {
             drop(out);

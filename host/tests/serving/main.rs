@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod access;
 #[cfg(test)]
+mod actors;
+#[cfg(test)]
 mod bench;
 #[cfg(test)]
 mod deflate;

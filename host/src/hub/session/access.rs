@@ -15,14 +15,21 @@ impl Session {
             return Ok(true);
         }
         let needed = message_role(message);
-        let (code, text) = match self.client.actor() {
+        let guard = &self.shared.config.guard;
+        let actor = self.client.actor();
+        // It is looked after once a second as well; until then nothing is done for it.
+        if let Some(reason) = actor.as_ref().and_then(|actor| guard.why_over(actor)) {
+            self.client.close(CloseCode::Unauthorized, reason);
+            return Ok(false);
+        }
+        let (code, text) = match actor {
             None => (
                 ErrorCode::Unauthorized,
                 "say who you are first: {\"type\":\"auth\",\"token\":…}".to_owned(),
             ),
             Some(actor) if actor.role >= needed => return Ok(true),
             Some(actor) => {
-                self.shared.config.guard.audit().record(&AuditEntry {
+                guard.audit().record(&AuditEntry {
                     actor: Some(&actor),
                     peer: Some(self.client.peer.ip()),
                     action: "a message of the socket",
@@ -63,7 +70,7 @@ impl Session {
                 let message = match refused {
                     Refused::WrongToken => "this token is not known".to_owned(),
                     Refused::TooMany(wait) => format!(
-                        "too many wrong tokens came from this address; try again in {} s",
+                        "too many wrong tokens came from this address, so none is looked at; try again in {} s",
                         wait.as_secs() + 1
                     ),
                 };

@@ -138,7 +138,9 @@ impl Session {
     fn introduce(&self, name: Option<&str>, page: Option<&str>) -> Identified {
         let name = shortened(name.unwrap_or_default());
         let page = shortened(page.unwrap_or_default());
-        tracing::info!(client = self.client.id(), name, page, "hello");
+        if self.may_tell() {
+            tracing::info!(client = self.client.id(), name, page, "hello");
+        }
         self.client.introduce(name, page);
         Identified {
             client_id: self.client.id(),

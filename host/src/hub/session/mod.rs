@@ -88,7 +88,9 @@ impl Session {
     /// Serves the client until it is gone. `early` is what it sent right behind the upgrade.
     pub(super) async fn run(mut self, early: bytes::Bytes) {
         let (id, peer) = (self.client.id(), self.client.peer);
-        tracing::info!(client = id, %peer, "connected");
+        if self.may_tell() {
+            tracing::info!(client = id, %peer, "connected");
+        }
         self.take(&early);
         drop(early);
         let end = self.serve().await;
@@ -98,18 +100,30 @@ impl Session {
             End::Gone(_) | End::Closed(_) => metrics.gone.inc(),
         }
         match end {
-            End::Gone(None) => tracing::info!(client = id, "gone"),
-            End::Gone(Some(error)) => tracing::info!(client = id, %error, "gone"),
-            End::Closed(code) => {
-                self.linger().await;
-                tracing::info!(client = id, code = code.number(), "closed");
-            }
-            End::Aborted(code) => {
+            End::Gone(_) => {}
+            End::Closed(_) => self.linger().await,
+            End::Aborted(_) => {
                 // The system shall not keep what this client will never take.
                 let _ = SockRef::from(&self.client.stream).set_linger(Some(std::time::Duration::ZERO));
+            }
+        }
+        if !self.may_tell() {
+            return;
+        }
+        match end {
+            End::Gone(None) => tracing::info!(client = id, "gone"),
+            End::Gone(Some(error)) => tracing::info!(client = id, %error, "gone"),
+            End::Closed(code) => tracing::info!(client = id, code = code.number(), "closed"),
+            End::Aborted(code) => {
                 tracing::warn!(client = id, code = code.number(), "takes nothing; dropped");
             }
         }
+    }
+
+    /// Whether the log may have a line about this client's coming and going: whoever connects without end shall not fill it.
+    fn may_tell(&self) -> bool {
+        let audit = self.shared.config.guard.audit();
+        audit.may_tell(self.client.actor().as_ref(), self.client.peer.ip())
     }
 
     async fn serve(&mut self) -> End {

@@ -1,0 +1,301 @@
+//! What one actor can cost the others: lines of the record, places, guesses. And that what an actor ends is over everywhere.
+
+use std::time::Duration;
+
+use autobench::logs::LogLayer;
+use autobench_core::access::Role;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+use tracing_subscriber::layer::SubscriberExt;
+
+use crate::access::{audited, bearer, guarded, guarded_with, token_of};
+use crate::bench::{Bench, Settings, until, within};
+
+/// A session for a token: the header line that a browser sends from then on.
+async fn session(bench: &Bench, token: &str) -> String {
+    let body = json!({ "token": token }).to_string();
+    let begun = bench
+        .request(&format!(
+            "POST /api/v1/session HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        ))
+        .await;
+    assert_eq!(begun.status, 200, "{begun:?}");
+    let cookie = begun.header("set-cookie").unwrap();
+    format!("Cookie: {}\r\n", cookie.split(';').next().unwrap())
+}
+
+fn get(path: &str, more: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{more}\r\n")
+}
+
+/// Makes the state larger than what the system holds of an answer: eight megabytes.
+fn fill(bench: &Bench) {
+    for number in 0..64 {
+        let slice = format!("ballast{number}");
+        bench
+            .state
+            .replace_slice(&slice, "x".repeat(128 << 10).into())
+            .unwrap();
+    }
+}
+
+/// A stream of events that has begun.
+async fn listen(bench: &Bench, more: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(bench.address).await.unwrap();
+    stream
+        .write_all(get("/api/v1/events", more).as_bytes())
+        .await
+        .unwrap();
+    let mut head = [0; 12];
+    within(stream.read_exact(&mut head)).await.unwrap();
+    assert_eq!(&head, b"HTTP/1.1 200");
+    stream
+}
+
+#[tokio::test]
+async fn ending_a_session_ends_the_sockets_and_streams_that_began_with_it() {
+    let (bench, _folder) = guarded_with(|hub| hub.close_timeout = Duration::from_millis(100)).await;
+    let token = token_of(Role::Operator);
+    let (ending, staying) = (session(&bench, token).await, session(&bench, token).await);
+    let mut ends = bench.connect_with(&ending).await;
+    let mut stays = bench.connect_with(&staying).await;
+    let mut by_token = bench.connect_with(&bearer(token)).await;
+    for client in [&mut ends, &mut stays, &mut by_token] {
+        client.expect("welcome").await;
+    }
+    let mut stream = listen(&bench, &ending).await;
+    let delete = get("/api/v1/session", &ending).replace("GET", "DELETE");
+    assert_eq!(bench.request(&delete).await.status, 204);
+    assert_eq!(ends.close_code().await, Some(4401));
+    let mut rest = Vec::new();
+    within(stream.read_to_end(&mut rest)).await.unwrap();
+    for client in [&mut stays, &mut by_token] {
+        client.say(json!({"type": "ping"})).await;
+        client.wait_for("pong").await;
+    }
+    bench.close().await;
+}
+
+#[tokio::test]
+async fn what_a_client_says_after_its_session_has_ended_is_not_done() {
+    // Nobody looks after the clients meanwhile.
+    let (bench, _folder) = guarded_with(|hub| {
+        hub.limits.heartbeat_interval_ms = 60_000;
+        hub.limits.heartbeat_timeout_ms = 60_000;
+        hub.stall_timeout = Duration::from_secs(60);
+        hub.auth_timeout = Duration::from_secs(60);
+        hub.close_timeout = Duration::from_secs(60);
+    })
+    .await;
+    let header = session(&bench, token_of(Role::Operator)).await;
+    let mut client = bench.connect_with(&header).await;
+    client.expect("welcome").await;
+    let delete = get("/api/v1/session", &header).replace("GET", "DELETE");
+    assert_eq!(bench.request(&delete).await.status, 204);
+    client
+        .say(json!({"type": "command", "device": "psu", "name": "output.on", "id": 7}))
+        .await;
+    assert_eq!(client.close_code().await, Some(4401));
+    bench.close().await;
+}
+
+#[tokio::test]
+async fn strangers_that_come_at_once_get_no_more_than_their_quarter() {
+    let (bench, _folder) = guarded_with(|hub| hub.limits.clients = 8).await;
+    let seats: Vec<_> = (0..8).filter_map(|_| bench.hub.take_strangers_seat()).collect();
+    assert_eq!(seats.len(), 2, "upgrades that are answered and not adopted yet");
+    drop(seats);
+    let mut stranger = bench.connect().await;
+    stranger.expect("welcome").await;
+    let other = bench.hub.take_strangers_seat();
+    assert!(other.is_some() && bench.hub.take_strangers_seat().is_none());
+    // Whoever has said who it is takes no stranger's place any more.
+    stranger
+        .say(json!({"type": "auth", "token": token_of(Role::Viewer)}))
+        .await;
+    stranger.expect("state.snapshot").await;
+    assert!(bench.hub.take_strangers_seat().is_some());
+    bench.close().await;
+}
+
+#[tokio::test]
+async fn beyond_the_limit_a_right_token_is_answered_as_a_wrong_one() {
+    let (bench, folder) = guarded().await;
+    let header = session(&bench, token_of(Role::Viewer)).await;
+    let attempt = |token: &str, from: &str| {
+        get(
+            "/api/v1/state",
+            &format!("X-Forwarded-For: {from}\r\n{}", bearer(token)),
+        )
+    };
+    for _ in 0..10 {
+        bench
+            .request(&attempt("guess", "192.0.2.1"))
+            .await
+            .is_problem(401, "wrong-token");
+    }
+    for _ in 0..10 {
+        let wrong = bench.request(&attempt("guess", "192.0.2.1")).await;
+        let right = bench.request(&attempt(token_of(Role::Admin), "192.0.2.1")).await;
+        for answer in [&wrong, &right] {
+            answer.is_problem(429, "too-many-attempts");
+            assert!(answer.header("retry-after").unwrap().parse::<u64>().unwrap() <= 4);
+        }
+        // But for the seconds, which pass.
+        let words = |body: &str| body.replace(|one: char| one.is_ascii_digit(), "");
+        assert_eq!(words(&wrong.body), words(&right.body));
+    }
+    // The log's own token is a token as well, and a login is an attempt.
+    let ingest = bench
+        .request(&attempt("7f1c0e2d5a64b398ingest", "192.0.2.1"))
+        .await;
+    ingest.is_problem(429, "too-many-attempts");
+    let body = json!({"token": token_of(Role::Admin)}).to_string();
+    let login = format!(
+        "POST /api/v1/session HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nX-Forwarded-For: 192.0.2.1\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    bench.request(&login).await.is_problem(429, "too-many-attempts");
+    // A session is no attempt, and another address has its own ten.
+    let from = format!("X-Forwarded-For: 192.0.2.1\r\n{header}");
+    assert_eq!(bench.request(&get("/api/v1/state", &from)).await.status, 200);
+    let elsewhere = bench.request(&attempt(token_of(Role::Admin), "192.0.2.2")).await;
+    assert_eq!(elsewhere.status, 200);
+    assert!(
+        audited(&folder).len() <= 12,
+        "what is refused beyond fills no file"
+    );
+    bench.close().await;
+}
+
+#[tokio::test]
+async fn a_viewers_noise_pushes_nothing_out_of_ring_and_record() {
+    let (bench, folder) = guarded().await;
+    let _log = tracing::subscriber::set_default(
+        tracing_subscriber::registry().with(LogLayer::new(bench.logs.clone())),
+    );
+    let body = json!({"message": "x"}).to_string();
+    let put = |who: &str| {
+        format!(
+            "PUT /api/v1/message HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n{who}\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    };
+    let (viewer, operator) = (bearer(token_of(Role::Viewer)), bearer(token_of(Role::Operator)));
+    let first = bench.log("what happened before the noise");
+    assert_eq!(bench.request(&put(&operator)).await.status, 204);
+    let mut client = bench.connect_with(&viewer).await;
+    for n in 0..200 {
+        assert_eq!(bench.request(&put(&viewer)).await.status, 403);
+        assert_eq!(bench.request(&put("")).await.status, 401);
+        client
+            .say(json!({"type": "command", "device": "psu", "name": "output.on", "id": n}))
+            .await;
+        drop(bench.connect_with(&viewer).await);
+        session(&bench, token_of(Role::Viewer)).await;
+    }
+    until("they are gone", || bench.hub.clients() == 1).await;
+    assert_eq!(bench.request(&put(&operator)).await.status, 204);
+    let entries = bench.logs.since(first - 1);
+    assert!(entries.missed.is_none(), "the ring has lost something");
+    assert!(entries.entries.len() < 200, "{}", entries.entries.len());
+    let lines = audited(&folder);
+    let of = |actor: &Value| lines.iter().filter(|line| line["actor"] == *actor).count();
+    assert_eq!(of(&json!("operator")), 2);
+    assert!(
+        of(&json!("viewer")) >= 10 && of(&json!("viewer")) < 60,
+        "{lines:?}"
+    );
+    assert!(of(&Value::Null) >= 10 && of(&Value::Null) < 60, "{lines:?}");
+    bench.close().await;
+}
+
+#[tokio::test]
+async fn listeners_are_seen_among_the_clients() {
+    let bench = Bench::start().await;
+    let mut listener = crate::events::Listener::open(&bench, "?channels=state,logs,events", None).await;
+    listener.expect("welcome").await;
+    listener.expect("state.snapshot").await;
+    listener.expect("logs.history").await;
+    until("it is counted", || bench.document()["meta"]["clients"] == 1).await;
+    let entries = bench.get("/api/v1/clients").await.json();
+    let entry = &entries[0];
+    assert_eq!(entry["subscriptions"], json!(["state", "logs", "events"]));
+    assert_eq!(entry["page"], "/api/v1/events");
+    assert_eq!(
+        entry["peer"].as_str().unwrap().split(':').next(),
+        Some("127.0.0.1")
+    );
+    assert!(
+        entry["lag"]["versions"].is_u64() && entry["lag"]["logEntries"].is_u64(),
+        "{entry}"
+    );
+    let (_socket, _) = bench.join().await;
+    let ids: Vec<Value> = bench
+        .get("/api/v1/clients")
+        .await
+        .json()
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| entry["clientId"].clone())
+        .collect();
+    assert_eq!(ids.len(), 2);
+    assert_ne!(ids[0], ids[1]);
+    drop(listener);
+    let mut watts = 0;
+    // The daemon notices when it has something to say.
+    while bench
+        .get("/api/v1/clients")
+        .await
+        .json()
+        .as_array()
+        .unwrap()
+        .len()
+        > 1
+    {
+        watts += 1;
+        bench.set_watts(watts);
+        assert!(watts < 10_000, "it is still there");
+    }
+    bench.close().await;
+}
+
+#[tokio::test]
+async fn whoever_takes_hardly_anything_of_an_answer_is_cut_and_whoever_reads_is_not() {
+    let mut settings = Settings::default();
+    settings.http.stall_timeout = Duration::from_millis(600);
+    settings.http.least_bytes_per_s = 200 << 10;
+    let bench = Bench::with(settings).await;
+    fill(&bench);
+    // The pauses are far shorter than the time in which a socket may take nothing.
+    let taken = async |step: usize, pause: Duration| {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(16 << 10).unwrap();
+        let mut stream = socket.connect(bench.address).await.unwrap();
+        stream
+            .write_all(get("/api/v1/state", "").as_bytes())
+            .await
+            .unwrap();
+        let (mut buffer, mut taken) = (vec![0; step], 0);
+        loop {
+            match within(stream.read(&mut buffer)).await {
+                Ok(0) | Err(_) => return taken,
+                Ok(count) => taken += count,
+            }
+            tokio::time::sleep(pause).await;
+        }
+    };
+    let (sip, gulp) = tokio::join!(
+        taken(4 << 10, Duration::from_millis(50)),
+        taken(64 << 10, Duration::ZERO)
+    );
+    assert!(sip < 2 << 20, "it took {sip} bytes");
+    assert!(gulp > 8 << 20, "it took {gulp} bytes");
+    bench.close().await;
+}
