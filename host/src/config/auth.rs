@@ -10,7 +10,35 @@ use super::raw::{RawBench, RawToken, Written};
 use super::tree::Findings;
 use super::values::choice;
 use super::variables::{Environment, Overrides};
-use crate::access::LOCAL;
+use crate::access::{self, LOCAL, TOKEN_CHARS_MIN, is_long_enough};
+
+/// What people write who have no token yet. Of a hash nobody sees how long the token is, but of these it is known.
+const USUAL: [&str; 24] = [
+    "",
+    "0000",
+    "1234",
+    "12345678",
+    "abc",
+    "admin",
+    "autobench",
+    "bench",
+    "changeme",
+    "demo",
+    "guest",
+    "hunter2",
+    "lab",
+    "letmein",
+    "local",
+    "operator",
+    "pass",
+    "password",
+    "root",
+    "secret",
+    "test",
+    "token",
+    "viewer",
+    "xxxx",
+];
 
 /// Tokens by name.
 pub fn auth(raw: &[RawToken], findings: &mut Findings) -> AuthConfig {
@@ -48,7 +76,8 @@ pub fn auth(raw: &[RawToken], findings: &mut Findings) -> AuthConfig {
             }
         };
         let sha256 = match &token.sha256 {
-            Some(written) => digest(written, findings),
+            Some(written) => digest(written, findings)
+                .filter(|sha256| refuse_usual(sha256, &header.value, written, findings)),
             None => {
                 let message = format!("the token \"{}\" has no sha256", header.value);
                 let hint = "run autobench token new and write the lines that it prints";
@@ -101,6 +130,23 @@ pub fn refuse_network(
 pub fn is_token_name(name: &str) -> bool {
     let is_part = |one: char| one.is_ascii_alphanumeric() || matches!(one, '-' | '_' | '.');
     !name.is_empty() && name.len() <= 64 && name.chars().all(is_part) && name != LOCAL
+}
+
+/// Whether this may be the hash of a token; says so if it is that of a text which everybody tries first.
+fn refuse_usual(sha256: &[u8; 32], name: &str, written: &Written<String>, findings: &mut Findings) -> bool {
+    let mut usual = USUAL.iter().copied().chain([name]);
+    let is_good = usual.all(|text| is_long_enough(text) || access::digest(text) != *sha256);
+    if !is_good {
+        findings.error(
+            "bad-value",
+            &written.at,
+            format!(
+                "this is the SHA-256 of a usual word; a token has at least {TOKEN_CHARS_MIN} characters, and the daemon takes no shorter one"
+            ),
+            "run autobench token new and write the lines that it prints",
+        );
+    }
+    is_good
 }
 
 fn digest(written: &Written<String>, findings: &mut Findings) -> Option<[u8; 32]> {

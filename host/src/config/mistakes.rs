@@ -388,7 +388,8 @@ fn the_network_stays_out_while_there_is_no_token() {
 
 #[test]
 fn with_a_token_the_network_is_let_in_and_the_token_is_known() {
-    let sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    // Of sixteen a's.
+    let sha256 = "0c0beacef8877bbf2416eb00f2b5dc96354e26dd1df5517320459b1236860f8c";
     let text = format!(
         "[daemon]\nlisten = \"0.0.0.0:9898\"\n[auth.tokens.lab]\nsha256 = \"{sha256}\"\nrole = \"operator\"\n"
     );
@@ -396,7 +397,7 @@ fn with_a_token_the_network_is_let_in_and_the_token_is_known() {
     let token = &config.auth.tokens["lab"];
     assert_eq!(
         (token.sha256, token.role),
-        (crate::access::digest("abc"), super::Role::Operator)
+        (crate::access::digest("aaaaaaaaaaaaaaaa"), super::Role::Operator)
     );
 }
 
@@ -414,12 +415,40 @@ fn a_token_with_a_mistake_is_told_and_never_repeated() {
             "plugins.toml:4:14: the token \"local\" has no sha256 — run autobench token new and write the lines that it prints",
         ],
     );
-    let told = Bench::new("").variable("LOG_INGEST_TOKEN", "hunter2").told();
-    assert!(
-        told[0].starts_with("LOG_INGEST_TOKEN: it is shorter than 16"),
-        "{told:?}"
-    );
-    assert!(!told[0].contains("hunter2"));
+    for variable in ["LOG_INGEST_TOKEN", "AUTOBENCH_TOKEN"] {
+        let told = Bench::new("").variable(variable, "hunter2").told();
+        assert_eq!(
+            told,
+            [format!(
+                "{variable}: it is shorter than 16 characters and soon guessed — set it to what `autobench token new` prints"
+            )]
+        );
+    }
+}
+
+#[test]
+fn a_token_that_everybody_tries_first_is_refused_by_its_hash() {
+    // The words "abc", and the token's own name.
+    for (name, sha256) in [
+        (
+            "me",
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+        ),
+        ("wall", "WALL"),
+    ] {
+        let own: String = crate::access::digest(name)
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        let sha256 = sha256.replace("WALL", &own);
+        check(
+            &format!("[auth.tokens.{name}]\nrole = \"viewer\"\nsha256 = \"{sha256}\"\n"),
+            &[
+                "plugins.toml:3:10: this is the SHA-256 of a usual word; a token has at least 16 characters, and the daemon takes no shorter one — \
+                 run autobench token new and write the lines that it prints",
+            ],
+        );
+    }
 }
 
 #[test]

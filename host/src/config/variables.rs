@@ -10,6 +10,7 @@ use autobench_core::wire::{LogsClientConfig, ServerConfig, WsClientConfig};
 use super::model::{IngestConfig, LogConfig, RedactPattern, TerminalConfig};
 use super::problem::{Place, Weight, nearest};
 use super::tree::Findings;
+use crate::access::{TOKEN_CHARS_MIN, is_long_enough};
 
 /// The environment as it was at start. Nothing reads the process's environment later, so a reload can be told from a restart.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -139,15 +140,9 @@ pub(super) fn read_ingest(environment: &Environment, findings: &mut Findings) ->
         environment,
         findings,
     };
-    let token = environment.get("LOG_INGEST_TOKEN").map(str::to_owned);
-    if token.as_ref().is_some_and(|token| token.len() < 16) {
-        // The value is not repeated.
-        variables.bad(
-            "LOG_INGEST_TOKEN",
-            "it is shorter than 16 characters and soon guessed".to_owned(),
-            "set it to what `autobench token new` prints",
-        );
-    }
+    let token = variables.token("LOG_INGEST_TOKEN");
+    // Not the daemon's own: but whoever sets it in this environment is told here why no daemon takes it.
+    variables.token("AUTOBENCH_TOKEN");
     IngestConfig {
         token,
         allowed_channels: variables.list("LOG_INGEST_ALLOWED_CHANNELS"),
@@ -234,6 +229,19 @@ impl Variables<'_> {
             );
             default
         })
+    }
+
+    fn token(&mut self, name: &'static str) -> Option<String> {
+        let token = self.environment.get(name)?;
+        if !is_long_enough(token) {
+            // The value is not repeated.
+            self.bad(
+                name,
+                format!("it is shorter than {TOKEN_CHARS_MIN} characters and soon guessed"),
+                "set it to what `autobench token new` prints",
+            );
+        }
+        Some(token.to_owned())
     }
 
     fn list(&mut self, name: &'static str) -> Vec<String> {
