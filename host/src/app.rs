@@ -309,6 +309,7 @@ async fn load(is_wanted: bool, app: &App, announcer: Announcer) {
     }
 }
 
+/// The time itself is what was asked for with `--for`.
 async fn elapsed(duration: Option<Duration>) {
     match duration {
         Some(duration) => tokio::time::sleep(duration).await,

@@ -3,12 +3,14 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use autobench_core::driver::{Event, Outcome, Taken};
+use autobench_core::commands::Refused;
+use autobench_core::driver::{CommandReply, Event, Outcome, Taken};
 use autobench_core::state::Store;
-use autobench_core::wire::{AppState, DeviceEntry};
+use autobench_core::wire::{AppState, CommandRequest, DeviceEntry, DeviceStatus, ErrorCode};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use super::router::{canonical, fingerprint};
 use super::*;
 use crate::access::{Audit, Guard};
 use crate::config::{AuthConfig, LogConfig, TerminalConfig};
