@@ -296,6 +296,14 @@ impl Kept {
     }
 }
 
+/// A command as the record has it: what was asked of which device, and never with which arguments. They are a client's own words, so neither may
+/// push the other out of the line.
+pub fn command_action(device: &str, name: &str) -> String {
+    const CHARS: usize = 64;
+    let cut = |text: &str| text.chars().take(CHARS).collect::<String>();
+    format!("command {} {}", cut(device), cut(name))
+}
+
 fn shortened(text: &str) -> &str {
     text.get(..text.floor_char_boundary(TEXT_BYTES)).unwrap_or(text)
 }

@@ -28,7 +28,7 @@ use parking_lot::{Mutex, RwLock};
 use subtle::ConstantTimeEq;
 
 use crate::config::AuthConfig;
-pub use audit::{Audit, AuditEntry, CHANNEL, Outcome};
+pub use audit::{Audit, AuditEntry, CHANNEL, Outcome, command_action};
 use failures::{Failures, network_of};
 use sessions::{SessionId, Sessions};
 pub use token::{NewToken, digest};

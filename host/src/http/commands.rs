@@ -18,6 +18,7 @@ use super::problem::Problem;
 use super::query::Query;
 use super::routes::json_value;
 use super::{Shared, json};
+use crate::access::command_action;
 use crate::commands::Router;
 
 /// Largest body, as on the socket.
@@ -48,12 +49,7 @@ pub(super) async fn submit(
         }
         request.idempotency_key = Some(key);
     }
-    // As on the socket: what was asked of which device, and never with which arguments.
-    let deed = format!(
-        "command {} {}",
-        shortened(&request.device),
-        shortened(&request.name)
-    );
+    let deed = command_action(&request.device, &request.name);
     let status = match router.submit(request, name_of(&visitor), |_| ()) {
         Ok(status) => status,
         Err(refused) => {
@@ -156,14 +152,6 @@ async fn waited(router: &Router, status: CommandStatus, wait: Duration) -> Comma
         return status;
     }
     router.wait(&status.command_id, wait).await.unwrap_or(status)
-}
-
-/// A client's own words, short enough for the record.
-fn shortened(text: &str) -> &str {
-    match text.char_indices().nth(64) {
-        Some((end, _)) => text.get(..end).unwrap_or(text),
-        None => text,
-    }
 }
 
 fn answer(status: &CommandStatus) -> Response {

@@ -8,7 +8,7 @@ use autobench_core::wire::{Ack, CommandRequest, CommandStatus, ErrorCode, Messag
 use super::super::following::FOLLOWED;
 use super::super::personal::Full;
 use super::Session;
-use crate::access::{Actor, AuditEntry, Outcome};
+use crate::access::{Actor, AuditEntry, Outcome, command_action};
 use crate::commands::Router;
 
 impl Session {
@@ -24,11 +24,7 @@ impl Session {
         let echoed = id.clone();
         let actor = self.actor();
         let actor = actor.as_ref().map_or("nobody", |actor| &actor.name);
-        let action = format!(
-            "command {} {}",
-            shortened(&request.device),
-            shortened(&request.name)
-        );
+        let action = command_action(&request.device, &request.name);
         let submitted = router.submit(request, actor, |status| {
             if !status.status.is_final() {
                 self.shared.following.follow(&self.client, &status.command_id);
@@ -58,10 +54,7 @@ impl Session {
         let actor = self.actor();
         let actor = actor.as_ref().map_or("nobody", |actor| &actor.name);
         let cancelled = router.cancel(command_id, actor);
-        self.record(
-            &format!("cancel {}", shortened(command_id)),
-            cancelled.as_ref().err(),
-        );
+        self.record(&format!("cancel {command_id}"), cancelled.as_ref().err());
         match cancelled {
             Ok(status) => self.client.say(&ServerMessage::Ack(Ack {
                 ok: true,
@@ -156,13 +149,5 @@ impl Session {
             },
             detail: code.as_ref().and_then(serde_json::Value::as_str),
         });
-    }
-}
-
-/// A client's own words, short enough for the audit.
-fn shortened(text: &str) -> &str {
-    match text.char_indices().nth(64) {
-        Some((end, _)) => text.get(..end).unwrap_or(text),
-        None => text,
     }
 }
