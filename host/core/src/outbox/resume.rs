@@ -127,6 +127,31 @@ mod tests {
         assert_eq!(at(BOOT, 5, 8), None);
     }
 
+    #[test]
+    fn who_has_no_document_is_not_sent_patches_even_where_the_first_of_all_begins() {
+        let mut ring = Ring::new(10_000, 0);
+        let at = |ring: &Ring, version| {
+            Resume {
+                boot_id: BOOT.to_owned(),
+                version,
+                log_seq: 0,
+            }
+            .decide(BOOT, ring, 1)
+        };
+        assert_eq!(at(&ring, 0), None);
+        ring.push(Segment {
+            bytes: Bytes::from_static(b"1-2;"),
+            first: 1,
+            last: 2,
+        });
+        assert!(
+            ring.cursor_after(0).is_some(),
+            "the ring would know where to go on"
+        );
+        assert_eq!(at(&ring, 0), None);
+        assert_eq!(at(&ring, 2), Some(ring.cursor()));
+    }
+
     #[derive(Debug, Clone)]
     enum Step {
         /// So many versions in one patch.
