@@ -9,6 +9,7 @@ pub mod commands;
 pub mod config;
 mod data_folder;
 pub mod driver;
+mod durable;
 pub mod http;
 pub mod hub;
 mod layout;

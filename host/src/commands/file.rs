@@ -7,6 +7,8 @@ use std::path::PathBuf;
 
 use autobench_core::commands::Storage;
 
+use crate::durable;
+
 /// One file, the owner's alone.
 #[derive(Debug)]
 pub(super) struct LedgerFile {
@@ -31,20 +33,12 @@ impl LedgerFile {
                     .mode(0o600)
                     .open(&self.path)?;
                 if is_new {
-                    self.sync_folder()?;
+                    durable::sync_folder(&self.path)?;
                 }
                 file
             }
         };
         Ok(self.file.insert(file))
-    }
-
-    /// Without it a file that was just made or moved may be gone after a power cut, however well its content was written.
-    fn sync_folder(&self) -> io::Result<()> {
-        match self.path.parent() {
-            Some(folder) => File::open(folder)?.sync_all(),
-            None => Ok(()),
-        }
     }
 }
 
@@ -63,22 +57,8 @@ impl Storage for LedgerFile {
     }
 
     fn replace(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let aside = self.path.with_extension("new");
-        // One that a crash left behind may belong to nobody knows whom.
-        match fs::remove_file(&aside) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let mut file = File::options()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&aside)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
         self.file = None;
-        fs::rename(&aside, &self.path)?;
-        self.sync_folder()
+        durable::replace(&self.path, bytes)
     }
 }
 

@@ -10,7 +10,9 @@ use std::time::SystemTime;
 
 use sha2::{Digest, Sha256};
 
-use super::package::Hash;
+use autobench_core::driver::versions::VersionHash;
+
+use super::package::hash_of;
 
 /// Most bytes of all entries; past it the entries that were not used for longest go.
 const CACHE_LIMIT_BYTES: u64 = 256 << 20;
@@ -38,7 +40,7 @@ pub enum CacheError {
 #[derive(Debug, Clone)]
 pub struct Cache {
     folder: PathBuf,
-    compatibility: Hash,
+    compatibility: VersionHash,
 }
 
 impl Cache {
@@ -65,12 +67,12 @@ impl Cache {
         engine.precompile_compatibility_hash().hash(&mut hasher);
         Ok(Self {
             folder,
-            compatibility: Hash(hasher.0.finalize().into()),
+            compatibility: VersionHash(hasher.0.finalize().into()),
         })
     }
 
     /// The compiled code of a plugin, if a sound entry for this engine is there.
-    pub fn load(&self, plugin: Hash) -> Option<Vec<u8>> {
+    pub fn load(&self, plugin: VersionHash) -> Option<Vec<u8>> {
         let path = self.entry_path(plugin);
         let entry = fs::read(&path).ok()?;
         let code = self.verified(plugin, entry);
@@ -87,7 +89,7 @@ impl Cache {
     }
 
     /// Keeps compiled code. An entry appears whole or not at all.
-    pub fn store(&self, plugin: Hash, code: &[u8]) -> Result<(), CacheError> {
+    pub fn store(&self, plugin: VersionHash, code: &[u8]) -> Result<(), CacheError> {
         let path = self.entry_path(plugin);
         let aside = self.new_entry_path(plugin)?.with_extension("store");
         let written = (|| {
@@ -112,7 +114,7 @@ impl Cache {
     }
 
     /// A path in the cache's folder that nobody else uses.
-    pub fn new_entry_path(&self, plugin: Hash) -> Result<PathBuf, CacheError> {
+    pub fn new_entry_path(&self, plugin: VersionHash) -> Result<PathBuf, CacheError> {
         static NUMBER: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
         let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let path = self
@@ -124,22 +126,22 @@ impl Cache {
         }
     }
 
-    fn entry_path(&self, plugin: Hash) -> PathBuf {
+    fn entry_path(&self, plugin: VersionHash) -> PathBuf {
         self.folder
             .join(format!("{plugin}-{}.code", self.compatibility.short()))
     }
 
-    fn header(&self, plugin: Hash, code: &[u8]) -> Vec<u8> {
+    fn header(&self, plugin: VersionHash, code: &[u8]) -> Vec<u8> {
         let mut header = Vec::with_capacity(MAGIC.len() + 96);
         header.extend_from_slice(MAGIC);
         header.extend_from_slice(&plugin.0);
         header.extend_from_slice(&self.compatibility.0);
-        header.extend_from_slice(&Hash::of(code).0);
+        header.extend_from_slice(&hash_of(code).0);
         header
     }
 
     /// The code of an entry whose header names this plugin, this engine and these very bytes.
-    fn verified(&self, plugin: Hash, mut entry: Vec<u8>) -> Option<Vec<u8>> {
+    fn verified(&self, plugin: VersionHash, mut entry: Vec<u8>) -> Option<Vec<u8>> {
         let header_len = MAGIC.len() + 96;
         if entry.len() < header_len {
             return None;
@@ -219,18 +221,18 @@ mod tests {
     fn what_is_stored_is_loaded() {
         let folder = tempfile::tempdir().unwrap();
         let cache = cache(folder.path());
-        let plugin = Hash::of(b"plugin");
+        let plugin = hash_of(b"plugin");
         assert_eq!(cache.load(plugin), None);
         cache.store(plugin, b"code").unwrap();
         assert_eq!(cache.load(plugin).as_deref(), Some(&b"code"[..]));
-        assert_eq!(cache.load(Hash::of(b"another")), None);
+        assert_eq!(cache.load(hash_of(b"another")), None);
     }
 
     #[test]
     fn a_damaged_or_foreign_entry_is_ignored_and_removed() {
         let folder = tempfile::tempdir().unwrap();
         let cache = cache(folder.path());
-        let plugin = Hash::of(b"plugin");
+        let plugin = hash_of(b"plugin");
         cache.store(plugin, b"code").unwrap();
         let path = cache.entry_path(plugin);
         let good = fs::read(&path).unwrap();
@@ -249,12 +251,12 @@ mod tests {
     fn what_was_left_half_written_is_removed() {
         let folder = tempfile::tempdir().unwrap();
         let cache = cache(folder.path());
-        cache.store(Hash::of(b"plugin"), b"code").unwrap();
-        let unfinished = cache.new_entry_path(Hash::of(b"other")).unwrap();
+        cache.store(hash_of(b"plugin"), b"code").unwrap();
+        let unfinished = cache.new_entry_path(hash_of(b"other")).unwrap();
         fs::write(&unfinished, b"half").unwrap();
         let again = self::tests::cache(folder.path());
         assert!(!unfinished.exists());
-        assert!(again.load(Hash::of(b"plugin")).is_some());
+        assert!(again.load(hash_of(b"plugin")).is_some());
     }
 
     #[test]

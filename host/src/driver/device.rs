@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use autobench_core::driver::versions::Blame;
 use autobench_core::driver::{
     Breakdown, CallTime, Cell, LogLevel, PortIdentity, PortIndex, Refusal, Setup, SharedInbox, StartReason,
     Step, StopReason, SwapRefusal,
@@ -79,6 +80,8 @@ pub enum SwapOutcome {
     Refused {
         /// Why.
         reason: String,
+        /// Whose fault that is.
+        blame: Blame,
         /// Whether the old version runs.
         predecessor_runs: bool,
     },
@@ -179,6 +182,7 @@ impl Device {
         });
         outcome.await.unwrap_or_else(|_| SwapOutcome::Refused {
             reason: "the driver's thread has ended".to_owned(),
+            blame: Blame::Circumstances,
             predecessor_runs: false,
         })
     }
@@ -188,7 +192,7 @@ impl Device {
         self.order(Order::Reconfigure(settings));
     }
 
-    /// Ends a quarantine and starts a driver that is down.
+    /// Ends a quarantine and starts a driver that is down. One that runs does not notice.
     pub fn release(&self) {
         self.order(Order::Release);
     }
@@ -285,14 +289,8 @@ impl Worker {
                 // Nobody waits any more when the daemon is going down.
                 let _ = answer.send(outcome);
             }
-            Order::Reconfigure(settings) => {
-                self.cell.reconfigure(settings);
-                // Settings that a person has corrected are a reason to try once more.
-                if !self.runs() {
-                    let now_ns = self.sink.clock.monotonic_ns();
-                    self.cell.release(now_ns);
-                }
-            }
+            Order::Reconfigure(settings) => self.cell.reconfigure(settings),
+            Order::Release if self.runs() => {}
             Order::Release => {
                 let now_ns = self.sink.clock.monotonic_ns();
                 self.cell.release(now_ns);
@@ -315,14 +313,18 @@ impl Worker {
         };
         // The successor pushes samples by the positions in its own manifest.
         let former_endpoints = std::mem::replace(&mut self.sink.endpoints, endpoints);
+        let former_version = std::mem::replace(&mut self.sink.version, prepared.hash);
         let mut may_forget_checkpoint = true;
         loop {
             let successor = match successor_builder.build(&self.sink.alarms.names()) {
                 Ok(successor) => successor,
                 Err(fault) => {
                     self.sink.endpoints = former_endpoints;
+                    self.sink.version = former_version;
                     return SwapOutcome::Refused {
                         reason: fault.to_string(),
+                        // Nothing of it has run yet: it is the memory that it is given, or the daemon.
+                        blame: Blame::Circumstances,
                         predecessor_runs: self.runs(),
                     };
                 }
@@ -352,8 +354,10 @@ impl Worker {
                 }
                 Err(refusal) => {
                     self.sink.endpoints = former_endpoints;
+                    self.sink.version = former_version;
                     return SwapOutcome::Refused {
                         reason: refusal.to_string(),
+                        blame: refusal.breakdown.blame(),
                         predecessor_runs: refusal.predecessor_runs,
                     };
                 }

@@ -6,11 +6,12 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+
+use crate::durable;
 
 /// Series from outside that ever get a number. One more is refused.
 pub const OUTSIDE_SERIES: usize = 256;
@@ -108,13 +109,8 @@ impl Numbers {
         number
     }
 
-    /// Writes the whole beside the old and puts it in its place, so that a crash leaves one or the other.
     fn save(&self, path: &std::path::Path) -> std::io::Result<()> {
-        let aside = path.with_extension("new");
-        let mut file = fs::File::create(&aside)?;
-        file.write_all(&serde_json::to_vec_pretty(&self.numbers)?)?;
-        file.sync_all()?;
-        fs::rename(&aside, path)
+        durable::replace(path, &serde_json::to_vec_pretty(&self.numbers)?)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use autobench_core::driver::versions::VersionHash;
 use autobench_core::driver::{Effects, Fault};
 use wasmtime::component::Component;
 
@@ -13,7 +14,7 @@ use super::engine::Engine;
 use super::host_state::HostState;
 use super::instance::Instance;
 use super::manifest::Manifest;
-use super::package::{Hash, Package, PackageError};
+use super::package::{Package, PackageError};
 
 /// Memory that a driver may use while it describes itself, whatever it is granted later.
 const DESCRIBE_MEMORY_BYTES: usize = 64 << 20;
@@ -21,7 +22,7 @@ const DESCRIBE_MEMORY_BYTES: usize = 64 << 20;
 /// A plugin that is ready to run: compiled, linked, and described.
 pub struct Prepared {
     /// Hash of the file.
-    pub hash: Hash,
+    pub hash: VersionHash,
     /// What it says of itself.
     pub manifest: Manifest,
     /// Its commands, ready to check arguments.
@@ -116,7 +117,7 @@ async fn blocking<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static) 
         .map_err(|error| LoadError::Host(error.to_string()))
 }
 
-fn link(engine: &Engine, hash: Hash, code: &[u8]) -> Result<(Arc<Prepared>, Effects), LoadError> {
+fn link(engine: &Engine, hash: VersionHash, code: &[u8]) -> Result<(Arc<Prepared>, Effects), LoadError> {
     // SAFETY: `code` was made by `compile::code_of` for an engine of the same configuration: in this process, or in our own compiling process,
     // and then it comes either straight from it or from the cache, which belongs to the owner alone and has verified its hash.
     let component = unsafe { Component::deserialize(engine.wasmtime(), code) }

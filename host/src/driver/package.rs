@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use autobench_core::driver::versions::VersionHash;
 use rustix::fs::{Mode, OFlags};
 use sha2::{Digest, Sha256};
 
@@ -16,39 +17,12 @@ pub struct Package {
     /// What was read.
     pub bytes: std::sync::Arc<[u8]>,
     /// Their SHA-256.
-    pub hash: Hash,
+    pub hash: VersionHash,
 }
 
-/// A SHA-256 hash, shown in hexadecimal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Hash(pub [u8; 32]);
-
-impl Hash {
-    /// The hash of some bytes.
-    pub fn of(bytes: &[u8]) -> Self {
-        Self(Sha256::digest(bytes).into())
-    }
-
-    /// Its first eight bytes as a number, for what only has to differ.
-    pub fn number(&self) -> u64 {
-        self.0
-            .iter()
-            .take(8)
-            .fold(0, |number, byte| (number << 8) | u64::from(*byte))
-    }
-
-    /// The first twelve digits, for a person.
-    pub fn short(&self) -> String {
-        let mut text = self.to_string();
-        text.truncate(12);
-        text
-    }
-}
-
-impl std::fmt::Display for Hash {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
+/// The hash of some bytes.
+pub fn hash_of(bytes: &[u8]) -> VersionHash {
+    VersionHash(Sha256::digest(bytes).into())
 }
 
 /// Why a file is no plugin.
@@ -108,7 +82,7 @@ impl Package {
             return Err(PackageError::NotWebAssembly);
         }
         Ok(Self {
-            hash: Hash::of(&bytes),
+            hash: hash_of(&bytes),
             bytes: bytes.into(),
         })
     }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use autobench_core::driver::versions::{Broken, VersionHash};
 use autobench_core::driver::{
     Breakdown, Cause, Command, Commit, Effects, Event, LifeChange, LogLevel, LogLine, LogOrigin, PortAction,
     Sample, Sink, Skipped, SliceRefused, StartReason, StatusChange, Taken, Verdict,
@@ -13,6 +14,7 @@ use autobench_core::wire::DeviceStatus;
 use super::alarms::{AlarmUpdate, Alarms};
 use super::events::envelope;
 use super::health::Health;
+use super::lives::Lives;
 use super::record::DeviceRecord;
 use crate::clock::{Clock, now_iso};
 use crate::commands::DeviceCommands;
@@ -46,6 +48,10 @@ pub struct DeviceSink {
     pub ports: Arc<[PortControl]>,
     /// Endpoint of each series of the running version's manifest.
     pub endpoints: Vec<u32>,
+    /// The version that runs.
+    pub version: VersionHash,
+    /// Who hears when it lives and when it breaks down.
+    pub lives: Lives,
     /// Its counters.
     pub health: Arc<Health>,
     /// The clock.
@@ -178,6 +184,7 @@ impl Sink for DeviceSink {
                         driver.generation = generation;
                     }
                 });
+                self.lives.live(&self.device, self.version);
             }
             LifeChange::BrokeDown { breakdown, verdict } => {
                 self.health.faults.add(1);
@@ -204,11 +211,18 @@ impl Sink for DeviceSink {
                     self.commands
                         .down(&format!("the driver is in quarantine: {reason}"), false);
                 }
+                let broken = Broken {
+                    hash: self.version,
+                    reason: reason.clone(),
+                    blame: breakdown.blame(),
+                    is_quarantined: verdict == Verdict::Quarantine,
+                };
                 self.record.change(|entry| {
                     entry.status = status;
                     entry.reason = Some(reason);
                     entry.stale_since.get_or_insert_with(now_iso);
                 });
+                self.lives.broke_down(&self.device, broken);
             }
             LifeChange::CheckpointDropped { breakdown } => {
                 self.log(Warn, format!("its checkpoint is given up: {breakdown}"));

@@ -12,6 +12,7 @@ mod shared;
 mod sink;
 mod supervision;
 mod timers;
+pub mod versions;
 
 #[cfg(test)]
 mod schedule;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::versions::Blame;
 use super::{CallTime, Command, Effects, Fault, LogLine, Refusal, StartReason, StopReason, Taken, Verdict};
 
 /// Takes what the cell lets through. Called on the driver's thread, never while the inbox is locked.
@@ -87,6 +88,19 @@ pub enum Breakdown {
     /// The slice that it starts with is refused.
     #[error("its slice is refused: {0}")]
     Slice(#[from] SliceRefused),
+}
+
+impl Breakdown {
+    /// Whose fault it is, as far as anybody can tell.
+    pub fn blame(&self) -> Blame {
+        match self {
+            Self::Refused(Refusal::InvalidSettings(_) | Refusal::MissingPort(_)) => Blame::Circumstances,
+            Self::Refused(Refusal::UnknownSnapshot(_) | Refusal::Other(_))
+            | Self::Fault(_)
+            | Self::Failed(_)
+            | Self::Slice(_) => Blame::Version,
+        }
+    }
 }
 
 /// What is left out after it broke the driver down twice.

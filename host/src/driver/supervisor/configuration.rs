@@ -73,18 +73,15 @@ impl Bench {
             .cloned()
             .collect();
         for id in gone {
-            let stem = self.devices.get(&id).map(|slot| slot.config.plugin.to_string());
             self.stop_device(&id, StopReason::Removed).await;
             // Its entry stays, as its slice does, so that a mirror can tell that it is stale.
             self.log(LogLevel::Info, Some(&id), "is no longer configured".to_owned());
-            if let Some(stem) = stem {
-                self.publish_plugin(&stem);
-            }
+            self.act().await;
         }
         for wanted in config.devices.values() {
             let Some(slot) = self.devices.get_mut(&wanted.id) else {
                 self.log(LogLevel::Info, Some(&wanted.id), "is configured".to_owned());
-                self.add_device(wanted.clone());
+                self.add_device(wanted.clone()).await;
                 continue;
             };
             if slot.config == *wanted {
@@ -98,9 +95,10 @@ impl Bench {
                 slot.config = wanted.clone();
                 device.reconfigure(wanted.settings.to_string().into());
                 self.log(LogLevel::Info, Some(&wanted.id), "has new settings".to_owned());
+                self.versions.settings_changed(wanted.id.as_str());
+                self.act().await;
                 continue;
             }
-            let former = slot.config.plugin.to_string();
             let former_slice = (slot.config.slice != wanted.slice).then(|| slot.config.slice.to_string());
             self.log(
                 LogLevel::Info,
@@ -112,8 +110,7 @@ impl Bench {
                 // It goes by another name now; under the old one nobody would ever write it again.
                 let _ = self.services.state.remove_member(&slice);
             }
-            self.add_device(wanted.clone());
-            self.publish_plugin(&former);
+            self.add_device(wanted.clone()).await;
         }
         if let Ok(layout) = serde_json::to_value(crate::layout::of(&config)) {
             // The member is there from the start, and a layout is a value that the state takes.

@@ -22,9 +22,10 @@ use crate::serial::{DisplayLine, Port, PortSettings};
 use crate::state::StateHandle;
 
 impl Bench {
-    /// Publishes a device and starts its driver if its plugin is ready.
-    pub(super) fn add_device(&mut self, config: DeviceConfig) {
+    /// Publishes a device and starts its driver if there is a version for it.
+    pub(super) async fn add_device(&mut self, config: DeviceConfig) {
         let id = config.id.clone();
+        let plugin: Arc<str> = config.plugin.as_str().into();
         let entry = DeviceEntry {
             kind: config.plugin.to_string(),
             plugin: config.plugin.to_string(),
@@ -56,32 +57,17 @@ impl Bench {
             .add_device(id.as_str(), slot.record.clone(), granted);
         self.records.lock().insert(id.clone(), slot.record.clone());
         self.devices.insert(id.clone(), slot);
-        self.start_with_good(&id);
+        let name: Arc<str> = id.as_str().into();
+        let record = self.shelf.record(&name);
+        self.versions.device_added(&name, &plugin, record);
+        self.act().await;
     }
 
-    /// Starts the driver of a device with the good version of its plugin, if there is one, and says so otherwise.
-    pub(super) fn start_with_good(&mut self, id: &DeviceId) {
-        let Some(slot) = self.devices.get(id) else { return };
-        let stem = slot.config.plugin.to_string();
-        let plugin = self.plugins.get(&stem);
-        if let Some(good) = plugin.and_then(|plugin| plugin.good.clone()) {
-            // What came of it stands in the device's entry.
-            let _ = self.start_driver(id, &good);
-        } else if let Some((_, reason)) = plugin.and_then(|plugin| plugin.refusal.clone()) {
-            slot.record.change(|entry| {
-                entry.status = DeviceStatus::Refused;
-                entry.reason = Some(reason);
-            });
-        }
-        self.publish_plugin(&stem);
-    }
-
-    /// Starts the driver of a device, and says in its entry why not if that does not go.
+    /// Starts the driver of a device, and says why not if that does not go.
     pub(super) fn start_driver(&mut self, id: &DeviceId, prepared: &Arc<Prepared>) -> Result<(), String> {
         let Some(slot) = self.devices.get(id) else {
             return Ok(());
         };
-        let record = slot.record.clone();
         let started = fit(&slot.config, &prepared.manifest).and_then(|()| self.start_parts(id, prepared));
         match &started {
             Ok(()) => {
@@ -97,10 +83,6 @@ impl Bench {
                     Some(id),
                     format!("driver is not started: {reason}"),
                 );
-                record.change(|entry| {
-                    entry.status = DeviceStatus::Refused;
-                    entry.reason = Some(reason.clone());
-                });
             }
         }
         started
@@ -197,6 +179,8 @@ impl Bench {
             alarms: Alarms::new(device),
             ports: ports.iter().map(|port| port.control().clone()).collect(),
             endpoints,
+            version: prepared.hash,
+            lives: self.lives.clone(),
             health,
             clock: services.clock,
             dumps: data_dir.join("dumps"),
@@ -322,6 +306,7 @@ impl Bench {
                 format!("its driver ended badly: {error}"),
             );
         }
+        self.lives.forget(id.as_str());
     }
 
     pub(super) async fn stop_device(&mut self, id: &DeviceId, reason: StopReason) {
@@ -329,6 +314,7 @@ impl Bench {
         self.devices.remove(id);
         self.services.commands.remove_device(id.as_str());
         self.records.lock().remove(id);
+        self.versions.device_removed(id.as_str());
     }
 }
 

@@ -1,8 +1,8 @@
 //! Which plugins there are, which driver runs on which device, and what happens when a file changes.
 //!
-//! One task owns all of it, so that two swaps of a device never meet. Compiling goes on beside it, one process per plugin, and is given up when
-//! a newer file arrives. In order, for a changed file: quiet for a moment, read once, compile aside, type-check, describe, swap in every device
-//! that runs it. Any failure before the flip leaves the old version running, and the reason stands in the state and in the log.
+//! What is to be done is decided by `autobench_core::driver::versions`, a machine without files or threads; this is what surrounds it. It tells
+//! the machine what has changed and how things went, and does what the machine says, one thing after the other in one task. Reading, compiling
+//! and checking go on beside it. Any failure before the flip leaves the old version running, and the reason stands in the state and in the log.
 
 mod configuration;
 mod devices;
@@ -13,20 +13,23 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use autobench_core::driver::versions::{Action, Unprepared, Unreadable, VersionHash, Versions};
 use autobench_core::driver::{LogLevel, StopReason};
 use autobench_core::state::{FORBIDDEN_KEYS, Pointer};
 use autobench_sim::wattsup;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio::time::Instant;
 
 use super::compile::Urgency;
 use super::device::Device;
 use super::endpoints::Endpoints;
+use super::lives::{Lives, Turn};
 use super::loader::{LoadError, Loader, Prepared};
-use super::package::{Hash, PackageError};
+use super::package::{Package, PackageError};
 use super::record::DeviceRecord;
+use super::shelf::{self, Shelf};
 use super::watch::FolderWatch;
 use crate::clock::Clock;
 use crate::commands::Router;
@@ -35,9 +38,9 @@ use crate::hub::Hub;
 use crate::logs::{LogHandle, LogRecord};
 use crate::state::StateHandle;
 
-/// How long a file has to be quiet before it is read.
+/// How long the configuration has to be quiet before it is read.
 const QUIET: Duration = Duration::from_millis(30);
-/// How long a file that does not parse, or is gone, is given to become whole.
+/// How long a configuration that stops a device is given to become whole.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// File names that are remembered as ignored; past it they are ignored without a word.
@@ -120,7 +123,7 @@ impl Supervisor {
 type Records = Arc<Mutex<BTreeMap<DeviceId, DeviceRecord>>>;
 
 /// File stem of a plugin.
-type Stem = String;
+type Stem = Arc<str>;
 
 struct Bench {
     config: BenchConfig,
@@ -129,14 +132,22 @@ struct Bench {
     services: Services,
     watch: FolderWatch,
     endpoints: Endpoints,
-    plugins: BTreeMap<Stem, Plugin>,
+    versions: Versions,
+    /// What `versions` has at hand.
+    prepared: BTreeMap<VersionHash, Arc<Prepared>>,
+    shelf: Shelf,
+    lives: Lives,
     devices: BTreeMap<DeviceId, Slot>,
     /// The last generation of each device, so that it goes on rising when the device is stopped and started. One number per id that was ever
     /// configured in this run.
     generations: BTreeMap<DeviceId, u64>,
     /// The same devices, for whoever writes their counters.
     records: Records,
-    preparing: JoinSet<Loaded>,
+    /// What goes on beside: at most one look per plugin and one fetch per device.
+    beside: JoinSet<Done>,
+    looks: BTreeMap<Stem, AbortHandle>,
+    /// What was read and is not yet being prepared.
+    packages: BTreeMap<Stem, Package>,
     /// Files whose names no plugin can have, told once each.
     ignored: BTreeSet<PathBuf>,
     /// The main file, absolute: that is how changes of it are told.
@@ -150,21 +161,6 @@ struct Bench {
     config_is_bad: bool,
 }
 
-/// A plugin file.
-#[derive(Default)]
-struct Plugin {
-    /// The newest version that a device has taken, or that nobody wants yet: what a device is started with.
-    good: Option<Arc<Prepared>>,
-    /// Why the file as it is now is not run.
-    refusal: Option<(Option<Hash>, String)>,
-    /// When the file changed last, and when it is looked at next.
-    changed_at: Option<Instant>,
-    due: Option<Instant>,
-    /// The look that is under way; an answer to an older one is of no interest.
-    look: u64,
-    abort: Option<tokio::task::AbortHandle>,
-}
-
 /// A configured device.
 struct Slot {
     config: DeviceConfig,
@@ -175,26 +171,28 @@ struct Slot {
     emulators: Vec<(Simulated, wattsup::Emulator)>,
 }
 
-impl Slot {
-    fn runs(&self, version: &Prepared) -> bool {
-        self.device.is_some()
-            && self
-                .running
-                .as_ref()
-                .is_some_and(|running| running.hash == version.hash)
-    }
-}
-
-/// The end of a look at a file.
-struct Loaded {
-    stem: Stem,
-    look: u64,
-    result: Result<Look, (Option<Hash>, LoadError)>,
-}
-
-enum Look {
-    Same,
-    New(Arc<Prepared>),
+/// How something that went on beside has ended.
+enum Done {
+    Read {
+        plugin: Stem,
+        look: u64,
+        result: Result<Package, LoadError>,
+    },
+    Prepared {
+        plugin: Stem,
+        look: u64,
+        result: Result<Arc<Prepared>, LoadError>,
+        package: Package,
+    },
+    Kept {
+        hash: VersionHash,
+        result: std::io::Result<()>,
+    },
+    Fetched {
+        device: Arc<str>,
+        hash: VersionHash,
+        result: Result<Arc<Prepared>, LoadError>,
+    },
 }
 
 impl Bench {
@@ -208,6 +206,7 @@ impl Bench {
         let config_path = std::path::absolute(config_loader.path())?;
         let drop_in_folder = std::path::absolute(config_loader.drop_in_folder())?;
         let watch = watch(&config.daemon.plugins_dir, &config_path, &drop_in_folder)?;
+        let shelf = Shelf::open(config.daemon.data_dir.join("versions"))?;
         let endpoints = services.endpoints.clone();
         let records = Records::default();
         let counted = Arc::clone(&records);
@@ -224,12 +223,17 @@ impl Bench {
             services,
             watch,
             endpoints,
-            plugins: BTreeMap::new(),
+            versions: Versions::default(),
+            prepared: BTreeMap::new(),
+            shelf,
+            lives: Lives::default(),
             devices: BTreeMap::new(),
             generations: BTreeMap::new(),
             ignored: BTreeSet::new(),
             records,
-            preparing: JoinSet::new(),
+            beside: JoinSet::new(),
+            looks: BTreeMap::new(),
+            packages: BTreeMap::new(),
             config_path,
             drop_in_folder,
             config_changed: None,
@@ -243,35 +247,31 @@ impl Bench {
 
     async fn load_all(&mut self) {
         for config in self.config.devices.values().cloned().collect::<Vec<_>>() {
-            self.add_device(config);
+            self.add_device(config).await;
         }
         self.ignore_misnamed();
         for stem in stems_in(&self.config.daemon.plugins_dir) {
-            self.look_at(&stem, Urgency::Start);
+            self.versions.file_found(&stem);
         }
-        while let Some(done) = self.preparing.join_next().await {
-            if let Ok(loaded) = done {
-                self.loaded(loaded).await;
-            }
+        self.act().await;
+        while let Some(done) = self.beside.join_next().await {
+            self.done(done).await;
         }
     }
 
     async fn run(mut self, mut stop: oneshot::Receiver<()>) {
+        let lives = self.lives.clone();
         loop {
             let due = self.next_due();
             tokio::select! {
                 _ = &mut stop => break,
-                paths = self.watch.changed() => self.note(&paths),
+                paths = self.watch.changed() => self.note(&paths).await,
+                turns = lives.changed() => self.hear(turns).await,
                 () = sleep_until(due) => self.settle().await,
-                Some(done) = self.preparing.join_next() => {
-                    // A look that was given up has no answer.
-                    if let Ok(loaded) = done {
-                        self.loaded(loaded).await;
-                    }
-                }
+                Some(done) = self.beside.join_next() => self.done(done).await,
             }
         }
-        self.preparing.shutdown().await;
+        self.beside.shutdown().await;
         for id in self.devices.keys().cloned().collect::<Vec<_>>() {
             self.stop_device(&id, StopReason::Shutdown).await;
         }
@@ -287,20 +287,20 @@ impl Bench {
 
     // --- files ---
 
-    fn note(&mut self, paths: &BTreeSet<PathBuf>) {
+    async fn note(&mut self, paths: &BTreeSet<PathBuf>) {
         let now = Instant::now();
         let plugins_dir = self.config.daemon.plugins_dir.clone();
         let mut is_new_folder = false;
         for path in paths {
             if path.parent() == Some(&plugins_dir) {
                 match stem_of(path) {
-                    Ok(Some(stem)) => self.touched(stem, now),
+                    Ok(Some(stem)) => self.touched(&stem),
                     Ok(None) => {}
                     Err(reason) => self.ignore(path, &reason),
                 }
             } else if *path == plugins_dir {
                 for stem in stems_in(&plugins_dir) {
-                    self.touched(stem, now);
+                    self.touched(&stem);
                 }
             }
             if self.is_configuration(path) {
@@ -314,6 +314,7 @@ impl Bench {
         if is_new_folder {
             self.watch_again();
         }
+        self.act().await;
     }
 
     /// A folder that has come or gone is another one from now on, and the watch was on the old one.
@@ -328,7 +329,9 @@ impl Bench {
             ),
         }
         let was_gone = self.folder_due.is_some();
-        if plugins_dir.is_dir() {
+        let is_there = plugins_dir.is_dir();
+        self.versions.folder(is_there);
+        if is_there {
             self.folder_due = None;
             if was_gone {
                 self.log(
@@ -337,10 +340,9 @@ impl Bench {
                     format!("the plugin folder {} is back", plugins_dir.display()),
                 );
             }
-            let now = Instant::now();
-            let known: Vec<Stem> = self.plugins.keys().cloned().collect();
-            for stem in stems_in(&plugins_dir).into_iter().chain(known) {
-                self.touched(stem, now);
+            let known: Vec<Stem> = self.versions.plugins().cloned().collect();
+            for stem in stems_in(&plugins_dir).iter().chain(&known) {
+                self.touched(stem);
             }
         } else {
             self.folder_due = Some(Instant::now() + FOLDER_RETRY);
@@ -386,16 +388,21 @@ impl Bench {
             || (path.parent() == Some(&self.drop_in_folder) && is_drop_in)
     }
 
-    fn touched(&mut self, stem: Stem, now: Instant) {
-        let plugin = self.plugins.entry(stem).or_default();
-        plugin.changed_at = Some(now);
-        plugin.due = Some(now + QUIET);
+    fn touched(&mut self, stem: &Stem) {
+        self.versions.file_changed(stem, self.now_ns());
+    }
+
+    fn now_ns(&self) -> u64 {
+        self.services.clock.monotonic_ns()
     }
 
     fn next_due(&self) -> Option<Instant> {
-        self.plugins
-            .values()
-            .filter_map(|plugin| plugin.due)
+        let versions_due = self
+            .versions
+            .next_deadline_ns()
+            .map(|due_ns| Instant::now() + Duration::from_nanos(due_ns.saturating_sub(self.now_ns())));
+        versions_due
+            .into_iter()
             .chain(self.config_changed)
             .chain(self.folder_due)
             .min()
@@ -403,17 +410,11 @@ impl Bench {
 
     async fn settle(&mut self) {
         let now = Instant::now();
-        let due: Vec<Stem> = self
-            .plugins
-            .iter()
-            .filter(|(_, plugin)| plugin.due.is_some_and(|due| due <= now))
-            .map(|(stem, _)| stem.clone())
-            .collect();
-        for stem in due {
-            self.look_at(&stem, Urgency::Beside);
-        }
+        self.versions.time(self.now_ns());
+        self.act().await;
         if self.folder_due.is_some_and(|due| due <= now) {
             self.watch_again();
+            self.act().await;
         }
         if self.config_changed.is_some_and(|due| due <= now) {
             self.config_changed = None;
@@ -421,85 +422,247 @@ impl Bench {
         }
     }
 
-    /// Reads and prepares a file beside everything else. What was under way for an older file is given up.
-    fn look_at(&mut self, stem: &str, urgency: Urgency) {
-        let path = self.config.daemon.plugins_dir.join(format!("{stem}.wasm"));
-        let plugin = self.plugins.entry(stem.to_owned()).or_default();
-        plugin.due = None;
-        plugin.look += 1;
-        if let Some(abort) = plugin.abort.take() {
-            abort.abort();
+    /// Tells the machine how the drivers are.
+    async fn hear(&mut self, turns: BTreeMap<Arc<str>, Turn>) {
+        for (device, Turn { broken, live }) in turns {
+            if let Some(broken) = broken {
+                self.versions.broke_down(&device, broken);
+            }
+            if let Some(version) = live {
+                self.versions.live(&device, version, self.now_ns());
+            }
         }
-        let running = plugin.good.as_ref().map(|good| good.hash);
-        let refused = plugin.refusal.is_some();
-        let (stem, look) = (stem.to_owned(), plugin.look);
-        let (loader, logs) = (self.loader.clone(), self.services.logs.clone());
-        let abort = self.preparing.spawn(async move {
-            let mut hash = None;
-            let result = async {
-                let package = loader.read(&path).await?;
-                hash = Some(package.hash);
-                if running == hash && !refused {
-                    return Ok(Look::Same);
-                }
-                let (prepared, effects) = loader.prepare(&package, urgency).await?;
-                for line in effects.logs {
-                    logs.append(LogRecord::of_driver(&stem, &line));
-                }
-                Ok(Look::New(prepared))
-            }
-            .await;
-            Loaded {
-                stem,
-                look,
-                result: result.map_err(|error| (hash, error)),
-            }
-        });
-        plugin.abort = Some(abort);
+        self.act().await;
     }
 
-    async fn loaded(&mut self, loaded: Loaded) {
-        let Loaded { stem, look, result } = loaded;
-        let Some(plugin) = self.plugins.get_mut(&stem) else {
+    /// Does what the machine says, until it has nothing more to say.
+    async fn act(&mut self) {
+        while let Some(action) = self.versions.next_action() {
+            match action {
+                Action::Read { plugin, look } => self.read(plugin, look),
+                Action::Prepare {
+                    plugin,
+                    look,
+                    is_first,
+                    ..
+                } => self.prepare(plugin, look, is_first),
+                Action::GiveUp { plugin } => {
+                    if let Some(look) = self.looks.remove(&plugin) {
+                        look.abort();
+                    }
+                    self.packages.remove(&plugin);
+                }
+                Action::Fetch { device, hash } => self.fetch(device, hash),
+                Action::Start { device, hash } => self.start_version(&device, hash),
+                Action::Swap {
+                    device,
+                    hash,
+                    is_return,
+                } => self.swap(&device, hash, is_return).await,
+                Action::Release { device } => {
+                    let slot = self.devices.get(&*device);
+                    if let Some(device) = slot.and_then(|slot| slot.device.as_ref()) {
+                        device.release();
+                    }
+                }
+                Action::Stop { device } => self.stop_without_file(&device).await,
+                Action::Down { device, reason } => self.say_down(&device, reason),
+                Action::Refuse { plugin, hash, reason } => self.say_refused(&plugin, hash, &reason),
+                Action::Gone { plugin } => self.say_gone(&plugin),
+                Action::Publish { plugin } => self.publish_plugin(&plugin),
+                Action::Persist { device } => self.persist(&device),
+                Action::Forget { hash } => {
+                    self.prepared.remove(&hash);
+                    self.shelf.let_go(hash);
+                }
+            }
+        }
+    }
+
+    /// Reads a file beside everything else.
+    fn read(&mut self, plugin: Stem, look: u64) {
+        let path = self.config.daemon.plugins_dir.join(format!("{plugin}.wasm"));
+        let loader = self.loader.clone();
+        let done = Arc::clone(&plugin);
+        let handle = self.beside.spawn(async move {
+            Done::Read {
+                result: loader.read(&path).await,
+                plugin: done,
+                look,
+            }
+        });
+        self.looks.insert(plugin, handle);
+    }
+
+    /// Makes what was read ready to run.
+    fn prepare(&mut self, plugin: Stem, look: u64, is_first: bool) {
+        let Some(package) = self.packages.remove(&plugin) else {
             return;
         };
-        if plugin.look != look {
-            return;
+        let urgency = if is_first { Urgency::Start } else { Urgency::Beside };
+        let (loader, logs) = (self.loader.clone(), self.services.logs.clone());
+        let done = Arc::clone(&plugin);
+        let handle = self.beside.spawn(async move {
+            Done::Prepared {
+                result: prepare(&loader, &logs, &done, &package, urgency).await,
+                plugin: done,
+                look,
+                package,
+            }
+        });
+        self.looks.insert(plugin, handle);
+    }
+
+    /// Puts a version aside in case that it is needed again. Beside everything else: the disk may take longer than the swap.
+    fn keep(&mut self, package: Package) {
+        let folder = self.shelf.folder().to_owned();
+        self.beside.spawn_blocking(move || Done::Kept {
+            hash: package.hash,
+            result: shelf::keep(&folder, &package),
+        });
+    }
+
+    /// Makes a version ready to run that was put aside.
+    fn fetch(&mut self, device: Arc<str>, hash: VersionHash) {
+        let path = self.shelf.path(hash);
+        let (loader, logs) = (self.loader.clone(), self.services.logs.clone());
+        self.beside.spawn(async move {
+            let result = async {
+                let package = loader.read(&path).await?;
+                if package.hash != hash {
+                    return Err(LoadError::Host(format!("{} was changed", path.display())));
+                }
+                // A device stands still and waits for it.
+                prepare(&loader, &logs, &device, &package, Urgency::Start).await
+            }
+            .await;
+            Done::Fetched { device, hash, result }
+        });
+    }
+
+    async fn done(&mut self, done: Result<Done, JoinError>) {
+        // A look that was given up has no answer.
+        let Ok(done) = done else { return };
+        let now_ns = self.now_ns();
+        match done {
+            Done::Read { plugin, look, result } => match result {
+                Ok(package) => {
+                    let hash = package.hash;
+                    self.packages.insert(Arc::clone(&plugin), package);
+                    self.versions.read(&plugin, look, hash);
+                }
+                Err(error) => self
+                    .versions
+                    .unreadable(&plugin, look, unreadable(&error), now_ns),
+            },
+            Done::Prepared {
+                plugin,
+                look,
+                result,
+                package,
+            } => match result {
+                Ok(prepared) => {
+                    let hash = prepared.hash;
+                    self.versions.prepared(&plugin, look);
+                    // Else a newer file came just then.
+                    if self.versions.is_at_hand(hash) {
+                        self.prepared.insert(hash, prepared);
+                        self.keep(package);
+                    }
+                }
+                Err(error) => {
+                    let why = Unprepared {
+                        may_be_incomplete: error.may_be_incomplete(),
+                        reason: error.to_string(),
+                    };
+                    self.versions.not_prepared(&plugin, look, why, now_ns);
+                }
+            },
+            Done::Kept { hash, result } => {
+                if let Err(error) = result {
+                    let message = format!(
+                        "version {} is not kept ({error}); should a later one be refused after a restart, it is not there to run instead",
+                        hash.short()
+                    );
+                    self.log(LogLevel::Error, None, message);
+                }
+                if !self.versions.is_at_hand(hash) {
+                    self.shelf.let_go(hash);
+                }
+            }
+            Done::Fetched { device, hash, result } => match result {
+                Ok(prepared) => {
+                    self.prepared.insert(hash, prepared);
+                    self.versions.fetched(&device, hash);
+                }
+                Err(error) => {
+                    let message = format!(
+                        "its good version {} cannot be run any more: {error}",
+                        hash.short()
+                    );
+                    self.log_of(LogLevel::Error, &device, message);
+                    self.versions.not_fetched(&device, hash);
+                }
+            },
         }
-        plugin.abort = None;
-        match result {
-            Ok(Look::Same) => {
-                self.publish_plugin(&stem);
-                self.release(&stem);
-            }
-            Ok(Look::New(candidate)) => self.bind(&stem, &candidate).await,
-            Err((hash, error)) => {
-                let grace_ends = plugin.changed_at.map(|changed| changed + GRACE);
-                let gone = matches!(&error, LoadError::Package(PackageError::Io(io)) if io.kind() == std::io::ErrorKind::NotFound);
-                if (gone || error.may_be_incomplete()) && grace_ends.is_some_and(|ends| Instant::now() < ends)
-                {
-                    plugin.due = grace_ends;
-                    return;
-                }
-                // A folder that is gone says nothing about the files in it.
-                if gone && self.folder_due.is_some() {
-                    return;
-                }
-                if gone {
-                    self.plugin_gone(&stem).await;
-                } else {
-                    self.refuse_plugin(&stem, hash, error.to_string());
-                }
-            }
+        self.act().await;
+    }
+
+    fn persist(&mut self, device: &str) {
+        let Some(record) = self.versions.record(device).cloned() else {
+            return;
+        };
+        match self.shelf.write(device, record) {
+            Ok(dropped) => dropped
+                .into_iter()
+                .filter(|hash| !self.prepared.contains_key(hash))
+                .for_each(|hash| self.shelf.let_go(hash)),
+            Err(error) => self.log_of(
+                LogLevel::Error,
+                device,
+                format!("which of its versions are good is not written ({error}); a restart of the daemon will not know"),
+            ),
         }
     }
 
     fn log(&self, level: LogLevel, device: Option<&DeviceId>, message: String) {
-        let record = match device {
-            Some(id) => LogRecord::new("device", level, message).of_device(id.as_str()),
-            None => LogRecord::new("app", level, message),
-        };
+        match device {
+            Some(id) => self.log_of(level, id.as_str(), message),
+            None => self.append(LogRecord::new("app", level, message)),
+        }
+    }
+
+    fn log_of(&self, level: LogLevel, device: &str, message: String) {
+        self.append(LogRecord::new("device", level, message).of_device(device));
+    }
+
+    fn append(&self, record: LogRecord) {
         self.services.logs.append(record.of_module("supervisor"));
+    }
+}
+
+/// Makes a package ready to run; what it logs meanwhile is of `whom`.
+async fn prepare(
+    loader: &Loader,
+    logs: &LogHandle,
+    whom: &str,
+    package: &Package,
+    urgency: Urgency,
+) -> Result<Arc<Prepared>, LoadError> {
+    let (prepared, effects) = loader.prepare(package, urgency).await?;
+    for line in effects.logs {
+        logs.append(LogRecord::of_driver(whom, &line));
+    }
+    Ok(prepared)
+}
+
+fn unreadable(error: &LoadError) -> Unreadable {
+    match error {
+        LoadError::Package(PackageError::Io(io)) if io.kind() == std::io::ErrorKind::NotFound => {
+            Unreadable::Gone
+        }
+        error if error.may_be_incomplete() => Unreadable::Incomplete(error.to_string()),
+        error => Unreadable::Never(error.to_string()),
     }
 }
 
@@ -538,7 +701,7 @@ fn stem_of(path: &Path) -> Result<Option<Stem>, String> {
         return Err("its name would poison a mirror in a browser".to_owned());
     }
     PluginName::new(stem)
-        .map(|stem| Some(stem.to_string()))
+        .map(|stem| Some(stem.as_str().into()))
         .map_err(|error| error.to_string())
 }
 

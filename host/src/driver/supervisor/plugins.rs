@@ -1,7 +1,8 @@
-//! A plugin's life: refused, adopted, swapped in, gone.
+//! A version's life on a device: started, swapped in, refused; and what the state says of its plugin.
 
 use std::sync::Arc;
 
+use autobench_core::driver::versions::{Blame, VersionHash};
 use autobench_core::driver::{LogLevel, Publication, StartReason, StopReason};
 use autobench_core::wire::{DeviceStatus, DriverEntry, LastReload, PluginEntry, PluginStatus, ReloadVerdict};
 use tokio::time::Instant;
@@ -9,34 +10,22 @@ use tokio::time::Instant;
 use super::super::device::SwapOutcome;
 use super::super::events::envelope;
 use super::super::loader::Prepared;
-use super::super::package::Hash;
 use super::devices::{fit, readable_slices, series_entries};
 use super::{Bench, Slot, member_path};
 use crate::clock::now_iso;
 use crate::config::DeviceId;
 
 impl Bench {
-    pub(super) fn refuse_plugin(&mut self, stem: &str, hash: Option<Hash>, reason: String) {
-        let Some(plugin) = self.plugins.get_mut(stem) else {
-            return;
-        };
-        if plugin
-            .refusal
-            .as_ref()
-            .is_some_and(|(known_hash, known)| *known_hash == hash && *known == reason)
-        {
-            return;
-        }
-        plugin.refusal = Some((hash, reason.clone()));
+    /// Says that nobody can run what is in a file. What runs goes on.
+    pub(super) fn say_refused(&self, stem: &str, hash: Option<VersionHash>, reason: &str) {
         self.log(LogLevel::Error, None, format!("{stem}.wasm is refused: {reason}"));
-        self.publish_plugin(stem);
         for slot in self.bound(stem) {
             let reload = LastReload {
                 at: now_iso(),
                 verdict: ReloadVerdict::Refused,
                 from: slot.running.as_ref().map(|running| running.hash.to_string()),
                 to: hash.map(|hash| hash.to_string()),
-                reason: Some(reason.clone()),
+                reason: Some(reason.to_owned()),
                 pause_us: None,
                 carried_bytes: None,
             };
@@ -48,14 +37,41 @@ impl Bench {
                 );
             }
             slot.record.change(|entry| {
-                if slot.running.is_none() {
-                    entry.status = DeviceStatus::Refused;
-                    entry.reason = Some(reason.clone());
-                }
                 if let Some(driver) = &mut entry.driver {
                     driver.last_reload = Some(reload);
                 }
             });
+        }
+    }
+
+    /// Says why nothing runs on a device.
+    pub(super) fn say_down(&self, device: &str, reason: String) {
+        if let Some(slot) = self.devices.get(device) {
+            slot.record.change(|entry| {
+                entry.status = DeviceStatus::Refused;
+                entry.reason = Some(reason);
+            });
+        }
+    }
+
+    pub(super) fn say_gone(&self, stem: &str) {
+        self.log(LogLevel::Warn, None, format!("{stem}.wasm is gone"));
+        let path = member_path("plugins", stem);
+        self.services.state.update(|store| drop(store.remove(&path)));
+    }
+
+    pub(super) async fn stop_without_file(&mut self, device: &str) {
+        let Some((id, plugin)) = self
+            .devices
+            .get_key_value(device)
+            .map(|(id, slot)| (id.clone(), slot.config.plugin.clone()))
+        else {
+            return;
+        };
+        self.stop_driver(&id, StopReason::Removed).await;
+        if let Some(slot) = self.devices.get(&id) {
+            slot.record
+                .change(|entry| entry.reason = Some(format!("its plugin {plugin}.wasm is gone")));
         }
     }
 
@@ -65,45 +81,25 @@ impl Bench {
             .filter(move |slot| slot.config.plugin.as_str() == stem)
     }
 
-    fn bound_ids(&self, stem: &str) -> Vec<DeviceId> {
-        self.bound(stem).map(|slot| slot.config.id.clone()).collect()
-    }
-
-    pub(super) async fn plugin_gone(&mut self, stem: &str) {
-        self.plugins.remove(stem);
-        self.log(LogLevel::Warn, None, format!("{stem}.wasm is gone"));
-        let path = member_path("plugins", stem);
-        self.services.state.update(|store| drop(store.remove(&path)));
-        for id in self.bound_ids(stem) {
-            self.stop_driver(&id, StopReason::Removed).await;
-            if let Some(slot) = self.devices.get(&id) {
-                slot.record
-                    .change(|entry| entry.reason = Some(format!("its plugin {stem}.wasm is gone")));
-            }
-        }
-    }
-
     pub(super) fn publish_plugin(&self, stem: &str) {
-        let Some(plugin) = self.plugins.get(stem) else {
+        let Some(view) = self.versions.plugin(stem) else {
             return;
         };
-        let devices: Vec<String> = self.bound(stem).map(|slot| slot.config.id.to_string()).collect();
-        let manifest = plugin.good.as_ref().map(|prepared| &prepared.manifest);
-        let refused_hash = plugin.refusal.as_ref().and_then(|(hash, _)| *hash);
-        let hash = refused_hash.or(plugin.good.as_ref().map(|prepared| prepared.hash));
+        let described_by = view.described_by.and_then(|hash| self.prepared.get(&hash));
+        let manifest = described_by.map(|prepared| &prepared.manifest);
         let entry = PluginEntry {
             file: format!("{stem}.wasm"),
-            sha256: hash.map(|hash| hash.to_string()).unwrap_or_default(),
+            sha256: view.hash.map(|hash| hash.to_string()).unwrap_or_default(),
             name: manifest.map(|manifest| manifest.name.clone()),
             version: manifest.map(|manifest| manifest.version.clone()),
             manifest: manifest.and_then(|manifest| serde_json::to_value(manifest).ok()),
-            status: match (&plugin.refusal, devices.is_empty()) {
+            status: match (&view.refusal, view.devices.is_empty()) {
                 (Some(_), _) => PluginStatus::Refused,
                 (None, true) => PluginStatus::Unbound,
                 (None, false) => PluginStatus::Bound,
             },
-            reason: plugin.refusal.as_ref().map(|(_, reason)| reason.clone()),
-            devices,
+            reason: view.refusal,
+            devices: view.devices.iter().map(ToString::to_string).collect(),
         };
         let path = member_path("plugins", stem);
         let published = serde_json::to_value(&entry)
@@ -123,53 +119,49 @@ impl Bench {
         }
     }
 
-    /// Brings a version to every device that wants it. It becomes the good one if any of them takes it, or if nobody wants it; what refuses
-    /// it goes on with the version that it has.
-    pub(super) async fn bind(&mut self, stem: &str, candidate: &Arc<Prepared>) {
-        let mut accepted = 0_usize;
-        let mut refused = None;
-        let bound = self.bound_ids(stem);
-        for id in &bound {
-            let outcome = match self.devices.get(id) {
-                // A file that was spoilt and is again what already runs needs no swap.
-                Some(slot) if slot.runs(candidate) => Ok(()),
-                Some(slot) if slot.device.is_some() => self.swap(id, candidate).await,
-                Some(_) => self.start_driver(id, candidate),
-                None => continue,
-            };
-            match outcome {
-                Ok(()) => accepted += 1,
-                Err(reason) => refused = Some(format!("on {id}: {reason}")),
-            }
-        }
-        if let Some(plugin) = self.plugins.get_mut(stem) {
-            if accepted > 0 || bound.is_empty() {
-                plugin.good = Some(Arc::clone(candidate));
-            }
-            plugin.refusal = refused.map(|reason| (Some(candidate.hash), reason));
-        }
-        self.publish_plugin(stem);
-    }
-
-    /// Starts what is in quarantine once more: its file was put there again, which is how a person says so.
-    pub(super) fn release(&self, stem: &str) {
-        for slot in self.bound(stem) {
-            let is_down = slot
-                .record
-                .read(|entry| entry.status == DeviceStatus::Quarantined);
-            if is_down && let Some(device) = &slot.device {
-                device.release();
-            }
+    /// Starts a version on a device, and tells the machine how that went.
+    pub(super) fn start_version(&mut self, device: &str, hash: VersionHash) {
+        let started = match (self.device_id(device), self.prepared.get(&hash).cloned()) {
+            (Some(id), Some(prepared)) => self.start_driver(&id, &prepared),
+            _ => Err("the version is not at hand".to_owned()),
+        };
+        match started {
+            Ok(()) => self.versions.started(device, hash),
+            Err(reason) => self.versions.not_started(device, hash, reason),
         }
     }
 
-    async fn swap(&mut self, id: &DeviceId, prepared: &Arc<Prepared>) -> Result<(), String> {
+    /// Puts a version in place of the one that runs, and tells the machine how that went.
+    pub(super) async fn swap(&mut self, device: &str, hash: VersionHash, is_return: bool) {
+        let outcome = match (self.device_id(device), self.prepared.get(&hash).cloned()) {
+            (Some(id), Some(prepared)) => self.swap_to(&id, &prepared, is_return).await,
+            _ => Err((Blame::Circumstances, "the version is not at hand".to_owned())),
+        };
+        match outcome {
+            Ok(()) => self.versions.swapped(device, hash, self.now_ns()),
+            Err((blame, reason)) => self.versions.swap_refused(device, hash, blame, reason),
+        }
+    }
+
+    fn device_id(&self, device: &str) -> Option<DeviceId> {
+        self.devices.get_key_value(device).map(|(id, _)| id.clone())
+    }
+
+    async fn swap_to(
+        &mut self,
+        id: &DeviceId,
+        prepared: &Arc<Prepared>,
+        is_return: bool,
+    ) -> Result<(), (Blame, String)> {
         let began = Instant::now();
         let endpoints = self.register_series(id, &prepared.manifest);
-        let Some(slot) = self.devices.get(id) else {
-            return Ok(());
+        let Some((slot, device)) = self
+            .devices
+            .get(id)
+            .and_then(|slot| Some((slot, slot.device.as_ref()?)))
+        else {
+            return Err((Blame::Circumstances, "no driver runs".to_owned()));
         };
-        let Some(device) = &slot.device else { return Ok(()) };
         let from = slot
             .record
             .read(|entry| entry.driver.as_ref().map(|driver| driver.sha256.clone()));
@@ -185,6 +177,7 @@ impl Bench {
             }
             Err(reason) => SwapOutcome::Refused {
                 reason,
+                blame: Blame::Circumstances,
                 predecessor_runs: true,
             },
         };
@@ -199,6 +192,7 @@ impl Bench {
             } => LastReload {
                 at,
                 verdict: match reason {
+                    _ if is_return => ReloadVerdict::Returned,
                     StartReason::Swap => ReloadVerdict::Swapped,
                     _ => ReloadVerdict::Cold,
                 },
@@ -241,8 +235,9 @@ impl Bench {
                         last_reload: Some(reload.clone()),
                     });
                 });
+                let verb = if is_return { "returned" } else { "swapped" };
                 let message = format!(
-                    "driver swapped to {} ({}): paused {} µs, {carried_bytes} bytes carried, {} ms after it was ready",
+                    "driver {verb} to {} ({}): paused {} µs, {carried_bytes} bytes carried, {} ms after it was ready",
                     prepared.hash.short(),
                     prepared.manifest.version,
                     pause.as_micros(),
@@ -253,6 +248,7 @@ impl Bench {
             SwapOutcome::Refused {
                 reason,
                 predecessor_runs,
+                ..
             } => {
                 slot.record.change(|entry| {
                     if let Some(driver) = &mut entry.driver {
@@ -269,8 +265,8 @@ impl Bench {
             }
         }
         self.publish_reload(id, &reload);
-        if let SwapOutcome::Refused { reason, .. } = outcome {
-            return Err(reason);
+        if let SwapOutcome::Refused { reason, blame, .. } = outcome {
+            return Err((blame, reason));
         }
         self.describe_series(id, &prepared.manifest);
         self.adopt_limits(id, prepared);
@@ -287,7 +283,8 @@ impl Bench {
         };
         let message = match reload.verdict {
             ReloadVerdict::Swapped | ReloadVerdict::Cold => format!("{id} runs a new version of its driver"),
-            ReloadVerdict::Refused | ReloadVerdict::Returned => format!("{id} keeps its driver"),
+            ReloadVerdict::Refused => format!("{id} keeps its driver"),
+            ReloadVerdict::Returned => format!("{id} is back at the former version of its driver"),
         };
         let publication = Publication {
             level: LogLevel::Info,
