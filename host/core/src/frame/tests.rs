@@ -1,32 +1,10 @@
 use proptest::prelude::*;
+use test_support::{client_frame, client_frame_with, is_long};
 
 use super::*;
 
-/// One frame of a client, as a browser would send it.
-fn masked(first: u8, payload: &[u8], mask: [u8; 4]) -> Vec<u8> {
-    let mut out = vec![first];
-    match payload.len() {
-        n @ 0..126 => out.push(0x80 | n as u8),
-        n @ 126..65536 => {
-            out.push(0x80 | 126);
-            out.extend((n as u16).to_be_bytes());
-        }
-        n => {
-            out.push(0x80 | 127);
-            out.extend((n as u64).to_be_bytes());
-        }
-    }
-    out.extend(mask);
-    out.extend(payload.iter().zip(mask.iter().cycle()).map(|(b, k)| b ^ k));
-    out
-}
-
 fn frame(is_final: bool, opcode: Opcode, payload: &[u8]) -> Vec<u8> {
-    masked(
-        (u8::from(is_final) << 7) | opcode.bits(),
-        payload,
-        [0x37, 0xFA, 0x21, 0x3D],
-    )
+    client_frame((u8::from(is_final) << 7) | opcode.bits(), payload)
 }
 
 /// Everything a reader says about a stream that arrives in these pieces, up to its first error.
@@ -73,11 +51,19 @@ fn each_fault_has_its_error_and_its_code() {
     use FrameError::*;
     let long = [0; 126];
     let cases: Vec<(Vec<u8>, FrameError, u16)> = vec![
-        (masked(0xC1, b"x", [1; 4]), ReservedBits, 1002),
-        (masked(0xA1, b"x", [1; 4]), ReservedBits, 1002),
-        (masked(0x91, b"x", [1; 4]), ReservedBits, 1002),
-        (masked(0x83, b"x", [1; 4]), ReservedOpcode(3), 1002),
-        (masked(0x8F, b"x", [1; 4]), ReservedOpcode(15), 1002),
+        (client_frame_with(0xC1, b"x", Some([1; 4])), ReservedBits, 1002),
+        (client_frame_with(0xA1, b"x", Some([1; 4])), ReservedBits, 1002),
+        (client_frame_with(0x91, b"x", Some([1; 4])), ReservedBits, 1002),
+        (
+            client_frame_with(0x83, b"x", Some([1; 4])),
+            ReservedOpcode(3),
+            1002,
+        ),
+        (
+            client_frame_with(0x8F, b"x", Some([1; 4])),
+            ReservedOpcode(15),
+            1002,
+        ),
         (vec![0x81, 0x01, b'x'], NotMasked, 1002),
         (vec![0x81, 0x80 | 126, 0, 125], BadLength, 1002),
         (
@@ -262,11 +248,15 @@ fn stream_of(long_bytes: usize) -> impl Strategy<Value = (Vec<u8>, Vec<Message>)
             for (index, &to) in at.iter().enumerate() {
                 let opcode = if index == 0 { opcode } else { Opcode::Continuation };
                 let fin = u8::from(index + 1 == at.len()) << 7;
-                stream.extend(masked(fin | opcode.bits(), &payload[from..to], mask));
+                stream.extend(client_frame_with(
+                    fin | opcode.bits(),
+                    &payload[from..to],
+                    Some(mask),
+                ));
                 from = to;
                 if let (0, Some((is_ping, bytes))) = (index, &control) {
                     let opcode = if *is_ping { Opcode::Ping } else { Opcode::Pong };
-                    stream.extend(masked(0x80 | opcode.bits(), bytes, mask));
+                    stream.extend(client_frame_with(0x80 | opcode.bits(), bytes, Some(mask)));
                     if at.len() > 1 {
                         meant.push(match is_ping {
                             true => Message::Ping(bytes.clone()),
@@ -299,8 +289,7 @@ fn cut<'a>(stream: &'a [u8], borders: &[f64]) -> Vec<&'a [u8]> {
 }
 
 fn cases() -> ProptestConfig {
-    let long = std::env::var("AUTOBENCH_LONG").is_ok_and(|v| v == "1");
-    ProptestConfig::with_cases(if long { 20_000 } else { 200 })
+    ProptestConfig::with_cases(if is_long() { 20_000 } else { 200 })
 }
 
 proptest! {
@@ -367,7 +356,7 @@ proptest! {
         let (first, body) = unframe(&built);
         prop_assert_eq!((first, &body), (0x81, &payload));
         // The same frame with a mask is a client's frame: the reader takes what the writer means.
-        let (messages, error) = read(1 << 20, [&masked(first, &body, mask)[..]]);
+        let (messages, error) = read(1 << 20, [&client_frame_with(first, &body, Some(mask))[..]]);
         prop_assert_eq!(error, None);
         prop_assert_eq!(messages, vec![Message::Text(String::from_utf8(payload).unwrap())]);
     }

@@ -57,7 +57,7 @@ impl Client {
             rest: Bytes::new(),
             has_own_writer: false,
             room: usize::MAX,
-            browser: Browser::new(),
+            browser: Browser::default(),
             meant: Vec::new(),
         }
     }

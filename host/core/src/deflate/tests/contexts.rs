@@ -128,7 +128,7 @@ fn a_burst_beyond_the_bound_goes_out_as_it_is_and_the_window_goes_on() {
     let mut positions = Positions::new();
     positions.set(Channel::State, ring.cursor());
     let mut member = None;
-    let mut browser = Browser::new();
+    let mut browser = Browser::default();
     for n in 1..=20_u64 {
         let from = ring.end();
         // Each third segment is larger than what a pass codes.
@@ -165,13 +165,13 @@ proptest! {
         compression in prop_oneof![Just(Compression::Shared), Just(Compression::Alone)],
     ) {
         let frames: Vec<Bytes> = texts.iter().map(|t| frame::text(t.as_bytes())).collect();
-        let mut browser = Browser::new();
+        let mut browser = Browser::default();
         let mut meant = Vec::new();
         for _ in 0..2 {
             if let Some(bytes) = compress_apart(compression, &frames) {
                 prop_assert!(bytes.len() < frames.iter().map(Bytes::len).sum());
                 if compression == Compression::Alone {
-                    browser.inflater.reset(false);
+                    browser.inflater.forget();
                 }
                 browser.take(&bytes);
                 meant.extend(texts.clone());

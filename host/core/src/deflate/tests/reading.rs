@@ -15,31 +15,8 @@ fn from_client(is_compressed: bool, opcode: u8, payload: &[u8], pieces: usize) -
         let mut first = if index == 0 { opcode } else { 0 };
         first |= if index == 0 && is_compressed { 0x40 } else { 0 };
         first |= if index == last { 0x80 } else { 0 };
-        let mut unmasked = Vec::new();
-        frame::append(&mut unmasked, frame::Opcode::Text, chunk);
-        let header_len = unmasked.len() - chunk.len();
-        out.push(first);
-        out.push(unmasked[1] | 0x80);
-        out.extend(&unmasked[2..header_len]);
-        let mask = [0x37, 0xFA, 0x21, 0x3D];
-        out.extend(mask);
-        out.extend(chunk.iter().zip(mask.iter().cycle()).map(|(b, k)| b ^ k));
+        out.extend(client_frame(first, chunk));
     }
-    out
-}
-
-/// One message, compressed as a client does that begins with an empty window each time.
-fn deflated(text: &[u8], level: u32, flush: FlushCompress) -> Vec<u8> {
-    let mut coder = Compress::new(flate2::Compression::new(level), false);
-    let mut out = Vec::with_capacity(text.len() * 2 + 1000);
-    coder.compress_vec(text, &mut out, flush).unwrap();
-    if flush == FlushCompress::Finish {
-        // RFC 7692 section 7.2.3.4.
-        out.push(0);
-        return out;
-    }
-    assert!(out.ends_with(&[0, 0, 0xFF, 0xFF]));
-    out.truncate(out.len() - 4);
     out
 }
 
@@ -80,7 +57,7 @@ fn the_samples_of_the_standard_are_read() {
 
 #[test]
 fn a_bomb_is_refused_before_it_is_held() {
-    let bomb = deflated(&vec![b' '; 16 << 20], 9, FlushCompress::Sync);
+    let bomb = compressed(&vec![b' '; 16 << 20], 9);
     assert!(bomb.len() < 20_000);
     let limit_bytes = 64 << 10;
     for pieces in [1, 7] {
@@ -92,14 +69,14 @@ fn a_bomb_is_refused_before_it_is_held() {
     }
     // Exactly the limit passes, one byte more does not.
     for (length, passes) in [(limit_bytes, true), (limit_bytes + 1, false)] {
-        let stream = from_client(true, 2, &deflated(&vec![7; length], 6, FlushCompress::Sync), 1);
+        let stream = from_client(true, 2, &compressed(&vec![7; length], 6), 1);
         assert_eq!(read(limit_bytes, &stream).is_ok(), passes, "{length}");
     }
     // A message that compressing made longer is judged by what it says.
     let noise: Vec<u8> = (0..limit_bytes as u64)
         .map(|n| (n.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as u8)
         .collect();
-    let grown = deflated(&noise, 0, FlushCompress::Sync);
+    let grown = compressed(&noise, 0);
     assert!(grown.len() > limit_bytes);
     assert!(read(limit_bytes, &from_client(true, 2, &grown, 1)).is_ok());
     // Last blocks without end say nothing and cost time.
@@ -112,8 +89,8 @@ fn a_bomb_is_refused_before_it_is_held() {
 
 #[test]
 fn each_fault_of_a_compressed_message_has_its_error() {
-    let good = deflated(b"{}", 6, FlushCompress::Sync);
-    let no_text = deflated(&[0xFF, 0xFE], 6, FlushCompress::Sync);
+    let good = compressed(b"{}", 6);
+    let no_text = compressed(&[0xFF, 0xFE], 6);
     // A reference to what was never said, and a kind of block that does not exist.
     let mut window = Compress::new(flate2::Compression::new(6), false);
     let text = b"said once, said once more and never said again";
@@ -155,7 +132,7 @@ fn each_fault_of_a_compressed_message_has_its_error() {
 #[test]
 fn each_message_of_a_client_stands_alone() {
     let text = b"{\"type\":\"ping\",\"id\":1}";
-    let one = deflated(text, 6, FlushCompress::Sync);
+    let one = compressed(text, 6);
     let plain = from_client(false, 1, text, 1);
     let stream = [
         from_client(true, 1, &one, 1),
@@ -182,11 +159,11 @@ proptest! {
         let mut stream = Vec::new();
         let mut meant = Vec::new();
         for (text, level, is_finished, pieces, is_compressed) in texts {
-            let flush = if is_finished { FlushCompress::Finish } else { FlushCompress::Sync };
+            let compress = if is_finished { finished } else { compressed };
             match is_compressed {
                 // A compressor that has nothing to say says nothing.
                 true if !text.is_empty() => {
-                    stream.extend(from_client(true, 1, &deflated(text.as_bytes(), level, flush), pieces));
+                    stream.extend(from_client(true, 1, &compress(text.as_bytes(), level), pieces));
                 }
                 _ => stream.extend(from_client(false, 1, text.as_bytes(), pieces)),
             }
@@ -206,7 +183,7 @@ proptest! {
         }
         // The inflater belongs to the thread: whatever it was fed, the next message begins anew.
         let text = "after the noise";
-        let stream = from_client(true, 1, &deflated(text.as_bytes(), 6, FlushCompress::Sync), 1);
+        let stream = from_client(true, 1, &compressed(text.as_bytes(), 6), 1);
         prop_assert_eq!(read(100, &stream), Ok(vec![Message::Text(text.to_owned())]));
     }
 }
