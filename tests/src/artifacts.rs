@@ -37,11 +37,6 @@ impl Artifacts {
     }
 }
 
-/// Whether the full counts are asked for.
-pub fn is_long() -> bool {
-    std::env::var_os("AUTOBENCH_LONG").is_some_and(|value| value == "1")
-}
-
 /// The same driver as another file: a custom section with a number is added, which changes the hash and nothing else.
 pub fn variant_of(wasm: &[u8], number: u32) -> Vec<u8> {
     let mut bytes = wasm.to_vec();

@@ -34,11 +34,27 @@ impl Response {
 
 /// `GET` with the right `Host`.
 pub async fn get(address: &str, path: &str) -> Response {
-    request(
-        address,
-        &format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"),
-    )
-    .await
+    call(address, "GET", path, "", None).await
+}
+
+/// Sends a request with a JSON body, or with none, and with more header lines, each with its end.
+pub async fn call(
+    address: &str,
+    method: &str,
+    path: &str,
+    headers: &str,
+    body: Option<&serde_json::Value>,
+) -> Response {
+    let (content, body) = match body.map(ToString::to_string) {
+        Some(body) => {
+            let length = body.len();
+            let content = format!("Content-Type: application/json\r\nContent-Length: {length}\r\n");
+            (content, body)
+        }
+        None => Default::default(),
+    };
+    let head = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n");
+    request(address, &format!("{head}{content}{headers}\r\n{body}")).await
 }
 
 /// Sends a request as it is written and reads until the daemon closes.

@@ -18,18 +18,21 @@ mod client;
 mod daemon;
 mod http;
 mod relay;
+mod setups;
 mod sim;
 mod terminal;
 
-pub use artifacts::{Artifacts, is_long, variant_of};
+pub use artifacts::{Artifacts, variant_of};
 pub use browser::{Browser, Look};
 pub use canonical::{canonical, sort_names, write_string, write_value};
 pub use client::{Client, Mirror};
 pub use daemon::{Bench, Daemon, DeviceEntry};
-pub use http::{Response, get, request};
+pub use http::{Response, call, get, request};
 pub use relay::Relay;
+pub use setups::{Metered, Neighbours, Probe};
 pub use sim::{Journal, Sim};
 pub use terminal::Terminal;
+pub use test_support::{Frame, Random, client_frame, given_seed, is_long, new_seed, take_frame};
 
 use std::time::{Duration, Instant};
 

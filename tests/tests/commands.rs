@@ -10,7 +10,7 @@
 
 use std::path::PathBuf;
 
-use e2e::{Bench, Client, Daemon, DeviceEntry, Response, Terminal, eventually, request, variant_of};
+use e2e::{Bench, Client, Daemon, DeviceEntry, Response, Terminal, eventually, variant_of};
 use serde_json::{Value, json};
 
 /// What a driver may have under way.
@@ -67,19 +67,7 @@ async fn ready(daemon: &Daemon) {
 }
 
 async fn call(daemon: &Daemon, method: &str, path: &str, body: Option<&Value>, headers: &str) -> Response {
-    let body = body.map(Value::to_string).unwrap_or_default();
-    let content = match body.is_empty() {
-        true => String::new(),
-        false => format!(
-            "Content-Type: application/json\r\nContent-Length: {}\r\n",
-            body.len()
-        ),
-    };
-    let address = daemon.address();
-    let text = format!(
-        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{content}{headers}\r\n{body}"
-    );
-    request(address, &text).await
+    e2e::call(daemon.address(), method, path, headers, body).await
 }
 
 async fn post(daemon: &Daemon, query: &str, body: Value) -> Response {

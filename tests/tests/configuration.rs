@@ -3,7 +3,7 @@
 
 use std::process::Command;
 
-use e2e::{Artifacts, Bench, DeviceEntry, Sim, Terminal, variant_of};
+use e2e::{Artifacts, Bench, DeviceEntry, Neighbours, Probe, Sim, Terminal, variant_of};
 use serde_json::{Value, json};
 
 #[test]
@@ -79,21 +79,15 @@ fn wrong_usage_ends_with_two() {
 
 #[tokio::test]
 async fn an_edit_touches_only_the_driver_whose_entry_changed() {
-    let bench = Bench::new();
-    let sim = Sim::start(&bench.artifacts, bench.folder(), 20.0, 5, "none");
-    let link = bench.folder().join("line");
-    let mut line = Terminal::create(&link);
-    bench.install("power-meter", &bench.artifacts.plugin("power-meter"));
-    bench.install("counter", &bench.artifacts.fixture("counter"));
-    let meter = DeviceEntry::meter(sim.link());
-    let probe = DeviceEntry::new("probe", "counter", &link);
-    bench.configure(&[meter.clone(), probe.clone()]);
-    let daemon = bench.start();
-    let mut client = daemon.client().await;
-    client
-        .until_member("/powerMeter/phase", &json!("streaming"))
-        .await;
-    client.until_member("/probe/attached", &json!(true)).await;
+    let Neighbours {
+        bench,
+        sim: _sim,
+        mut line,
+        meter,
+        probe,
+        daemon: _daemon,
+        mut client,
+    } = Neighbours::start("counter", 5).await;
     let generation = client.member("/devices/meter/driver/generation").cloned();
 
     // A bad edit changes nothing, and says so.
@@ -198,14 +192,12 @@ async fn an_edit_is_noticed_by_whatever_name_the_file_was_given() {
 
 #[tokio::test]
 async fn a_file_that_is_being_written_stops_nothing() {
-    let bench = Bench::new();
-    let link = bench.folder().join("line");
-    let mut line = Terminal::create(&link);
-    bench.install("counter", &bench.artifacts.fixture("counter"));
-    bench.configure(&[DeviceEntry::new("probe", "counter", &link)]);
-    let daemon = bench.start();
-    let mut client = daemon.client().await;
-    client.until_member("/probe/attached", &json!(true)).await;
+    let Probe {
+        bench,
+        mut line,
+        daemon: _daemon,
+        mut client,
+    } = Probe::start("counter").await;
     line.send(b"1\n");
     client.until_member("/probe/bytes", &json!(2)).await;
     let generation = client.member("/devices/probe/driver/generation").cloned();

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use e2e::{Bench, Client, DeviceEntry, Journal, Sim, Terminal, is_long, variant_of};
+use e2e::{Client, Journal, Metered, Probe, is_long, variant_of};
 use serde_json::{Value, json};
 
 const SEED: u64 = 20_260_101;
@@ -32,25 +32,15 @@ fn assert_equal_rows(journal: &Journal, rows: &[u64]) {
 async fn swaps_under_load_lose_and_double_nothing() {
     let swaps = if is_long() { 300 } else { 30 };
     println!("seed {SEED}, {swaps} swaps");
-    let bench = Bench::new();
     // Two hundred rows per second, cut and joined and with junk between them.
-    let mut sim = Sim::start(
-        &bench.artifacts,
-        bench.folder(),
-        200.0,
-        SEED,
-        "split,joined,headless,garbage,nuls:20",
-    );
-    let meter = bench.artifacts.plugin("power-meter");
-    bench.install("power-meter", &meter);
-    bench.configure(&[DeviceEntry::meter(sim.link())]);
-    let daemon = bench.start();
-    let mut client = daemon.client().await;
-    let energy = client.endpoint("meter", "energy");
-    client.subscribe(&[energy]).await;
-    client
-        .until_member("/powerMeter/phase", &json!("streaming"))
-        .await;
+    let Metered {
+        bench,
+        mut sim,
+        plugin: meter,
+        daemon: _daemon,
+        mut client,
+        energy,
+    } = Metered::start(200.0, SEED, "split,joined,headless,garbage,nuls:20").await;
     let mut generation = client
         .member("/devices/meter/driver/generation")
         .and_then(Value::as_u64)
@@ -96,18 +86,14 @@ async fn swaps_under_load_lose_and_double_nothing() {
 
 #[tokio::test]
 async fn what_is_no_driver_leaves_the_old_one_streaming() {
-    let bench = Bench::new();
-    let sim = Sim::start(&bench.artifacts, bench.folder(), 50.0, SEED, "none");
-    let meter = bench.artifacts.plugin("power-meter");
-    bench.install("power-meter", &meter);
-    bench.configure(&[DeviceEntry::meter(sim.link())]);
-    let daemon = bench.start();
-    let mut client = daemon.client().await;
-    let energy = client.endpoint("meter", "energy");
-    client.subscribe(&[energy]).await;
-    client
-        .until_member("/powerMeter/phase", &json!("streaming"))
-        .await;
+    let Metered {
+        bench,
+        sim,
+        plugin: meter,
+        daemon: _daemon,
+        mut client,
+        energy,
+    } = Metered::start(50.0, SEED, "none").await;
     let generation = client.member("/devices/meter/driver/generation").cloned();
     let path = bench.plugins().join("power-meter.wasm");
 
@@ -205,14 +191,12 @@ async fn what_is_no_driver_leaves_the_old_one_streaming() {
 
 #[tokio::test]
 async fn files_come_and_go_without_a_restart_of_anything_else() {
-    let bench = Bench::new();
-    let link = bench.folder().join("line");
-    let mut line = Terminal::create(&link);
-    bench.install("counter", &bench.artifacts.fixture("counter"));
-    bench.configure(&[DeviceEntry::new("probe", "counter", &link)]);
-    let daemon = bench.start();
-    let mut client = daemon.client().await;
-    client.until_member("/probe/attached", &json!(true)).await;
+    let Probe {
+        bench,
+        mut line,
+        daemon: _daemon,
+        mut client,
+    } = Probe::start("counter").await;
     bench.install("power-meter", &bench.artifacts.plugin("power-meter"));
     client
         .until_member("/plugins/power-meter/status", &json!("unbound"))
@@ -260,14 +244,12 @@ async fn files_come_and_go_without_a_restart_of_anything_else() {
 
 #[tokio::test]
 async fn a_plugin_folder_that_was_moved_away_and_back_is_watched_as_before() {
-    let bench = Bench::new();
-    let link = bench.folder().join("line");
-    let mut line = Terminal::create(&link);
-    bench.install("counter", &bench.artifacts.fixture("counter"));
-    bench.configure(&[DeviceEntry::new("probe", "counter", &link)]);
-    let daemon = bench.start();
-    let mut client = daemon.client().await;
-    client.until_member("/probe/attached", &json!(true)).await;
+    let Probe {
+        bench,
+        mut line,
+        daemon: _daemon,
+        mut client,
+    } = Probe::start("counter").await;
     let aside = bench.folder().join("aside");
     std::fs::rename(bench.plugins(), &aside).unwrap();
     client

@@ -3,36 +3,11 @@
 //! Covered: a trap and the restart from a checkpoint; bytes that trap twice are skipped; an endless loop is ended by its deadline; a memory hog by
 //! its limit; a driver that breaks down again and again is quarantined until its file is put there anew.
 
-use e2e::{Bench, Client, Daemon, DeviceEntry, Sim, Terminal};
+use e2e::{Bench, Client, DeviceEntry, Neighbours, Probe, Terminal};
 use serde_json::{Value, json};
 
 /// What sets the fixtures' mischief off.
 const TRIGGER: u8 = 0x07;
-
-struct Fixture {
-    bench: Bench,
-    line: Terminal,
-    daemon: Daemon,
-    client: Client,
-}
-
-/// A bench with one fixture driver on a line of ours.
-async fn fixture(stem: &str) -> Fixture {
-    let bench = Bench::new();
-    let link = bench.folder().join("line");
-    let line = Terminal::create(&link);
-    bench.install(stem, &bench.artifacts.fixture(stem));
-    bench.configure(&[DeviceEntry::new("probe", stem, &link)]);
-    let daemon = bench.start();
-    let mut client = daemon.client().await;
-    client.until_member("/probe/attached", &json!(true)).await;
-    Fixture {
-        bench,
-        line,
-        daemon,
-        client,
-    }
-}
 
 fn bytes_of(client: &Client) -> Option<u64> {
     client.member("/probe/bytes").and_then(Value::as_u64)
@@ -40,12 +15,12 @@ fn bytes_of(client: &Client) -> Option<u64> {
 
 #[tokio::test]
 async fn a_driver_that_traps_goes_on_from_its_checkpoint_and_skips_what_traps_twice() {
-    let Fixture {
+    let Probe {
         bench: _bench,
         mut line,
         daemon,
         mut client,
-    } = fixture("trap-on-byte").await;
+    } = Probe::start("trap-on-byte").await;
     line.send(b"12345\n");
     client.until_member("/probe/bytes", &json!(6)).await;
     line.send(&[TRIGGER]);
@@ -74,22 +49,14 @@ async fn a_driver_that_traps_goes_on_from_its_checkpoint_and_skips_what_traps_tw
 
 #[tokio::test]
 async fn an_endless_loop_is_ended_and_the_neighbour_keeps_its_cadence() {
-    let bench = Bench::new();
-    let sim = Sim::start(&bench.artifacts, bench.folder(), 20.0, 3, "none");
-    let link = bench.folder().join("line");
-    let mut line = Terminal::create(&link);
-    bench.install("power-meter", &bench.artifacts.plugin("power-meter"));
-    bench.install("endless-loop", &bench.artifacts.fixture("endless-loop"));
-    bench.configure(&[
-        DeviceEntry::meter(sim.link()),
-        DeviceEntry::new("probe", "endless-loop", &link),
-    ]);
-    let daemon = bench.start();
-    let mut client = daemon.client().await;
-    client
-        .until_member("/powerMeter/phase", &json!("streaming"))
-        .await;
-    client.until_member("/probe/attached", &json!(true)).await;
+    let Neighbours {
+        bench: _bench,
+        sim: _sim,
+        mut line,
+        daemon,
+        mut client,
+        ..
+    } = Neighbours::start("endless-loop", 3).await;
     let energy = client.endpoint("meter", "energy");
     client.subscribe(&[energy]).await;
     line.send(&[TRIGGER]);
@@ -125,12 +92,12 @@ async fn an_endless_loop_is_ended_and_the_neighbour_keeps_its_cadence() {
 
 #[tokio::test]
 async fn a_memory_hog_meets_its_limit() {
-    let Fixture {
+    let Probe {
         bench: _bench,
         mut line,
         daemon,
         mut client,
-    } = fixture("memory-hog").await;
+    } = Probe::start("memory-hog").await;
     line.send(b"1\n");
     client.until_member("/probe/bytes", &json!(2)).await;
     line.send(&[TRIGGER]);
