@@ -7,6 +7,7 @@ use futures_util::{SinkExt, StreamExt};
 use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 /// What every one of them has: a WebSocket that carries JSON.
@@ -15,8 +16,18 @@ pub struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
 impl Socket {
     /// Opens one, or does not.
     pub async fn open(url: &str) -> Option<Self> {
+        Self::open_with(url, &[]).await
+    }
+
+    /// The same with more headers.
+    pub async fn open_with(url: &str, headers: &[(&'static str, &str)]) -> Option<Self> {
+        let mut request = url.into_client_request().expect("an address");
+        for (name, value) in headers {
+            let value = value.parse().expect("a header's value");
+            request.headers_mut().insert(*name, value);
+        }
         let opened =
-            tokio::time::timeout(Duration::from_secs(5), tokio_tungstenite::connect_async(url)).await;
+            tokio::time::timeout(Duration::from_secs(5), tokio_tungstenite::connect_async(request)).await;
         opened.ok()?.ok().map(|(socket, _)| Self(socket))
     }
 

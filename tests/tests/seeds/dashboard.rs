@@ -1,7 +1,9 @@
 //! A dashboard of a program that runs: it says who it is, asks what runs, follows blocks into a history of four actions, wants only some log
 //! entries, and says how its hardware is.
 
-use e2e::{eventually, get};
+use std::time::Duration;
+
+use e2e::{Relay, eventually, get};
 use serde_json::{Value, json};
 
 use super::common::{Narrated, Socket};
@@ -195,6 +197,29 @@ async fn a_dashboard_follows_a_program_and_shows_its_last_four_actions() {
         page.until(|page| page.history[0].success == Some(true)).await;
     }
 
+    // The line breaks. Three seconds later it is back, says again who it is, and has its history again: with what happened meanwhile.
+    let wire = Relay::to(daemon.address()).await;
+    let mut away = Store::connect(wire.address(), "Away", "dashboard").await;
+    away.until(|away| away.initial.is_some()).await;
+    let (before, first_id) = (away.history.clone(), away.client_id.clone());
+    wire.cut();
+    while let Some(message) = away.ws.receive().await {
+        away.handle_websocket_message(&message);
+    }
+    narrated.say(&started(7));
+    narrated.say(&executed(7, "completed"));
+    for page in [&mut store, &mut late] {
+        page.until(|page| page.history[0].block_id == "block_7" && page.history[0].success.is_some())
+            .await;
+    }
+    // The page's own pause, which its document names.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let mut away = Store::connect(wire.address(), "Away", "dashboard").await;
+    away.until(|away| away.initial.is_some()).await;
+    assert_ne!(away.client_id, first_id);
+    assert_ne!(away.history, before);
+    assert_eq!(away.history, store.history);
+
     // The page of the logs wants only the program's, and only some levels.
     let mut logs = Store::connect(daemon.address(), "SystemLogs", "logs").await;
     logs.ws
@@ -284,8 +309,8 @@ async fn a_dashboard_follows_a_program_and_shows_its_last_four_actions() {
         (!all.clone().any(|client| client["clientId"] == gone.as_str())).then_some(())
     })
     .await;
-    narrated.say(&started(7));
-    store.until(|store| store.history[0].block_id == "block_7").await;
+    narrated.say(&started(8));
+    store.until(|store| store.history[0].block_id == "block_8").await;
     store.ws.send(&json!({"type": "ping"})).await;
     while store.ws.next().await["type"] != "pong" {}
     assert!(daemon.stop().success());

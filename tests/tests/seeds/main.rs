@@ -4,16 +4,11 @@
 //! Covered: a mirror of the whole state (`mirror`); a studio that synchronises state and logs and follows the daemon's configuration (`studio`);
 //! a dashboard of a program that runs (`dashboard`); a control panel with telemetry, alarms and limits (`panel`); stores that follow envelopes
 //! of events (`envelopes`).
+#![cfg(test)]
 
-#[cfg(test)]
 mod common;
-#[cfg(test)]
 mod dashboard;
-#[cfg(test)]
 mod envelopes;
-#[cfg(test)]
 mod mirror;
-#[cfg(test)]
 mod panel;
-#[cfg(test)]
 mod studio;

@@ -1,7 +1,7 @@
 //! A mirror that holds the whole state and computes nothing of its own: `replaceSnapshot` and `applyPatch`, a list of log entries, and a pane
 //! that shows the power meter and keeps averages while it records.
 
-use e2e::{canonical, eventually};
+use e2e::{call, canonical, eventually};
 use serde_json::{Value, json};
 
 use super::common::{Socket, with_meter};
@@ -124,6 +124,20 @@ async fn a_mirror_shows_the_meter_and_is_the_daemons_document() {
         "powerMeter",
     ] {
         assert!(page.mirror.data.get(member).is_some(), "{member}");
+    }
+
+    // A text and a layout for everybody are the daemon's too: they are mirrored like the meter, by nobody's computation.
+    let panes = page.mirror.data["layout"]["panes"].clone();
+    let layout = json!({"rows": 3, "cols": 2, "panes": panes});
+    for (path, body) in [
+        ("/api/v1/message", &json!({"message": "calibrated"})),
+        ("/api/v1/layout", &layout),
+    ] {
+        let answer = call(daemon.address(), "PUT", path, "", Some(body)).await;
+        assert!((200..300).contains(&answer.status), "{path}: {answer:?}");
+    }
+    while page.mirror.data["message"] != "calibrated" || page.mirror.data["layout"]["rows"] != 3 {
+        page.on_message().await;
     }
 
     // The meter is unplugged: the phase says so.

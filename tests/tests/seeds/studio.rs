@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use e2e::{PATIENCE, Relay};
+use e2e::{PATIENCE, Random, Relay, call};
 use serde_json::{Value, json};
 
 use super::common::{Socket, with_meter};
@@ -146,7 +146,11 @@ impl Studio {
     async fn until(&mut self, mut done: impl FnMut(&Self) -> bool) {
         let begin = Instant::now();
         while !done(self) {
-            assert!(begin.elapsed() < PATIENCE, "not in time; heard {:?}", self.types);
+            assert!(
+                begin.elapsed() < PATIENCE,
+                "not in time; heard {:?}",
+                self.types.iter().rev().take(40)
+            );
             assert!(self.on_message().await, "the connection is gone");
         }
     }
@@ -174,12 +178,13 @@ impl Studio {
                 return asked.elapsed();
             }
             self.types.push("pong".to_owned());
+            // The page's own pulse, as configured.
             tokio::time::sleep(ws.heartbeat_interval).await;
         }
     }
 
-    /// Tries until it is connected again, and gives the pauses before each try.
-    async fn reconnect(&mut self, random: &mut impl FnMut() -> f64) -> Vec<Duration> {
+    /// Tries until it is connected again, and gives the pauses before each try. Whoever asks is told of each that failed.
+    async fn reconnect(&mut self, random: &mut Random, mut failed: impl FnMut(usize)) -> Vec<Duration> {
         let ws = self.config.clone().expect("a configuration");
         let mut pauses = Vec::new();
         loop {
@@ -187,8 +192,10 @@ impl Studio {
             let base = ws
                 .reconnect_max_ms
                 .min(ws.reconnect_min_ms * ws.reconnect_factor.powi(attempt));
+            let chance = random.below(1 << 20) as f64 / f64::from(1 << 20);
             let pause =
-                Duration::from_millis((base * (1.0 + ws.reconnect_jitter * (2.0 * random() - 1.0))) as u64);
+                Duration::from_millis((base * (1.0 + ws.reconnect_jitter * (2.0 * chance - 1.0))) as u64);
+            // The page's own pause: how long it waits is what the daemon's configuration says.
             tokio::time::sleep(pause).await;
             pauses.push(pause);
             if let Some(socket) = Socket::open(&self.url).await {
@@ -197,27 +204,61 @@ impl Studio {
                 return pauses;
             }
             assert!(pauses.len() < 50, "the daemon does not come back");
+            failed(pauses.len());
         }
     }
+}
+
+const ENVIRONMENT: [(&str, &str); 13] = [
+    ("LOG_CHANNEL_ALLOWLIST", "websocket,app,request,device,sidecar"),
+    ("LOG_LEVEL_MIN", "debug"),
+    ("LOG_REDACT_REGEX", "key-[0-9]+"),
+    ("CLIENT_LOGS_SNAPSHOT", "5"),
+    ("CLIENT_LOGS_CAPACITY", "30"),
+    ("VITE_WS_HEARTBEAT_INTERVAL_MS", "100"),
+    ("VITE_WS_HEARTBEAT_TIMEOUT_MS", "1000"),
+    ("VITE_WS_RECONNECT_ENABLED", "true"),
+    ("VITE_WS_RECONNECT_MIN_MS", "50"),
+    ("VITE_WS_RECONNECT_MAX_MS", "400"),
+    ("VITE_WS_RECONNECT_FACTOR", "1.8"),
+    ("VITE_WS_RECONNECT_JITTER", "0.2"),
+    ("WS_HEARTBEAT_LOG", "true"),
+];
+
+/// The domains of the state, with what each has at least.
+fn assert_domains(state: &Value) {
+    for (domain, fields) in [
+        ("meta", &["startedAt", "build", "status"][..]),
+        ("config", &["requestSample", "features"]),
+        ("jobs", &["queue", "running"]),
+        ("pno", &["status"]),
+        ("logs", &["nextSeq", "capacity", "size", "head"]),
+        ("serverConfig", &["logs", "ws"]),
+    ] {
+        for field in fields {
+            assert!(
+                state[domain].get(field).is_some(),
+                "{domain}.{field}: {}",
+                state[domain]
+            );
+        }
+    }
+    assert!(state["streams"].is_object(), "{state}");
+    let devices = state["devices"].as_object().expect("devices");
+    for (id, device) in devices {
+        assert!(
+            device["type"].is_string() && device["status"].is_string(),
+            "{id}: {device}"
+        );
+    }
+    assert!(!devices.is_empty());
 }
 
 #[tokio::test]
 async fn a_studio_follows_the_daemons_configuration_mends_gaps_and_comes_back() {
     let (bench, _sim) = with_meter(32);
-    let daemon = bench.start_with(&[
-        ("LOG_CHANNEL_ALLOWLIST", "websocket,app,request,device"),
-        ("LOG_LEVEL_MIN", "debug"),
-        ("CLIENT_LOGS_SNAPSHOT", "5"),
-        ("CLIENT_LOGS_CAPACITY", "30"),
-        ("VITE_WS_HEARTBEAT_INTERVAL_MS", "100"),
-        ("VITE_WS_HEARTBEAT_TIMEOUT_MS", "1000"),
-        ("VITE_WS_RECONNECT_ENABLED", "true"),
-        ("VITE_WS_RECONNECT_MIN_MS", "50"),
-        ("VITE_WS_RECONNECT_MAX_MS", "400"),
-        ("VITE_WS_RECONNECT_FACTOR", "1.8"),
-        ("VITE_WS_RECONNECT_JITTER", "0.2"),
-        ("WS_HEARTBEAT_LOG", "true"),
-    ]);
+    bench.listen_on_fixed_port();
+    let daemon = bench.start_with(&ENVIRONMENT);
     let relay = Relay::to(daemon.address()).await;
     let mut studio = Studio::connect(&format!("ws://{}/ws", relay.address())).await;
 
@@ -227,7 +268,11 @@ async fn a_studio_follows_the_daemons_configuration_mends_gaps_and_comes_back() 
     let order: Vec<_> = studio.types.iter().filter(|kind| *kind != "welcome").collect();
     assert_eq!(order[..2], ["state.snapshot", "logs.history"]);
     assert_eq!((studio.capacity, studio.min_level.as_str()), (30, "debug"));
-    assert_eq!(studio.allowed_channels, ["websocket", "app", "request", "device"]);
+    assert_eq!(
+        studio.allowed_channels,
+        ["websocket", "app", "request", "device", "sidecar"]
+    );
+    assert_domains(&studio.state);
     let ws = studio.config.clone().expect("a configuration");
     assert_eq!(ws.heartbeat_interval, Duration::from_millis(100));
     assert_eq!(
@@ -250,13 +295,13 @@ async fn a_studio_follows_the_daemons_configuration_mends_gaps_and_comes_back() 
 
     // A batch of log entries is lost: a replay brings it. Pings are logged, so there is always something.
     studio.lose.push("logs.append");
-    for _ in 0..4 {
+    while studio.count("logs.history") < 2 {
+        let pongs = studio.count("pong");
         studio.ws.send(&json!({"type": "ping"})).await;
-        studio.until(|studio| studio.count("pong") > 0).await;
-        studio.types.retain(|kind| kind != "pong");
+        studio.until(|studio| studio.count("pong") > pongs).await;
+        // No more than ten messages a second: that is what it may send.
         tokio::time::sleep(Duration::from_millis(120)).await;
     }
-    studio.until(|studio| studio.count("logs.history") == 2).await;
     let first = *studio.logs.keys().next().expect("entries");
     assert!(
         (first..=studio.last_seq).all(|seq| studio.logs.contains_key(&seq)),
@@ -267,6 +312,27 @@ async fn a_studio_follows_the_daemons_configuration_mends_gaps_and_comes_back() 
             .logs
             .values()
             .any(|entry| entry["emoji"] == "💓" && entry["channel"] == "websocket")
+    );
+    // What another program tells is redacted before it has a number, for everybody.
+    let told = json!([
+        {"channel": "sidecar", "level": "warn", "message": "no signal with key-4711"},
+    ]);
+    let answer = call(daemon.address(), "POST", "/api/v1/logs", "", Some(&told)).await;
+    assert_eq!(
+        (answer.status, &answer.json()["accepted"]),
+        (200, &json!(1)),
+        "{answer:?}"
+    );
+    studio
+        .until(|studio| studio.logs.values().any(|entry| entry["channel"] == "sidecar"))
+        .await;
+    let mut sidecar = studio.logs.values().filter(|entry| entry["channel"] == "sidecar");
+    let message = sidecar.next().expect("the entry")["message"]
+        .as_str()
+        .expect("a text");
+    assert!(
+        message.starts_with("no signal with ") && !message.contains("4711"),
+        "{message}"
     );
     assert!(studio.logs.values().all(|entry| {
         let channel = entry["channel"].as_str().expect("a channel");
@@ -284,14 +350,8 @@ async fn a_studio_follows_the_daemons_configuration_mends_gaps_and_comes_back() 
     assert!(silence >= ws.heartbeat_timeout, "{silence:?}");
     relay.cut();
     relay.freeze(false);
-    let mut seed = 7_u64;
-    let mut random = move || {
-        seed = seed
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (seed >> 11) as f64 / (1_u64 << 53) as f64
-    };
-    let pauses = studio.reconnect(&mut random).await;
+    let mut random = Random::new(7);
+    let pauses = studio.reconnect(&mut random, |_| {}).await;
     assert!(
         pauses[0] >= Duration::from_millis(40) && pauses[0] <= Duration::from_millis(60),
         "{pauses:?}"
@@ -306,21 +366,27 @@ async fn a_studio_follows_the_daemons_configuration_mends_gaps_and_comes_back() 
         Some("state.snapshot")
     );
 
-    // The daemon goes: the pauses grow up to the largest.
-    let address = daemon.address().to_owned();
-    daemon.kill();
+    // The daemon goes. The pauses grow up to the largest, and with the new run the studio begins anew.
+    let first_boot = studio.state["meta"]["bootId"].clone();
+    studio.url = format!("ws://{}/ws", daemon.address());
     drop(relay);
-    studio.url = format!("ws://{address}/ws");
-    let tries = async {
-        let mut pauses = Vec::new();
-        for attempt in 0..6 {
-            pauses.push(
-                ws.reconnect_max_ms
-                    .min(ws.reconnect_min_ms * ws.reconnect_factor.powi(attempt)),
-            );
-            assert!(Socket::open(&studio.url).await.is_none(), "nobody is there");
-        }
-        pauses
-    };
-    assert_eq!(tries.await.last(), Some(&400.0));
+    daemon.kill();
+    while studio.on_message().await {}
+    let mut next = None;
+    let pauses = studio
+        .reconnect(&mut random, |failed| {
+            if failed == 5 {
+                next = Some(bench.start_with(&ENVIRONMENT));
+            }
+        })
+        .await;
+    for (attempt, pause) in pauses.iter().enumerate() {
+        let base = 400.0_f64.min(50.0 * 1.8_f64.powi(i32::try_from(attempt).expect("few")));
+        let share = pause.as_secs_f64() * 1e3 / base;
+        assert!((0.77..=1.2).contains(&share), "{attempt}: {pauses:?}");
+    }
+    assert!(pauses.len() > 5 && pauses.last() > pauses.first(), "{pauses:?}");
+    studio.until(|studio| studio.count("state.patch") > 3).await;
+    assert_ne!(studio.state["meta"]["bootId"], first_boot);
+    assert!(next.expect("the daemon was started again").stop().success());
 }
