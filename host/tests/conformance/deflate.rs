@@ -1,12 +1,10 @@
 //! Compressed messages (RFC 7692): agreed on at the handshake, on the way in each for itself and bounded before and after, on the way out as the
 //! daemon likes, which one inflater for the whole connection has to read.
 
-use std::net::SocketAddr;
-
-use flate2::{Compress, Compression, FlushCompress};
 use libtest_mimic::Trial;
+use test_support::compressed;
 
-use super::peer::{BINARY, CLOSE, CONTINUATION, FIN, PING, PONG, Peer, TEXT, close, frame, handshake};
+use super::peer::{BINARY, CLOSE, CONTINUATION, FIN, PING, PONG, Peer, TEXT, close, frame};
 use super::server::{Server, name};
 
 /// The reserved bit that marks a compressed message.
@@ -32,7 +30,7 @@ pub fn trials(server: &Server) -> Vec<Trial> {
             code,
         } = case;
         trials.push(server.trial(name("deflate", &what, numbers), move |address| {
-            let mut peer = open(address);
+            let mut peer = Peer::open_deflated(address, "/ws/echo?limit=1000000");
             for frame in &frames {
                 peer.send_anyway(frame);
             }
@@ -46,35 +44,6 @@ pub fn trials(server: &Server) -> Vec<Trial> {
         }));
     }
     trials
-}
-
-/// A socket on which permessage-deflate was agreed on.
-fn open(address: SocketAddr) -> Peer {
-    let offer = "Upgrade: websocket\r\nSec-WebSocket-Extensions: permessage-deflate; client_max_window_bits";
-    let mut peer = Peer::connect(address);
-    let request = handshake("/ws/echo?limit=1000000").replacen("Upgrade: websocket", offer, 1);
-    peer.send(request.as_bytes());
-    let head = peer.head();
-    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
-    assert!(
-        head.contains("permessage-deflate") && head.contains("client_no_context_takeover"),
-        "{head}"
-    );
-    peer.inflates();
-    peer
-}
-
-/// A message compressed alone, without the four bytes that every flush ends with.
-fn compressed(payload: &[u8], level: Compression) -> Vec<u8> {
-    let mut compress = Compress::new(level, false);
-    let mut out = Vec::with_capacity(payload.len() + payload.len() / 100 + 100);
-    compress
-        .compress_vec(payload, &mut out, FlushCompress::Sync)
-        .unwrap();
-    assert_eq!(compress.total_in(), payload.len() as u64);
-    assert!(out.ends_with(&[0, 0, 0xFF, 0xFF]));
-    out.truncate(out.len() - 4);
-    out
 }
 
 fn good() -> Vec<Case> {
@@ -110,7 +79,7 @@ fn good() -> Vec<Case> {
     ] {
         for (opcode, kind) in [(TEXT, "text"), (BINARY, "binary message")] {
             for (payload, how) in [(even(length), "even"), (uneven(length), "uneven")] {
-                let message = compressed(&payload, Compression::default());
+                let message = compressed(&payload, 6);
                 case(
                     format!("a compressed {how} {kind} of {length} bytes comes back"),
                     "12, 13",
@@ -121,7 +90,7 @@ fn good() -> Vec<Case> {
         }
     }
     let payload = even(5000);
-    let message = compressed(&payload, Compression::default());
+    let message = compressed(&payload, 6);
     let (first, rest) = message.split_at(message.len() / 2);
     case(
         "a compressed text in pieces, with a ping in between, comes back".into(),
@@ -137,10 +106,7 @@ fn good() -> Vec<Case> {
     case(
         "a text that is only stored comes back".into(),
         "",
-        vec![frame(
-            FIN | COMPRESSED | TEXT,
-            &compressed(&payload, Compression::none()),
-        )],
+        vec![frame(FIN | COMPRESSED | TEXT, &compressed(&payload, 0))],
         vec![(TEXT, payload.clone())],
     );
     case(
@@ -167,7 +133,7 @@ fn good() -> Vec<Case> {
 }
 
 fn bad() -> Vec<Case> {
-    let hello = compressed(b"hello", Compression::default());
+    let hello = compressed(b"hello", 6);
     let mut cases = Vec::new();
     let mut case = |what: &str, frames: Vec<Vec<u8>>, code| {
         cases.push(Case {
@@ -218,13 +184,10 @@ fn bad() -> Vec<Case> {
     );
     case(
         "a compressed text that is no UTF-8",
-        vec![frame(
-            FIN | COMPRESSED | TEXT,
-            &compressed(&[0xCE, 0xFF], Compression::default()),
-        )],
+        vec![frame(FIN | COMPRESSED | TEXT, &compressed(&[0xCE, 0xFF], 6))],
         1007,
     );
-    let bomb = compressed(&vec![0; 100_000_000], Compression::best());
+    let bomb = compressed(&vec![0; 100_000_000], 9);
     case(
         "a hundred megabytes in a hundred kilobytes",
         vec![frame(FIN | COMPRESSED | BINARY, &bomb)],
@@ -234,7 +197,7 @@ fn bad() -> Vec<Case> {
         "one byte over the limit behind its compression",
         vec![frame(
             FIN | COMPRESSED | BINARY,
-            &compressed(&vec![0; 1_000_001], Compression::best()),
+            &compressed(&vec![0; 1_000_001], 9),
         )],
         1009,
     );

@@ -149,16 +149,14 @@ fn opcodes(scripts: &mut Vec<Script>) {
 
 fn masks_and_lengths(scripts: &mut Vec<Script>) {
     let script = |what: &str| Script::new("masks", what, "");
-    scripts.push(
-        script("an unmasked text is refused")
-            .sends_bytes(frame_with(FIN | TEXT, b"x", None))
-            .closes_with(1002),
-    );
-    scripts.push(
-        script("an unmasked ping is refused")
-            .sends_bytes(frame_with(FIN | PING, b"", None))
-            .closes_with(1002),
-    );
+    for (what, first, payload) in [
+        ("an unmasked text", FIN | TEXT, "x"),
+        ("an unmasked ping", FIN | PING, ""),
+    ] {
+        let script = script(&format!("{what} is refused"));
+        let bytes = frame_with(first, payload.as_bytes(), None);
+        scripts.push(script.sends_bytes(bytes).closes_with(1002));
+    }
     scripts.push(
         script("an unmasked continuation of a masked beginning is refused")
             .sends(TEXT, "a")
@@ -180,31 +178,16 @@ fn masks_and_lengths(scripts: &mut Vec<Script>) {
     let script = |what: &str| Script::new("lengths", what, "");
     let in_16_bits = |length: u16| [&[FIN | TEXT, 0x80 | 126][..], &length.to_be_bytes()].concat();
     let in_64_bits = |length: u64| [&[FIN | TEXT, 0x80 | 127][..], &length.to_be_bytes()].concat();
-    scripts.push(
-        script("a length of 125 in 16 bits is refused")
-            .sends_bytes(in_16_bits(125))
-            .closes_with(1002),
-    );
-    scripts.push(
-        script("a length of 0 in 16 bits is refused")
-            .sends_bytes(in_16_bits(0))
-            .closes_with(1002),
-    );
-    scripts.push(
-        script("a length of 65535 in 64 bits is refused")
-            .sends_bytes(in_64_bits(65_535))
-            .closes_with(1002),
-    );
-    scripts.push(
-        script("a length of 0 in 64 bits is refused")
-            .sends_bytes(in_64_bits(0))
-            .closes_with(1002),
-    );
-    scripts.push(
-        script("a length with the highest bit is refused")
-            .sends_bytes(in_64_bits(1 << 63))
-            .closes_with(1002),
-    );
+    for (what, bytes) in [
+        ("a length of 125 in 16 bits", in_16_bits(125)),
+        ("a length of 0 in 16 bits", in_16_bits(0)),
+        ("a length of 65535 in 64 bits", in_64_bits(65_535)),
+        ("a length of 0 in 64 bits", in_64_bits(0)),
+        ("a length with the highest bit", in_64_bits(1 << 63)),
+    ] {
+        let script = script(&format!("{what} is refused"));
+        scripts.push(script.sends_bytes(bytes).closes_with(1002));
+    }
     scripts.push(
         script("a length beyond every limit is refused by the header alone")
             .sends_bytes([in_64_bits(u64::MAX >> 1), vec![0; 4]].concat())

@@ -4,29 +4,22 @@
 //! Each case is a test with its own name. In brackets behind the name stand the numbers of the corresponding cases of the Autobahn test suite,
 //! as a cross-reference; the code and the data are this project's own. What needs messages to come back runs against `/ws/echo`, what is about
 //! frames alone also against `/ws`: the two share their code, and this shows it.
+#![cfg(test)]
 
-#[cfg(test)]
 mod close;
-#[cfg(test)]
 mod deflate;
-#[cfg(test)]
 mod frames;
-#[cfg(test)]
+mod fuzz;
 mod handshake;
-#[cfg(test)]
+mod inflate;
 mod large;
-#[cfg(test)]
 mod peer;
-#[cfg(test)]
 mod script;
-#[cfg(test)]
 mod server;
-#[cfg(test)]
 mod utf8;
 
 use std::process::ExitCode;
 
-#[cfg(test)]
 fn main() -> ExitCode {
     let arguments = libtest_mimic::Arguments::from_args();
     let server = server::Server::start();
@@ -37,12 +30,8 @@ fn main() -> ExitCode {
     trials.extend(close::trials(&server));
     trials.extend(deflate::trials(&server));
     trials.extend(large::trials(&server));
+    trials.extend(fuzz::trials(&server));
     let conclusion = libtest_mimic::run(&arguments, trials);
     server.stop();
     conclusion.exit_code()
-}
-
-#[cfg(not(test))]
-fn main() -> ExitCode {
-    ExitCode::SUCCESS
 }

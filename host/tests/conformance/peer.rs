@@ -4,7 +4,8 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
-use flate2::{Decompress, FlushDecompress};
+use test_support::BrowserInflater;
+pub use test_support::{client_frame as frame, client_frame_with as frame_with};
 
 /// Nothing here takes this long.
 pub const DEADLINE: Duration = Duration::from_secs(30);
@@ -44,43 +45,6 @@ impl std::fmt::Debug for Frame {
     }
 }
 
-/// A client's frame, masked. The mask differs from length to length.
-pub fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-    let mask = (payload.len() as u32).wrapping_mul(2_654_435_761) ^ 0x37FA_213D;
-    frame_with(first, payload, Some(mask.to_be_bytes()))
-}
-
-/// A client's frame with this mask, or with none.
-pub fn frame_with(first: u8, payload: &[u8], mask: Option<[u8; 4]>) -> Vec<u8> {
-    let mut out = Vec::with_capacity(payload.len() + 14);
-    out.push(first);
-    let has_mask = u8::from(mask.is_some()) << 7;
-    match payload.len() {
-        n @ 0..126 => out.push(has_mask | n as u8),
-        n @ 126..65536 => {
-            out.push(has_mask | 126);
-            out.extend((n as u16).to_be_bytes());
-        }
-        n => {
-            out.push(has_mask | 127);
-            out.extend((n as u64).to_be_bytes());
-        }
-    }
-    match mask {
-        Some(mask) => {
-            out.extend(mask);
-            out.extend(
-                payload
-                    .iter()
-                    .zip(mask.iter().cycle())
-                    .map(|(byte, key)| byte ^ key),
-            );
-        }
-        None => out.extend(payload),
-    }
-    out
-}
-
 /// A client's close frame with a code and a reason.
 pub fn close(code: u16, reason: &[u8]) -> Vec<u8> {
     frame(FIN | CLOSE, &[&code.to_be_bytes()[..], reason].concat())
@@ -102,7 +66,7 @@ pub struct Peer {
     /// Messages that the server sends of itself, and answers to messages, are of no interest.
     ignores_data: bool,
     /// What reads compressed messages, once they were agreed on: one for the connection's whole life, as in a browser.
-    inflater: Option<Decompress>,
+    inflater: Option<BrowserInflater>,
 }
 
 impl Peer {
@@ -112,6 +76,10 @@ impl Peer {
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         stream.set_write_timeout(Some(DEADLINE)).unwrap();
+        Self::over(stream)
+    }
+
+    fn over(stream: TcpStream) -> Self {
         Self {
             stream,
             inbox: Vec::new(),
@@ -131,9 +99,21 @@ impl Peer {
         peer
     }
 
-    /// From now on messages may come compressed.
-    pub fn inflates(&mut self) {
-        self.inflater = Some(Decompress::new(false));
+    /// A socket on which permessage-deflate was agreed on.
+    pub fn open_deflated(address: SocketAddr, path: &str) -> Self {
+        let offer =
+            "Upgrade: websocket\r\nSec-WebSocket-Extensions: permessage-deflate; client_max_window_bits";
+        let mut peer = Self::connect(address);
+        let request = handshake(path).replacen("Upgrade: websocket", offer, 1);
+        peer.send(request.as_bytes());
+        let head = peer.head();
+        assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+        assert!(
+            head.contains("permessage-deflate") && head.contains("client_no_context_takeover"),
+            "{head}"
+        );
+        peer.inflater = Some(BrowserInflater::default());
+        peer
     }
 
     pub fn send(&mut self, bytes: &[u8]) {
@@ -154,6 +134,11 @@ impl Peer {
     /// A second handle for a thread that writes while this one reads.
     pub fn writer(&self) -> TcpStream {
         self.stream.try_clone().unwrap()
+    }
+
+    /// The same as a client that only sends.
+    pub fn second(&self) -> Self {
+        Self::over(self.writer())
     }
 
     pub fn hang_up(&mut self) {
@@ -195,11 +180,17 @@ impl Peer {
 
     /// A close frame with this code, and behind it the end.
     pub fn expect_close(&mut self, code: u16) {
+        self.expect_close_of(&[code]);
+    }
+
+    /// The same with one of these codes.
+    pub fn expect_close_of(&mut self, codes: &[u16]) {
         let frame = self.frame().expect("a close frame");
         assert_eq!(frame.opcode, CLOSE, "{frame:?}");
         let (got, reason) = frame.payload.split_first_chunk::<2>().expect("a code");
         let reason = std::str::from_utf8(reason).expect("a reason in UTF-8");
-        assert_eq!(u16::from_be_bytes(*got), code, "{reason}");
+        let got = u16::from_be_bytes(*got);
+        assert!(codes.contains(&got), "{got} and not {codes:?}: {reason}");
         assert_eq!(self.frame(), None, "a close frame is the last");
     }
 
@@ -244,7 +235,7 @@ impl Peer {
                 .inflater
                 .as_mut()
                 .expect("a reserved bit without an extension");
-            payload = inflated(inflater, payload);
+            payload = inflater.inflate(payload);
         }
         Some(Frame { opcode, payload })
     }
@@ -270,19 +261,4 @@ impl Peer {
         }
         Some(taken)
     }
-}
-
-fn inflated(inflater: &mut Decompress, mut payload: Vec<u8>) -> Vec<u8> {
-    payload.extend([0, 0, 0xFF, 0xFF]);
-    let mut out = Vec::with_capacity(1 << 21);
-    let before = inflater.total_in();
-    inflater
-        .decompress_vec(&payload, &mut out, FlushDecompress::Sync)
-        .expect("deflate");
-    assert_eq!(
-        inflater.total_in() - before,
-        payload.len() as u64,
-        "all of it is read"
-    );
-    out
 }
