@@ -3,6 +3,10 @@
 
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { runnerImport } from 'vite'
+
+const { module } = await runnerImport(join(import.meta.dirname, '..', 'tests', 'support', 'state.ts'))
+const { stateDocument } = module
 
 const start = Date.UTC(2026, 0, 1, 12, 0, 0)
 const bootId = '7f3a91c04be25d68'
@@ -57,70 +61,33 @@ function entry(seq, second, channel, level, message, tag) {
   }
 }
 
+/** The document of the tests, which the daemon's types hold to its shape, as this bench has it. */
 function document(version, sample, samples) {
-  return {
-    version,
-    meta: { bootId, startedAt: iso(start - 640_000), build: '0.1.0', status: 'ready', clients: 2, errors: 0, timings: { config: 2.1, plugins: 31.4, serve: 44.9 } },
-    message: '',
-    layout: {
-      rows: 2,
-      cols: 2,
-      panes: [
-        { id: 'power', pane: 'power-meter', slice: 'powerMeter', device: 'meter', row: 0, col: 0, rowSpan: 1, colSpan: 1 },
-        { id: 'logs', pane: 'logs', row: 0, col: 1, rowSpan: 1, colSpan: 1 },
-        { id: 'state', pane: 'state', row: 1, col: 0, rowSpan: 1, colSpan: 2 },
-      ],
-    },
-    config: { requestSample: 1, features: {} },
-    serverConfig: {
-      logs: { snapshot: 200, capacity: 500, allowedChannels: [], minLevel: 'debug' },
-      ws: {
-        heartbeatIntervalMs: 10000,
-        heartbeatTimeoutMs: 5000,
-        reconnectEnabled: true,
-        reconnectMinMs: 1000,
-        reconnectMaxMs: 15000,
-        reconnectFactor: 1.8,
-        reconnectJitter: 0.2,
-      },
-    },
-    plugins: {
-      'power-meter': { file: 'power-meter.wasm', sha256: sha('a'), name: 'power-meter', version: '0.1.0', manifest: {}, status: 'bound', devices: ['meter'] },
-    },
-    devices: {
-      meter: {
-        type: 'power-meter',
-        plugin: 'power-meter',
-        slice: 'powerMeter',
-        status: 'running',
-        phase: 'streaming',
-        driver: {
-          sha256: sha('a'),
-          version: '0.1.0',
-          generation: 3,
-          health: { calls: 1893, traps: 0 },
-          lastReload: { at: iso(start - 180_000), verdict: 'swapped', from: sha('b'), to: sha('a'), pauseUs: 120, carriedBytes: 17 },
-        },
-        ports: { main: { path: '/dev/ttyUSB0', attached: true, identity: { usbVendorId: 1027, usbProductId: 24577, serialNumber: 'A1000wT3' } } },
-        series: {
-          watts: { endpointId: 1, unit: 'W', kind: 'measurement' },
-          volts: { endpointId: 2, unit: 'V', kind: 'measurement' },
-          amps: { endpointId: 3, unit: 'A', kind: 'measurement' },
-        },
-        lastSeen: iso(start),
-      },
-    },
-    streams: {},
-    jobs: { queue: [], running: [] },
-    pno: { status: 'idle', findings: [] },
-    logs: { nextSeq: 13, capacity: 500, size: 12, head: 12 },
-    alarms: {},
-    powerMeter: {
-      phase: 'streaming',
-      stats: { totalSamples: samples, badRows: 2, bytesReceived: samples * 74, lastSampleAt: Date.parse(sample.ts), lastErrorAt: null },
-      lastSample: { ...sample, energyWh: 18.4 },
-    },
+  const data = stateDocument(version)
+  Object.assign(data.meta, { bootId, startedAt: iso(start - 640_000), timings: { config: 2.1, plugins: 31.4, serve: 44.9 } })
+  data.serverConfig.logs = { snapshot: 200, capacity: 500, allowedChannels: [], minLevel: 'debug' }
+  delete data.plugins.broken
+  data.plugins['power-meter'].sha256 = sha('a')
+  const { meter } = data.devices
+  Object.assign(meter.driver, {
+    sha256: sha('a'),
+    health: { calls: 1893, traps: 0 },
+    lastReload: { at: iso(start - 180_000), verdict: 'swapped', from: sha('b'), to: sha('a'), pauseUs: 120, carriedBytes: 17 },
+  })
+  meter.ports.main.identity = { usbVendorId: 1027, usbProductId: 24577, serialNumber: 'A1000wT3' }
+  meter.series = {
+    watts: { endpointId: 1, unit: 'W', kind: 'measurement' },
+    volts: { endpointId: 2, unit: 'V', kind: 'measurement' },
+    amps: { endpointId: 3, unit: 'A', kind: 'measurement' },
   }
+  meter.lastSeen = iso(start)
+  data.logs = { nextSeq: 13, capacity: 500, size: 12, head: 12 }
+  data.powerMeter = {
+    phase: 'streaming',
+    stats: { totalSamples: samples, badRows: 2, bytesReceived: samples * 74, lastSampleAt: Date.parse(sample.ts), lastErrorAt: null },
+    lastSample: { ...sample, energyWh: 18.4 },
+  }
+  return data
 }
 
 function telemetry(seconds) {
