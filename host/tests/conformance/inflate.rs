@@ -124,7 +124,7 @@ impl Bits<'_> {
         Ok(value)
     }
 
-    fn to_border(&mut self) {
+    fn skip_to_border(&mut self) {
         self.at = self.at.next_multiple_of(8);
     }
 }
@@ -208,7 +208,7 @@ impl Reading<'_> {
                 _ => return Err(Stop::Corrupt),
             }
             if is_last {
-                self.bits.to_border();
+                self.bits.skip_to_border();
                 self.last_blocks += 1;
                 if self.last_blocks > LAST_BLOCKS {
                     return Err(Stop::Corrupt);
@@ -226,7 +226,7 @@ impl Reading<'_> {
     }
 
     fn stored(&mut self) -> Result<(), Stop> {
-        self.bits.to_border();
+        self.bits.skip_to_border();
         let (length, inverse) = (self.bits.take(16)?, self.bits.take(16)?);
         if length != inverse ^ 0xFFFF {
             return Err(Stop::Corrupt);
@@ -251,7 +251,10 @@ impl Reading<'_> {
             lengths[*place] = self.bits.take(3)?;
         }
         if lengths == [0; 19] {
-            // Without any code there is no end of the block.
+            // Without any code there is no end of the block. It is seen when all that it would say is there, a bit for each symbol.
+            for _ in 0..symbols + distances {
+                self.bits.take(1)?;
+            }
             return Err(Stop::Corrupt);
         }
         let codes = Codes::new(&lengths, false)?;
