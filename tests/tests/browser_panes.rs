@@ -4,6 +4,7 @@
 //! commands are sent from forms, followed, cancelled, refused, and not sent to a device that is away.
 //!
 //! With `AUTOBENCH_SCREENSHOTS=<absolute folder>` the stories leave pictures there.
+#![expect(clippy::expect_used, reason = "helpers of a story: what is missing fails it")]
 
 use std::path::PathBuf;
 
