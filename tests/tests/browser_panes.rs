@@ -1,7 +1,8 @@
 //! Panes in Chromium that nobody wrote for their device: the page knows a driver from its manifest alone.
 //!
 //! Covered: a device that the layout does not name is shown, with its values, chart, port and phase; a swap and an unplugged line are said;
-//! commands are sent from forms, followed, cancelled, refused, and not sent to a device that is away.
+//! commands are sent from forms, followed, cancelled, refused, listed,
+//! and not sent to a device that is away.
 //!
 //! With `AUTOBENCH_SCREENSHOTS=<absolute folder>` the stories leave pictures there.
 #![expect(clippy::expect_used, reason = "helpers of a story: what is missing fails it")]
@@ -114,6 +115,10 @@ async fn commands_are_sent_from_forms_and_followed_to_their_end() {
     browser.press("Reset …");
     browser.press("Reset now");
     browser.until_said("command-result", "not-granted");
+    // The bench's list has the two that were taken, and not the one that was refused.
+    browser.until_said("commands-count", "2 of 2 shown");
+    browser.until_said("command-row", "Pulse");
+    browser.until_said("command-row", "now true");
     fits(&mut browser, "commands");
 
     board.close();

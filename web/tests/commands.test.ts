@@ -11,6 +11,7 @@ import { COMMANDS_CAPACITY, useCommands } from '../src/stores/commands'
 import type { CommandRecord, CommandStage, JsonObject } from '../src/wire/types'
 import { close, daemon, open, pass, text } from './support/page'
 import { relayJson } from './support/relay'
+import { stateJson } from './support/state'
 
 vi.mock('uplot', () => ({
   default: class {
@@ -93,6 +94,118 @@ describe('questions over HTTP', () => {
     for (const broken of [rest(500, '{}'), rest(200, 'not json'), createRest(() => Promise.reject(new Error('away')))]) {
       expect([await broken.who(), await broken.commands(), await broken.command('a')]).toEqual([null, null, null])
     }
+  })
+})
+
+describe('the page', () => {
+  let bench: ReturnType<typeof daemon>
+  let listed: CommandRecord[]
+
+  beforeEach(() => {
+    vi.useFakeTimers({ now: T0 })
+    localStorage.clear()
+    listed = []
+    bench = daemon()
+    const rest: Rest = {
+      who: () => Promise.resolve({ actor: 'me', role: 'operator' }),
+      commands: () => Promise.resolve(listed),
+      command: () => Promise.resolve('unknown' as const),
+    }
+    open(bench.opener, rest)
+  })
+
+  afterEach(() => {
+    close()
+    vi.useRealTimers()
+  })
+
+  async function shows(document = relayJson()): Promise<void> {
+    bench.greet(12, document)
+    // The pane asks to follow when it is there.
+    await pass(50)
+    bench.says({ type: 'ack', ok: true, id: 'commands' })
+    await pass(200)
+  }
+
+  const rows = () => [...document.querySelectorAll('[data-testid="command-row"]')]
+  const cells = (row: Element | undefined) => [...(row?.querySelectorAll('summary > *') ?? [])].map((cell) => cell.textContent?.trim())
+  const panes = () => document.querySelectorAll('[data-testid="pane-commands"]').length
+
+  async function stage(next: CommandRecord): Promise<void> {
+    bench.says({ type: 'command_status', ...next })
+    await pass(200)
+  }
+
+  it('lists what was asked before it was there, and what is asked now, newest first', async () => {
+    listed = [record('b', 'failed', { queuedAt: iso(-7_000), completedAt: iso(-6_500), actor: 'wall', reason: 'the contact is stuck' }), record('a', 'succeeded', { queuedAt: iso(-9_000), completedAt: iso(-8_960), actualValue: true })]
+    await shows()
+    expect(rows().map((row) => cells(row).slice(1))).toEqual([
+      ['relay On', 'wall', 'failed', '500 ms', 'the contact is stuck'],
+      ['relay On', 'local', 'succeeded', '40 ms', 'now true'],
+    ])
+    await stage(record('c', 'queued', { queuedAt: iso(-2_000), name: 'pulse' }))
+    expect(cells(rows()[0]).slice(1, 4)).toEqual(['relay Pulse', 'local', 'queued'])
+    const before = cells(rows()[0])[4]
+    await pass(2_000)
+    expect(before).toMatch(/^2\.\d s$/)
+    expect(cells(rows()[0])[4]).toMatch(/^4\.\d s$/)
+    await stage(record('c', 'succeeded', { queuedAt: iso(-2_000), name: 'pulse', completedAt: iso(-1_000) }))
+    expect(cells(rows()[0]).slice(1, 5)).toEqual(['relay Pulse', 'local', 'succeeded', '1.0 s'])
+    expect(text('commands-count')).toBe('3 of 3 shown')
+  })
+
+  it('keeps a thousand commands in a second from being a thousand drawings, and draws the newest', async () => {
+    await shows()
+    for (let at = 0; at < 1_200; at += 1) bench.says({ type: 'command_status', ...record(`c${at}`, 'queued', { queuedAt: iso(at) }) })
+    await pass(200)
+    expect(rows()).toHaveLength(200)
+    expect(rows()[0]?.textContent).toContain('c1199')
+    expect(text('commands-count')).toBe('1000 of 1000 shown')
+  })
+
+  it('shows one device, or what is under way, when asked to', async () => {
+    listed = [record('b', 'sent', { queuedAt: iso(2) }), record('a', 'failed', { device: 'fan' })]
+    await shows()
+    const pane = document.querySelector('[data-testid="pane-commands"]')
+    ;[...(pane?.querySelectorAll('button') ?? [])].find((button) => button.textContent === 'Under way')?.click()
+    await pass(1)
+    expect(rows().map((row) => row.getAttribute('data-status'))).toEqual(['sent'])
+    const select = pane?.querySelector('select') as HTMLSelectElement
+    select.value = 'fan'
+    select.dispatchEvent(new Event('change'))
+    await pass(1)
+    expect(rows()).toEqual([])
+    expect(pane?.textContent).toContain('None is under way')
+  })
+
+  it('cancels from the list, and says what the next daemon does not know', async () => {
+    listed = [record('b', 'sent')]
+    await shows()
+    const cancel = [...(rows()[0]?.querySelectorAll('button') ?? [])].find((button) => button.textContent === 'Cancel')
+    cancel?.click()
+    await pass(1)
+    expect(bench.sent.filter((message) => message.type === 'command.cancel')).toMatchObject([{ commandId: 'b' }])
+    bench.drop()
+    await pass(1_500)
+    listed = []
+    await shows(relayJson(12))
+    expect(rows()[0]?.textContent).toContain('does not know what became of it')
+    expect(cells(rows()[0])[4]).toBe('–')
+  })
+
+  it('has one list where something can be asked, where the layout says if it says, and none elsewhere', async () => {
+    await shows()
+    expect(panes()).toBe(1)
+    const named = JSON.parse(JSON.stringify(relayJson(13))) as { layout: { panes: object[] } }
+    named.layout.panes.push({ id: 'asked', pane: 'commands', row: 1, col: 0, rowSpan: 1, colSpan: 1 })
+    bench.says({ type: 'state.snapshot', bootId: 'b1', stateVersion: 13, data: named })
+    await pass(50)
+    expect(panes()).toBe(1)
+    expect(document.querySelector('.grid [data-testid="pane-commands"]')).not.toBeNull()
+    bench.says({ type: 'state.snapshot', bootId: 'b1', stateVersion: 14, data: stateJson(14) })
+    await pass(50)
+    expect(panes()).toBe(0)
+    expect(bench.sent).toContainEqual({ type: 'unsubscribe', channel: 'commands', id: 'commands' })
   })
 })
 

@@ -159,7 +159,7 @@ describe('the generic pane', () => {
   it('shows a device that the layout does not name, behind those that it does', async () => {
     await shows(relayJson())
     const order = [...document.querySelectorAll('[data-testid^="pane-"]')].map((element) => element.getAttribute('data-testid'))
-    expect(order).toEqual(['pane-power-meter', 'pane-logs', 'pane-state', 'pane-device'])
+    expect(order).toEqual(['pane-power-meter', 'pane-logs', 'pane-state', 'pane-device', 'pane-commands'])
     expect(text('device-phase')).toBe('ready')
     expect(text('last-seen')).toMatch(/^0\.\d s ago$/)
     expect(field('attached')).toBe('yes')

@@ -1,4 +1,5 @@
 import type { Component } from 'vue'
+import CommandsPane from './CommandsPane.vue'
 import DevicePane from './DevicePane.vue'
 import LogsPane from './LogsPane.vue'
 import PowerMeterPane from './PowerMeterPane.vue'
@@ -13,8 +14,12 @@ export interface PaneKind {
 /** Panes that were written for one type of device; its driver says the type. */
 const DEVICE_PANES: ReadonlyMap<string, PaneKind> = new Map([['power-meter', { component: PowerMeterPane, share: 3 }]])
 
+/** The pane of the bench's commands; the page adds it where the layout does not name it and some device takes commands. */
+export const COMMANDS_NAME = 'commands'
+
 /** Panes of the bench as a whole. */
 const BENCH_PANES: ReadonlyMap<string, PaneKind> = new Map([
+  [COMMANDS_NAME, { component: CommandsPane, share: 2 }],
   ['logs', { component: LogsPane, share: 2 }],
   ['state', { component: StatePane, share: 2 }],
 ])
