@@ -131,6 +131,14 @@ describe('the page', () => {
   const cells = (row: Element | undefined) => [...(row?.querySelectorAll('summary > *') ?? [])].map((cell) => cell.textContent?.trim())
   const panes = () => document.querySelectorAll('[data-testid="pane-commands"]').length
 
+  /** Opens the details of the newest command. */
+  async function unfold(): Promise<void> {
+    const details = rows()[0]?.querySelector('details')
+    if (details != null) details.open = true
+    details?.dispatchEvent(new Event('toggle'))
+    await pass(1)
+  }
+
   async function stage(next: CommandRecord): Promise<void> {
     bench.says({ type: 'command_status', ...next })
     await pass(200)
@@ -159,7 +167,7 @@ describe('the page', () => {
     for (let at = 0; at < 1_200; at += 1) bench.says({ type: 'command_status', ...record(`c${at}`, 'queued', { queuedAt: iso(at) }) })
     await pass(200)
     expect(rows()).toHaveLength(200)
-    expect(rows()[0]?.textContent).toContain('c1199')
+    expect(rows()[0]?.querySelector('time')?.dateTime).toBe(iso(1_199))
     expect(text('commands-count')).toBe('1000 of 1000 shown')
   })
 
@@ -181,6 +189,8 @@ describe('the page', () => {
   it('cancels from the list, and says what the next daemon does not know', async () => {
     listed = [record('b', 'sent')]
     await shows()
+    expect(rows()[0]?.querySelector('button')).toBeNull()
+    await unfold()
     const cancel = [...(rows()[0]?.querySelectorAll('button') ?? [])].find((button) => button.textContent === 'Cancel')
     cancel?.click()
     await pass(1)
