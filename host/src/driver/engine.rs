@@ -1,10 +1,14 @@
 //! The wasmtime engine, the linker with the world's imports, and the ticker that enforces deadlines.
 
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread::{JoinHandle, Thread};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
+};
 use wasmtime::component::{HasSelf, Linker};
 use wasmtime::{Config, OptLevel};
 
@@ -14,8 +18,8 @@ use super::host_state::HostState;
 /// How often deadlines are looked at while a driver is inside a call.
 const TICK: Duration = Duration::from_millis(5);
 
-/// How many ticks without any call pass before the ticker goes to sleep. A bench that is quiet costs no wake-ups; a busy one does not pay for
-/// waking the ticker at each call.
+/// How many ticks without any call pass before the ticker goes to sleep. A bench that is quiet costs no wake-ups; a busy one does not set the
+/// timer at each call.
 const IDLE_TICKS_BEFORE_SLEEP: u32 = 4;
 
 /// Stack of a guest. Deep recursion traps here instead of in the thread's own stack.
@@ -74,7 +78,7 @@ pub fn config() -> Config {
     config
 }
 
-/// Counts the calls that are running and wakes the ticker when the first one begins.
+/// Counts the calls that are running; the first one after a pause sets the ticker's timer.
 #[derive(Clone)]
 pub struct CallGate {
     shared: Arc<TickerShared>,
@@ -86,7 +90,7 @@ impl CallGate {
         // Sequentially consistent on both sides: either the ticker sees this call before it sleeps, or this call sees that it sleeps.
         self.shared.running.fetch_add(1, Ordering::SeqCst);
         if self.shared.asleep.load(Ordering::SeqCst) {
-            self.shared.wake();
+            self.shared.rouse();
         }
         RunningCall { shared: &self.shared }
     }
@@ -105,15 +109,48 @@ impl Drop for RunningCall<'_> {
 
 struct TickerShared {
     running: AtomicUsize,
+    /// Nobody has set the timer.
     asleep: AtomicBool,
     stop: AtomicBool,
-    thread: parking_lot::Mutex<Option<Thread>>,
+    /// What the ticker waits for. A call that begins sets it and wakes nobody: most calls are over long before the first tick, and a thread that is
+    /// woken at once would run on the processor that the way of the row needs next.
+    timer: OwnedFd,
 }
 
 impl TickerShared {
-    fn wake(&self) {
-        if let Some(thread) = &*self.thread.lock() {
-            thread.unpark();
+    /// Sets the timer, if nobody else has.
+    fn rouse(&self) {
+        if self.asleep.swap(false, Ordering::SeqCst) {
+            self.set(TICK);
+        }
+    }
+
+    fn set(&self, after: Duration) {
+        let once = Itimerspec {
+            it_interval: Timespec {
+                tv_sec: 0,
+                tv_nsec: 0,
+            },
+            it_value: Timespec {
+                tv_sec: 0,
+                tv_nsec: after.subsec_nanos().into(),
+            },
+        };
+        if let Err(error) = timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &once) {
+            tracing::error!(%error, "the timer of the drivers' deadlines cannot be set: a call that loops may go on for ever");
+        }
+    }
+
+    /// Until the timer expires.
+    fn wait(&self) {
+        let mut expirations = [0; 8];
+        while let Err(error) = rustix::io::read(&self.timer, &mut expirations) {
+            if error != rustix::io::Errno::INTR {
+                tracing::error!(%error, "the timer of the drivers' deadlines cannot be read; they are looked at without it");
+                // A tick and no wait for somebody: without it the loop would spin.
+                std::thread::sleep(TICK);
+                return;
+            }
         }
     }
 }
@@ -128,15 +165,14 @@ impl Ticker {
     fn start(engine: wasmtime::Engine) -> std::io::Result<Self> {
         let shared = Arc::new(TickerShared {
             running: AtomicUsize::new(0),
-            asleep: AtomicBool::new(false),
+            asleep: AtomicBool::new(true),
             stop: AtomicBool::new(false),
-            thread: parking_lot::Mutex::new(None),
+            timer: timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC)?,
         });
         let seen = Arc::clone(&shared);
         let handle = std::thread::Builder::new()
             .name("ticker".to_owned())
             .spawn(move || tick(&engine, &seen))?;
-        *shared.thread.lock() = Some(handle.thread().clone());
         Ok(Self {
             shared,
             handle: Some(handle),
@@ -147,7 +183,7 @@ impl Ticker {
 impl Drop for Ticker {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::SeqCst);
-        self.shared.wake();
+        self.shared.set(Duration::from_nanos(1));
         if let Some(handle) = self.handle.take() {
             // A panic of the ticker has been reported by the panic hook already.
             let _ = handle.join();
@@ -157,22 +193,27 @@ impl Drop for Ticker {
 
 fn tick(engine: &wasmtime::Engine, shared: &TickerShared) {
     let mut idle_ticks = 0;
-    while !shared.stop.load(Ordering::SeqCst) {
+    loop {
+        shared.wait();
+        // Whoever stops it sets the timer, too; where both set it at once, this look comes a tick later.
+        if shared.stop.load(Ordering::SeqCst) {
+            return;
+        }
+        engine.increment_epoch();
         if shared.running.load(Ordering::SeqCst) > 0 {
             idle_ticks = 0;
         } else {
             idle_ticks += 1;
         }
         if idle_ticks < IDLE_TICKS_BEFORE_SLEEP {
-            std::thread::park_timeout(TICK);
-            engine.increment_epoch();
-            continue;
+            shared.set(TICK);
+        } else {
+            idle_ticks = 0;
+            shared.asleep.store(true, Ordering::SeqCst);
+            if shared.running.load(Ordering::SeqCst) > 0 {
+                // It may have begun before it could see that nobody looks.
+                shared.rouse();
+            }
         }
-        shared.asleep.store(true, Ordering::SeqCst);
-        while shared.running.load(Ordering::SeqCst) == 0 && !shared.stop.load(Ordering::SeqCst) {
-            std::thread::park();
-        }
-        shared.asleep.store(false, Ordering::SeqCst);
-        idle_ticks = 0;
     }
 }
