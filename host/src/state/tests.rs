@@ -183,6 +183,7 @@ async fn counters_run_together_once_per_interval_and_only_while_somebody_watches
         // The value changes in the first two runs only.
         store.set(&at, json!(run.min(1))).unwrap();
     });
+    // Time is paused: nobody waits here, the clock jumps.
     tokio::time::sleep(Duration::from_secs(10)).await;
     assert_eq!(runs.load(Ordering::Relaxed), 0, "nobody watches");
     let watching = state.watch();

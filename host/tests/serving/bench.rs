@@ -400,6 +400,7 @@ pub async fn until(what: &str, condition: impl Fn() -> bool) {
     let begin = std::time::Instant::now();
     while !condition() {
         assert!(begin.elapsed() < DEADLINE, "{what}");
+        // How often it looks; what it waits for is the condition.
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use flate2::{Compress, Decompress, FlushCompress, FlushDecompress};
 use serde_json::{Value, json};
+use test_support::{BrowserInflater, Frame, Random, client_frame, compressed, is_long, take_frame};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
@@ -24,7 +24,7 @@ fn handshake(headers: &str) -> String {
 struct Client {
     stream: TcpStream,
     pending: Vec<u8>,
-    inflater: Decompress,
+    inflater: BrowserInflater,
     /// Each message has to stand alone: the inflater forgets everything before it.
     forgets: bool,
     is_agreed: bool,
@@ -53,7 +53,7 @@ impl Client {
         Self {
             stream,
             pending: Vec::new(),
-            inflater: Decompress::new(false),
+            inflater: BrowserInflater::default(),
             forgets: agreed.is_some_and(|agreed| agreed.contains("server_no_context_takeover")),
             is_agreed: agreed.is_some(),
             wire_bytes: 0,
@@ -112,25 +112,18 @@ impl Client {
 
     /// None: more bytes are needed. `Some(None)`: a ping or a pong.
     fn take_frame(&mut self) -> Option<Option<Heard>> {
-        let pending = &self.pending[..];
-        let (length, skip) = match pending {
-            [_, 126, high, low, ..] => (usize::from(u16::from_be_bytes([*high, *low])), 4),
-            [_, 127, rest @ ..] if rest.len() >= 8 => {
-                (u64::from_be_bytes(rest[..8].try_into().unwrap()) as usize, 10)
-            }
-            [_, short, ..] if *short < 126 => (usize::from(*short), 2),
-            _ => return None,
-        };
-        let payload = pending.get(skip..skip + length)?.to_vec();
-        let first = pending[0];
-        self.pending.drain(..skip + length);
-        self.wire_bytes += skip + length;
+        let pending = self.pending.len();
+        let Frame { first, payload } = take_frame(&mut self.pending)?;
+        self.wire_bytes += pending - self.pending.len();
         let text = match first {
             0x81 => payload,
             0xC1 => {
                 assert!(self.is_agreed, "nothing was agreed on");
                 self.compressed += 1;
-                self.inflate(payload)
+                if self.forgets {
+                    self.inflater.forget();
+                }
+                self.inflater.inflate(payload)
             }
             0x88 => return Some(Some(Heard::Closed(u16::from_be_bytes([payload[0], payload[1]])))),
             0x89 | 0x8A => return Some(None),
@@ -138,26 +131,6 @@ impl Client {
         };
         self.text_bytes += text.len();
         Some(Some(Heard::Message(serde_json::from_slice(&text).unwrap())))
-    }
-
-    fn inflate(&mut self, mut payload: Vec<u8>) -> Vec<u8> {
-        if self.forgets {
-            self.inflater.reset(false);
-        }
-        payload.extend([0, 0, 0xFF, 0xFF]);
-        let begin = self.inflater.total_in();
-        let mut out = Vec::new();
-        loop {
-            let used = (self.inflater.total_in() - begin) as usize;
-            out.reserve(out.len() + 4096);
-            self.inflater
-                .decompress_vec(&payload[used..], &mut out, FlushDecompress::Sync)
-                .expect("the inflater's window is the one that the server meant");
-            let used = (self.inflater.total_in() - begin) as usize;
-            if used == payload.len() && out.len() < out.capacity() {
-                return out;
-            }
-        }
     }
 
     async fn say(&mut self, message: &Value) {
@@ -183,32 +156,9 @@ async fn head(stream: &mut TcpStream) -> Answer {
     Answer::read(&head)
 }
 
-fn client_frame(first: u8, payload: &[u8]) -> Vec<u8> {
-    let mut out = vec![first];
-    match payload.len() {
-        n @ 0..126 => out.push(0x80 | n as u8),
-        n @ 126..65536 => {
-            out.push(0x80 | 126);
-            out.extend((n as u16).to_be_bytes());
-        }
-        n => {
-            out.push(0x80 | 127);
-            out.extend((n as u64).to_be_bytes());
-        }
-    }
-    let mask = [0x37, 0xFA, 0x21, 0x3D];
-    out.extend(mask);
-    out.extend(payload.iter().zip(mask.iter().cycle()).map(|(b, k)| b ^ k));
-    out
-}
-
 /// A message compressed as a client does that was told to begin each with an empty window.
 fn deflated(text: &[u8]) -> Vec<u8> {
-    let mut coder = Compress::new(flate2::Compression::default(), false);
-    let mut out = Vec::with_capacity(text.len() + 1000);
-    coder.compress_vec(text, &mut out, FlushCompress::Sync).unwrap();
-    out.truncate(out.len() - 4);
-    out
+    compressed(text, 6)
 }
 
 fn without_deflate() -> Settings {
@@ -465,33 +415,21 @@ impl Follower {
     }
 }
 
-/// A generator that is the same everywhere; its seed is in the test's output.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % sides
-    }
-}
-
 /// One client's life: reads, stalls, asks again, takes and gives up channels, goes and comes back. Ends when it has the last version.
 async fn live(
     bench: &Bench,
-    mut dice: Dice,
+    mut dice: Random,
     last: tokio::sync::watch::Receiver<Option<u64>>,
 ) -> (usize, usize) {
     let (mut wire_bytes, mut text_bytes) = (0, 0);
     loop {
-        let headers = [OFFER, OFFER, OFFER, OFFER_ALONE, ""][dice.roll(5) as usize];
-        let receive_buffer_bytes = (dice.roll(3) == 0).then_some(4096);
+        let headers = [OFFER, OFFER, OFFER, OFFER_ALONE, ""][dice.below(5)];
+        let receive_buffer_bytes = dice.one_in(3).then_some(4096);
         let mut client = Client::connect(bench, headers, receive_buffer_bytes).await;
         let mut follower = Follower::default();
         let mut series = [false; 2];
         let mut wants_state = true;
-        let ends_after = dice.roll(3000);
+        let ends_after = dice.below(3000);
         let mut heard = 0;
         loop {
             let message = client.next().await;
@@ -524,7 +462,7 @@ async fn live(
             if heard == ends_after {
                 break;
             }
-            let message = match dice.roll(400) {
+            let message = match dice.below(400) {
                 0 => json!({"type": "state.resync"}),
                 1 => {
                     json!({"type": "logs.replay", "sinceSeq": follower.log_seq.unwrap_or_default().saturating_sub(3)})
@@ -536,7 +474,7 @@ async fn live(
                     json!({"type": kind, "channel": "state"})
                 }
                 n @ 4..6 => {
-                    let on = &mut series[n as usize - 4];
+                    let on = &mut series[n - 4];
                     *on = !*on;
                     match *on {
                         true => json!({"type": "subscribe", "channel": "telemetry", "endpointIds": [n - 3]}),
@@ -548,13 +486,13 @@ async fn live(
                     }
                 }
                 6 => {
-                    // It reads nothing for a while.
-                    tokio::time::sleep(Duration::from_millis(dice.roll(80))).await;
+                    // It reads nothing for a while: that is what it is here for, and nothing waits for it.
+                    tokio::time::sleep(dice.ms(0, 80)).await;
                     continue;
                 }
                 _ => continue,
             };
-            match client.is_agreed && dice.roll(2) == 0 {
+            match client.is_agreed && dice.one_in(2) {
                 true => client.say_compressed(&message).await,
                 false => client.say(&message).await,
             }
@@ -566,8 +504,7 @@ async fn live(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_clients_do_each_inflater_reads_exactly_what_happened() {
-    let is_long = std::env::var("AUTOBENCH_LONG").is_ok_and(|v| v == "1");
-    let rounds = if is_long { 20 } else { 2 };
+    let rounds = if is_long() { 20 } else { 2 };
     for seed in 1..=rounds {
         println!("seed {seed}");
         let mut settings = Settings {
@@ -584,34 +521,35 @@ async fn whatever_clients_do_each_inflater_reads_exactly_what_happened() {
         let clients: Vec<_> = (0..16)
             .map(|number| {
                 let (bench, last) = (std::sync::Arc::clone(&bench), last.clone());
-                let dice = Dice(0x9E37_79B9_7F4A_7C15 ^ (seed << 32 | (number + 1)));
+                let dice = Random::new(seed << 32 | (number + 1));
                 tokio::spawn(async move { live(&bench, dice, last).await })
             })
             .collect();
-        let mut dice = Dice(seed);
+        let mut dice = Random::new(seed);
         let begin = std::time::Instant::now();
         let (mut n, mut samples) = (0_u64, [0_u64; 2]);
         while begin.elapsed() < Duration::from_millis(2500) {
             n += 1;
-            match dice.roll(8) {
+            match dice.below(8) {
                 0..3 => drop(bench.set_watts(n)),
-                3 | 4 => drop(bench.log(&format!("request {n} took {} ms", dice.roll(100)))),
+                3 | 4 => drop(bench.log(&format!("request {n} took {} ms", dice.below(100)))),
                 which @ 5..7 => {
-                    let count = &mut samples[which as usize - 5];
-                    let more = 1 + dice.roll(5);
+                    let count = &mut samples[which - 5];
+                    let more = 1 + dice.below(5) as u64;
                     bench.push_samples(which as u32 - 4, *count + 1..=*count + more);
                     *count += more;
                 }
                 _ => {
-                    let text = format!("{:x}", dice.0).repeat(1 + dice.roll(600) as usize);
+                    let text = format!("{:x}", dice.next()).repeat(1 + dice.below(600));
                     bench
                         .state
                         .replace_slice("filler", json!({"n": n, "text": text}))
                         .unwrap();
                 }
             }
-            if dice.roll(4) == 0 {
-                tokio::time::sleep(Duration::from_micros(dice.roll(3000))).await;
+            if dice.one_in(4) {
+                // Changes come in bursts of every length, so that flushes hold one and many.
+                tokio::time::sleep(Duration::from_micros(dice.next() % 3000)).await;
             }
         }
         let (mut wire_bytes, mut text_bytes) = (0, 0);
@@ -624,6 +562,7 @@ async fn whatever_clients_do_each_inflater_reads_exactly_what_happened() {
                 "a client waits for what does not come"
             );
             bench.log("the end");
+            // How often it is said.
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         for client in clients {

@@ -277,6 +277,7 @@ async fn listeners_count_as_clients() {
         assert!(begin.elapsed() < DEADLINE, "the place is not given back");
         watts += 1;
         bench.set_watts(watts);
+        // How often it has something to say.
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     bench.close().await;

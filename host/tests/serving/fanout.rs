@@ -149,6 +149,7 @@ async fn two_hundred_clients_that_come_and_go_all_have_the_state() {
                 value: n as f64,
             };
             hub.push_samples(1, &[sample]);
+            // The pace of the changes, with which a client that reads has to keep up.
             std::thread::sleep(Duration::from_micros(300));
         }
     });

@@ -3,44 +3,23 @@
 use std::time::Duration;
 
 use serde_json::json;
+use test_support::{Frame, client_frame as frame, take_frame};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::bench::{Bench, HANDSHAKE, Settings, apply, until, within};
 
-/// A frame with a mask of zeros, so that its payload can be read here.
-pub fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-    let mut out = vec![first];
-    match payload.len() {
-        n @ 0..126 => out.push(0x80 | n as u8),
-        n => {
-            out.push(0x80 | 126);
-            out.extend((n as u16).to_be_bytes());
-        }
-    }
-    out.extend([0; 4]);
-    out.extend(payload);
-    out
-}
-
 /// Reads frames until the close frame; gives its code, and checks that the connection ends behind it.
 pub async fn close_code(stream: &mut TcpStream) -> u16 {
     let mut bytes = Vec::new();
     within(stream.read_to_end(&mut bytes)).await.unwrap();
-    let mut rest = &bytes[..];
     loop {
-        let (length, skip) = match rest[1] {
-            126 => (u16::from_be_bytes([rest[2], rest[3]]) as usize, 4),
-            127 => (u64::from_be_bytes(rest[2..10].try_into().unwrap()) as usize, 10),
-            n => (n as usize, 2),
-        };
-        let (payload, behind) = rest[skip..].split_at(length);
-        if rest[0] == 0x88 {
-            assert!(behind.is_empty(), "a close frame is the last");
+        let Frame { first, payload } = take_frame(&mut bytes).expect("a close frame");
+        if first == 0x88 {
+            assert!(bytes.is_empty(), "a close frame is the last");
             return u16::from_be_bytes([payload[0], payload[1]]);
         }
-        rest = behind;
     }
 }
 
@@ -400,6 +379,7 @@ async fn a_body_that_trickles_is_answered_408_in_time() {
     let (mut reader, mut writer) = stream.split();
     let trickling = async {
         while writer.write_all(b" ").await.is_ok() {
+            // That it comes slowly is what is tested.
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };

@@ -230,6 +230,7 @@ async fn a_client_that_does_not_read_shows_in_the_lag_and_as_dropped() {
             assert_eq!(lag, sum, "there is one client");
             most = most.max(lag);
         }
+        // The pace of the changes: they are to fill the line, not the memory.
         tokio::time::sleep(std::time::Duration::from_millis(1)).await;
     }
     assert!(most > 0.0, "it was behind");

@@ -9,15 +9,18 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use serde_json::{Value, json};
+use test_support::client_frame as frame;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 
 use crate::bench::{Answer, Bench, Client, HANDSHAKE, Settings, apply, until, within};
-use crate::hostile::{close_code, frame};
+use crate::hostile::close_code;
 
 /// Distance of the changes that the mirror follows.
 const PULSE: Duration = Duration::from_millis(2);
+/// Distance of the requests that are made beside attackers.
+const ASK: Duration = Duration::from_millis(5);
 /// Changes before the siege, and at least during it.
 const PULSES: usize = 300;
 
@@ -117,6 +120,37 @@ async fn follow(
     (document, delays)
 }
 
+/// Asks for something small, again and again, until all attackers have ended as they should. Gives how often it was answered.
+async fn answered_beside(bench: &Bench, mut attackers: JoinSet<()>) -> usize {
+    let mut answered = 0;
+    loop {
+        assert_eq!(bench.get("/healthz").await.status, 200);
+        answered += 1;
+        match tokio::time::timeout(ASK, attackers.join_next()).await {
+            Ok(Some(ended)) => ended.unwrap(),
+            Ok(None) => return answered,
+            // Time to ask again.
+            Err(_) => {}
+        }
+    }
+}
+
+/// Sends a flood until it is cut, and gives what was said meanwhile.
+async fn flood_until_cut(stream: &mut TcpStream, flood: &[u8]) -> Vec<u8> {
+    let (mut reader, mut writer) = stream.split();
+    let sending = async { while writer.write_all(flood).await.is_ok() {} };
+    let mut bytes = Vec::new();
+    let reading = async { while matches!(reader.read_buf(&mut bytes).await, Ok(1..)) {} };
+    within(async { tokio::join!(sending, reading) }).await;
+    bytes
+}
+
+/// Whether a close frame with 1008 is among the frames.
+fn is_closed_for_its_flood(bytes: &[u8]) -> bool {
+    let code = 1008_u16.to_be_bytes();
+    bytes.windows(4).any(|w| w[0] == 0x88 && w[2..] == code)
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn handshakes_that_trickle() {
     let mut settings = Settings::default();
@@ -129,6 +163,7 @@ async fn handshakes_that_trickle() {
             attackers.spawn(async move {
                 let mut stream = TcpStream::connect(address).await.unwrap();
                 for byte in HANDSHAKE.as_bytes() {
+                    // That it comes slowly is the attack.
                     tokio::time::sleep(Duration::from_millis(20)).await;
                     if stream.write_all(&[*byte]).await.is_err() {
                         break;
@@ -142,15 +177,7 @@ async fn handshakes_that_trickle() {
                 );
             });
         }
-        let mut answered = 0;
-        while !attackers.is_empty() {
-            assert_eq!(bench.get("/healthz").await.status, 200);
-            answered += 1;
-            while let Some(ended) = attackers.try_join_next() {
-                ended.unwrap();
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        let answered = answered_beside(bench, attackers).await;
         format!("all 200 were cut without an answer, and {answered} requests beside them were answered")
     })
     .await;
@@ -204,15 +231,7 @@ async fn pipelines_that_are_never_read() {
                 within(async { while stream.write_all(requests.as_bytes()).await.is_ok() {} }).await;
             });
         }
-        let mut answered = 0;
-        while !attackers.is_empty() {
-            assert_eq!(bench.get("/healthz").await.status, 200);
-            answered += 1;
-            while let Some(ended) = attackers.try_join_next() {
-                ended.unwrap();
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        let answered = answered_beside(bench, attackers).await;
         format!("all 40 were cut, and {answered} requests beside them were answered")
     })
     .await;
@@ -253,6 +272,7 @@ async fn clients_that_stop_reading_and_are_never_closed() {
             n += 1;
             let filler = json!({"n": n, "text": format!("{n:04}").repeat(5_000)});
             bench.state.replace_slice("ballast", filler).unwrap();
+            // The pace of the changes: the mirror beside has to follow without a snapshot.
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         drop(deaf);
@@ -278,6 +298,7 @@ async fn a_window_of_hardly_a_byte() {
             // Another text each time: what stays the same makes no patch.
             let filler = json!({"n": n, "text": format!("{n:04}").repeat(2_000)});
             bench.state.replace_slice("ballast", filler).unwrap();
+            // The same.
             tokio::time::sleep(Duration::from_millis(1)).await;
             let mut few = [0; 40];
             if let Ok(Ok(count)) = tokio::time::timeout(Duration::from_millis(2), sipping.read(&mut few)).await {
@@ -365,25 +386,9 @@ async fn floods_of_messages() {
                     _ => "no JSON",
                 };
                 let flood = frame(0x81, text.as_bytes()).repeat(200);
-                let (mut reader, mut writer) = stream.split();
-                let sending = async { while writer.write_all(&flood).await.is_ok() {} };
-                let mut scratch = vec![0; 64 << 10];
-                let mut bytes: Vec<u8> = Vec::new();
-                let reading = async {
-                    loop {
-                        match reader.read(&mut scratch).await {
-                            Ok(0) | Err(_) => break,
-                            Ok(count) => bytes.extend(&scratch[..count]),
-                        }
-                    }
-                };
-                within(async { tokio::join!(sending, reading) }).await;
+                let bytes = flood_until_cut(&mut stream, &flood).await;
                 assert!(bytes.windows(14).any(|window| window == b"\"rate-limited\""));
-                let code = 1008_u16.to_be_bytes();
-                assert!(
-                    bytes.windows(4).any(|w| w[0] == 0x88 && w[2..] == code),
-                    "not closed with 1008"
-                );
+                assert!(is_closed_for_its_flood(&bytes), "not closed with 1008");
             });
         }
         while let Some(ended) = attackers.join_next().await {
@@ -412,24 +417,8 @@ async fn floods_of_pings_and_of_pieces() {
                 if n % 3 == 2 {
                     stream.write_all(&frame(0x01, b"")).await.unwrap();
                 }
-                let (mut reader, mut writer) = stream.split();
-                let sending = async { while writer.write_all(&flood).await.is_ok() {} };
-                let mut scratch = vec![0; 64 << 10];
-                let mut bytes: Vec<u8> = Vec::new();
-                let reading = async {
-                    loop {
-                        match reader.read(&mut scratch).await {
-                            Ok(0) | Err(_) => break,
-                            Ok(count) => bytes.extend(&scratch[..count]),
-                        }
-                    }
-                };
-                within(async { tokio::join!(sending, reading) }).await;
-                let code = 1008_u16.to_be_bytes();
-                assert!(
-                    bytes.windows(4).any(|w| w[0] == 0x88 && w[2..] == code),
-                    "not closed with 1008"
-                );
+                let bytes = flood_until_cut(&mut stream, &flood).await;
+                assert!(is_closed_for_its_flood(&bytes), "not closed with 1008");
             });
         }
         while let Some(ended) = attackers.join_next().await {
