@@ -74,7 +74,15 @@ pub struct Membership {
 #[derive(Debug, Default)]
 pub struct Pass {
     seats: Vec<Seat>,
-    candidates: SmallVec<[(Compression, Positions); 2]>,
+    candidates: SmallVec<[Candidate; 2]>,
+}
+
+/// Clients with plain frames that stand at one place and would like to share a context.
+#[derive(Debug)]
+struct Candidate {
+    compression: Compression,
+    positions: Positions,
+    clients: usize,
 }
 
 /// A context, as far as one pass has to do with it.
@@ -142,18 +150,44 @@ impl Contexts {
                 .any(|seat| seat.context == id && seat.members > 0)
         };
         self.contexts.retain(|context| has_members(context.id));
-        for (compression, positions) in pass.candidates {
+        for Candidate {
+            compression,
+            positions,
+            clients,
+        } in pass.candidates
+        {
             let mut contexts = self.contexts.iter_mut();
             if let Some(context) =
                 contexts.find(|context| context.compression == compression && context.standing == positions)
             {
                 context.has_candidate = true;
-            } else if self.contexts.len() < CONTEXTS {
+            } else if self.contexts.len() < CONTEXTS || self.make_room(&pass.seats, clients) {
                 self.next_id += 1;
                 self.contexts
                     .push(Context::new(self.next_id, compression, positions, now));
             }
         }
+    }
+
+    /// Ends the context that the fewest share, if more than twice as many clients would share another one: so the bound leaves out few, whoever came
+    /// first, and two that are about alike do not take turns.
+    fn make_room(&mut self, seats: &[Seat], clients: usize) -> bool {
+        let members = |context: &Context| {
+            let seat = seats.iter().find(|seat| seat.context == context.id);
+            // Made in this pass: it has had no chance yet.
+            seat.map_or(usize::MAX, |seat| seat.members)
+        };
+        let smallest = self
+            .contexts
+            .iter()
+            .map(|context| (members(context), context.id))
+            .min();
+        let Some((members, id)) = smallest.filter(|(members, _)| clients > members.saturating_mul(2)) else {
+            return false;
+        };
+        debug_assert!(members > 0, "a context without members has ended");
+        self.contexts.retain(|context| context.id != id);
+        true
     }
 
     /// Ends all of them: nobody is there.
@@ -276,10 +310,17 @@ impl Pass {
         if positions.iter().next().is_none() {
             return;
         }
-        let is_known =
-            |(known, place): &(Compression, Positions)| *known == compression && place == positions;
-        if self.candidates.len() < CONTEXTS && !self.candidates.iter().any(is_known) {
-            self.candidates.push((compression, positions.clone()));
+        let is_here = |candidate: &&mut Candidate| {
+            candidate.compression == compression && candidate.positions == *positions
+        };
+        if let Some(candidate) = self.candidates.iter_mut().find(is_here) {
+            candidate.clients += 1;
+        } else if self.candidates.len() < CONTEXTS {
+            self.candidates.push(Candidate {
+                compression,
+                positions: positions.clone(),
+                clients: 1,
+            });
         }
     }
 

@@ -26,8 +26,11 @@
 //! and end ([`Contexts::encode`], [`Contexts::end_pass`]). [`Pass::turn`] says for one client what it is written. [`Tails`] keeps the last
 //! coded segments for members whose sockets block. [`negotiate`] reads a client's offer, and [`compress_apart`] compresses for one client.
 //!
-//! Bounds: eight contexts, one mebibyte of segments each; a client of a ninth kind is sent plain frames. A member that falls off the tail goes
-//! on with plain frames from where it is.
+//! Bounds: eight contexts, one mebibyte of segments each. A bound there has to be: each context has a compressor (a quarter of a mebibyte) and a tail,
+//! and what is new for its members is compressed by the one loop, before anybody is written to; so each one delays all. Eight are more than the
+//! kinds of clients that a bench has (the page, with and without a chart; the command line; a recorder). Clients of a ninth kind are sent plain frames,
+//! which are always right, unless they are more than twice as many as those who share the smallest context: then that one ends and makes room.
+//! A member that falls off the tail goes on with plain frames from where it is.
 
 mod codec;
 mod contexts;
@@ -49,7 +52,7 @@ pub enum Compression {
     Alone,
 }
 
-/// Most contexts at once. Clients that follow other channels than these are sent plain frames.
+/// Most contexts at once. Clients that follow other channels than these are sent plain frames, unless they are many; the module says why.
 pub const CONTEXTS: usize = 8;
 
 /// How much of its segments a context keeps for members whose sockets block. They are some eight times as small as the plain ones, so a member

@@ -180,3 +180,80 @@ proptest! {
         prop_assert_eq!(&browser.messages, &meant);
     }
 }
+
+#[test]
+fn many_clients_of_a_ninth_kind_share_a_context_and_the_smallest_one_makes_room() {
+    let mut contexts = Contexts::new();
+    let mut rings: Vec<Ring> = (0..=CONTEXTS).map(|_| Ring::new(1 << 20, 0)).collect();
+    let channel = |kind: usize| Channel::Series(kind as u32);
+    // One client of each of eight kinds, but two of the first.
+    let mut clients: Vec<(usize, Positions, Option<Membership>)> = Vec::new();
+    let join = |clients: &mut Vec<_>, rings: &[Ring], kind: usize| {
+        let mut positions = Positions::new();
+        positions.set(channel(kind), rings[kind].cursor());
+        clients.push((kind, positions, None));
+    };
+    for kind in (0..CONTEXTS).chain([0]) {
+        join(&mut clients, &rings, kind);
+    }
+    let mut number = 0;
+    let mut pass_over = |clients: &mut Vec<(usize, Positions, Option<Membership>)>, rings: &mut [Ring]| {
+        number += 1;
+        let mut view = View::new();
+        for (kind, ring) in rings.iter_mut().enumerate() {
+            ring.push(Segment {
+                bytes: frame::text(patch(number).as_bytes()),
+                first: number,
+                last: number,
+            });
+            view.insert(channel(kind), ring.view(number - 1, usize::MAX));
+        }
+        // Each pass is long enough after the last for a context to open.
+        let now = Duration::from_secs(number);
+        let mut pass = contexts.encode(&view, now);
+        let mut coded_kinds = Vec::new();
+        for (kind, positions, membership) in clients {
+            match pass.turn(Compression::Shared, membership, positions) {
+                Turn::Coded(coded) => {
+                    *positions = coded.after().clone();
+                    *membership = Some(coded.membership());
+                    coded_kinds.push(*kind);
+                }
+                Turn::UpToDate => panic!("there is news for everybody"),
+                Turn::Plain => {
+                    let Next::Write(batch) = view.next(positions) else {
+                        panic!("there is news for everybody");
+                    };
+                    let complete = batch.complete().clone();
+                    *positions = complete;
+                    pass.would_join(Compression::Shared, positions);
+                }
+            }
+        }
+        contexts.end_pass(pass, now);
+        coded_kinds
+    };
+    pass_over(&mut clients, &mut rings);
+    assert_eq!(pass_over(&mut clients, &mut rings), [0, 1, 2, 3, 4, 5, 6, 7, 0]);
+    // Two more of another kind are not enough to take a place from one.
+    join(&mut clients, &rings, CONTEXTS);
+    join(&mut clients, &rings, CONTEXTS);
+    for _ in 0..5 {
+        assert_eq!(pass_over(&mut clients, &mut rings).len(), 9);
+    }
+    // Three are.
+    join(&mut clients, &rings, CONTEXTS);
+    for _ in 0..3 {
+        pass_over(&mut clients, &mut rings);
+    }
+    for _ in 0..5 {
+        let coded = pass_over(&mut clients, &mut rings);
+        assert_eq!(coded.iter().filter(|kind| **kind == CONTEXTS).count(), 3);
+        assert_eq!(
+            coded.iter().filter(|kind| **kind == 0).count(),
+            2,
+            "the larger one stays"
+        );
+        assert_eq!(coded.len(), 9 + 3 - 1);
+    }
+}
