@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use autobench_core::frame;
-use autobench_core::logs::{FilteredLogs, Range};
+use autobench_core::logs::{LogReader, Range};
 use autobench_core::outbox::{Channel, Cursor, Positions, Ring, RingView, Segment, View};
 use autobench_core::wire::ServerMessage;
 use autobench_core::wire::encode::LogsFrame;
@@ -26,6 +26,9 @@ use crate::state::StateHandle;
 
 /// Entries in one message. A flush of more becomes several messages, so that no browser has to parse a megabyte at once.
 const MESSAGE_ENTRIES: usize = 256;
+/// Bytes of entries in one message, but one entry however long. It is also what a client holds at most of what was made for it alone while its
+/// socket takes nothing: the next piece is made when this one is out.
+pub(super) const PIECE_BYTES: usize = 64 << 10;
 
 #[derive(Debug)]
 pub(super) struct Channels {
@@ -45,6 +48,26 @@ pub(super) struct Channels {
 /// The place of each channel up to which everybody who keeps up has been written to.
 #[derive(Debug, Default)]
 pub(super) struct Seen(BTreeMap<Channel, u64>);
+
+/// Where a client begins to read the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LogStart {
+    /// Behind this number.
+    After(u64),
+    /// At the newest entries, so many at most.
+    Newest(u64),
+}
+
+/// What a client that reads the log where it is kept is told next.
+#[derive(Debug)]
+pub(super) struct LogPiece {
+    /// None if there is nothing to say.
+    pub(super) message: Option<Bytes>,
+    /// Where it goes on with everybody else, if it can.
+    pub(super) joins: Option<Cursor>,
+    /// Entries were looked at, of which none has passed perhaps: there may be more.
+    pub(super) has_looked: bool,
+}
 
 /// Log entries, encoded once for everybody.
 #[derive(Debug)]
@@ -90,8 +113,8 @@ impl Channels {
         self.series.read().values().map(|series| series.info()).collect()
     }
 
-    /// Adds a message to alarms, events or commands. Such messages are rare and each is a segment.
-    pub(super) fn publish_message(&self, channel: Channel, message: &ServerMessage) {
+    /// Adds a message to alarms, events or commands. Such messages are rare and each is a segment. Gives the segment's number and its frame.
+    pub(super) fn publish_message(&self, channel: Channel, message: &ServerMessage) -> (u64, Bytes) {
         let ring = match channel {
             Channel::Alarms => &self.alarms,
             Channel::Commands => &self.commands,
@@ -99,12 +122,13 @@ impl Channels {
         };
         let bytes = frame::text(&message.to_json());
         let mut ring = ring.lock();
-        let number = ring.cursor().covered + 1;
+        let Cursor { segment, covered } = ring.cursor();
         ring.push(Segment {
-            bytes,
-            first: number,
-            last: number,
+            bytes: bytes.clone(),
+            first: covered + 1,
+            last: covered + 1,
         });
+        (segment, bytes)
     }
 
     /// Puts what is new in logs and series into segments.
@@ -159,24 +183,47 @@ impl Channels {
         view
     }
 
-    /// The newest log entries, and where they go on.
-    pub(super) fn history(&self, count: u64) -> (Bytes, Cursor) {
-        let mut feed = self.log_feed.lock();
-        feed.publish(&self.logs, &self.metrics);
-        let mut range = feed.since(&self.logs, feed.published.saturating_sub(count));
-        if let Some(missed) = range.missed.take() {
+    /// Lets a client begin to read the log. The first piece is a `logs.history`, and there is one even if it is empty.
+    pub(super) fn begin_logs(&self, reader: &mut LogReader, start: LogStart) -> LogPiece {
+        let logs = self.logs.metadata();
+        let newest = logs.next_seq - 1;
+        let seq = match start {
+            LogStart::After(seq) => seq.min(newest),
+            LogStart::Newest(count) => newest.saturating_sub(count.min(logs.size)),
+        };
+        reader.restart(seq);
+        let (mut range, joins) = self.entries(reader, seq);
+        if matches!(start, LogStart::Newest(_))
+            && let Some(missed) = range.missed.take()
+        {
             // Nobody asked for a certain number here: what the ring no longer has is not missed.
             range.from_seq = missed.to_seq + 1;
+            reader.restart(missed.to_seq);
         }
-        (range_frame(&range, LogsFrame::History), feed.cursor())
+        piece(reader, &range, joins)
     }
 
-    /// The log entries after a number, as far as the ring has them, and where they go on.
-    pub(super) fn replay(&self, since_seq: u64, frame: LogsFrame) -> (Bytes, Cursor) {
+    /// The next piece for a client that reads the log where it is kept. Looks at a bounded number of entries.
+    pub(super) fn read_logs(&self, reader: &mut LogReader) -> LogPiece {
+        // Nothing while its history is still on its way.
+        let Some(seq) = reader.next() else {
+            return LogPiece {
+                message: None,
+                joins: None,
+                has_looked: false,
+            };
+        };
+        let (range, joins) = self.entries(reader, seq);
+        piece(reader, &range, joins)
+    }
+
+    /// The log entries after a number, a piece of them, and where they go on in the segments, if one begins there.
+    pub(super) fn log_piece(&self, since_seq: u64) -> (Range, Option<Cursor>) {
         let mut feed = self.log_feed.lock();
         feed.publish(&self.logs, &self.metrics);
         let range = feed.since(&self.logs, since_seq);
-        (range_frame(&range, frame), feed.cursor())
+        let joins = feed.cursor_after(range.to_seq);
+        (range, joins)
     }
 
     /// The number behind which the newest `count` log entries are, or as many of them as there are.
@@ -185,18 +232,14 @@ impl Channels {
         (logs.next_seq - 1).saturating_sub(count.min(logs.size))
     }
 
-    /// The next message for a client that wants only some log entries, possibly none of them; nothing if it is up to date. Looks at a bounded
-    /// number of entries.
-    pub(super) fn filtered(&self, client: &mut FilteredLogs) -> Option<Bytes> {
-        let range = self.logs.encoded_since(client.next()?, MESSAGE_ENTRIES);
-        if range.is_empty() && !client.is_owed() {
-            return None;
+    fn entries(&self, reader: &LogReader, seq: u64) -> (Range, Option<Cursor>) {
+        if reader.is_open() {
+            return self.log_piece(seq);
         }
-        let message = frame::build_text(256, |out| client.take(&range, out).then_some(()).ok_or(()));
-        Some(message.unwrap_or_default())
+        (self.logs.piece(seq, MESSAGE_ENTRIES, PIECE_BYTES), None)
     }
 
-    /// The samples of a series, after a number if there is one; none if there is no such series.
+    /// The samples of a series, after a number if there is one, a piece of them; none if there is no such series.
     pub(super) fn backlog(&self, id: u32, covered: Option<u64>) -> Option<Backlog> {
         Some(self.series(id)?.backlog(covered))
     }
@@ -228,7 +271,7 @@ impl LogFeed {
         // What is logged from here on is for the next time: a writer without pause must not hold whoever publishes.
         let last = logs.next_seq() - 1;
         while self.published < last {
-            let range = logs.encoded_since(self.published, MESSAGE_ENTRIES);
+            let range = logs.piece(self.published, MESSAGE_ENTRIES, PIECE_BYTES);
             if range.is_empty() {
                 return;
             }
@@ -243,11 +286,19 @@ impl LogFeed {
         }
     }
 
-    /// The entries after a number up to what is in segments: what was logged in the meantime comes as a segment of its own.
+    /// The entries after a number up to what is in segments, a piece of them: what was logged in the meantime comes as a segment of its own.
     fn since(&self, logs: &LogHandle, seq: u64) -> Range {
-        let mut range = logs.encoded_since(seq.min(self.published), usize::MAX);
+        let mut range = logs.piece(seq.min(self.published), usize::MAX, PIECE_BYTES);
         range.cut_to(self.published);
         range
+    }
+
+    /// Where somebody goes on who has everything up to this number, if a segment begins there.
+    fn cursor_after(&self, seq: u64) -> Option<Cursor> {
+        if seq == self.published {
+            return Some(self.cursor());
+        }
+        self.segments.cursor_after(seq)
     }
 
     fn cursor(&self) -> Cursor {
@@ -258,10 +309,27 @@ impl LogFeed {
     }
 }
 
+fn piece(reader: &mut LogReader, range: &Range, joins: Option<Cursor>) -> LogPiece {
+    let has_news = !range.is_empty() || reader.is_owed();
+    let room_bytes = if reader.is_open() { range_bytes(range) } else { 256 };
+    let message = has_news
+        .then(|| frame::build_text(room_bytes, |out| reader.take(range, out).then_some(()).ok_or(())).ok())
+        .flatten();
+    LogPiece {
+        message,
+        joins,
+        has_looked: !range.is_empty(),
+    }
+}
+
+fn range_bytes(range: &Range) -> usize {
+    let entries = range.entries.iter();
+    entries.map(|entry| entry.json().len() + 1).sum::<usize>() + 128
+}
+
 /// Entries as one frame, from the ring's own bytes.
-fn range_frame(range: &Range, kind: LogsFrame) -> Bytes {
-    let entries_bytes: usize = range.entries.iter().map(|entry| entry.len() + 1).sum();
-    let built = frame::build_text(entries_bytes + 128, |out| {
+pub(super) fn range_frame(range: &Range, kind: LogsFrame) -> Bytes {
+    let built = frame::build_text(range_bytes(range), |out| {
         range.write(out, kind);
         Ok::<(), std::convert::Infallible>(())
     });

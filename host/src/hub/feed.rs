@@ -17,8 +17,10 @@ use bytes::{Buf, Bytes};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use super::channels::range_frame;
 use super::client::{id, subscription};
 use super::metrics::Lag;
+use super::series::GoesOn;
 use super::{Hub, Seat, Shared, now_ms};
 use crate::access::Actor;
 
@@ -291,19 +293,33 @@ impl Feed {
                 )
             }
             First::History => {
-                let (frame, cursor) = channels.history(self.shared.config.history_entries);
-                ("logs.history", frame, Some((Channel::Logs, cursor)))
+                let since_seq = channels.log_seq_before(self.shared.config.history_entries);
+                let (mut range, joins) = channels.log_piece(since_seq);
+                if let Some(missed) = range.missed.take() {
+                    // Nobody asked for a certain number here.
+                    range.from_seq = missed.to_seq + 1;
+                }
+                let frame = range_frame(&range, LogsFrame::History);
+                ("logs.history", frame, self.logs_go_on(range.to_seq, joins))
             }
             First::Logs(seq) => {
-                let (frame, cursor) = channels.replay(seq, LogsFrame::Append);
-                ("logs.append", frame, Some((Channel::Logs, cursor)))
+                let (range, joins) = channels.log_piece(seq);
+                let frame = range_frame(&range, LogsFrame::Append);
+                ("logs.append", frame, self.logs_go_on(range.to_seq, joins))
             }
             First::Backlog(id, covered) => {
                 let Some(backlog) = channels.backlog(id, covered) else {
                     return;
                 };
                 let frame = backlog.frame.unwrap_or_default();
-                ("telemetry", frame, Some((Channel::Series(id), backlog.cursor)))
+                let place = match backlog.goes_on {
+                    GoesOn::At(cursor) => Some((Channel::Series(id), cursor)),
+                    GoesOn::After(number) => {
+                        self.first.push_front(First::Backlog(id, Some(number)));
+                        None
+                    }
+                };
+                ("telemetry", frame, place)
             }
             First::Lost(channel) => {
                 let what = match channel {
@@ -332,6 +348,15 @@ impl Feed {
                 place: self.place.clone(),
             });
         }
+    }
+
+    /// Where the log goes on behind a piece of it; nowhere yet while the next piece comes first.
+    fn logs_go_on(&mut self, to_seq: u64, joins: Option<Cursor>) -> Option<(Channel, Cursor)> {
+        if joins.is_none() {
+            self.first.push_front(First::Logs(to_seq));
+            reach(&mut self.place, Channel::Logs, to_seq);
+        }
+        joins.map(|cursor| (Channel::Logs, cursor))
     }
 
     fn say(&mut self, name: &'static str, message: &ServerMessage) {

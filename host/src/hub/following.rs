@@ -1,16 +1,15 @@
 //! Which clients follow which commands by their ids.
 //!
-//! Whoever follows all commands reads them from a ring, as events. Whoever follows some is told of each stage of those alone: the frame goes
-//! into the client's own queue, and when half of that is full only the newest stage of each command waits (`Client::tell_command`). So nothing
-//! here waits for a client, what a client holds is bounded by the commands that it may follow, and how a command ended is always told.
+//! Whoever follows all commands reads them from a ring, as events. Whoever follows some is told of each stage of those alone
+//! (`client::Stages`). So nothing here waits for a client, what a client holds is bounded by the commands that it may follow, and how a command
+//! ended is always told.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::client::Client;
+use super::client::{Client, Stage};
 
 /// Commands that one client may follow by id. Those that are over do not count.
 pub(super) const FOLLOWED: usize = 1_000;
@@ -79,14 +78,22 @@ impl Following {
         }
     }
 
-    /// Tells those who follow a command. After its last stage nobody does.
-    pub(super) fn tell(&self, id: &str, is_last: bool, frame: impl FnOnce() -> Bytes) {
+    /// Does something, such as beginning or ending to follow all commands, while no stage is in the ring and not told yet.
+    pub(super) fn between_stages<R>(&self, act: impl FnOnce() -> R) -> R {
+        let _index = self.0.lock();
+        act()
+    }
+
+    /// Puts a stage into the ring and tells those who follow its command. After its last stage nobody does.
+    pub(super) fn tell(&self, id: &str, is_last: bool, publish: impl FnOnce() -> Stage) {
         let mut index = self.0.lock();
+        let stage = publish();
         let Some(clients) = index.clients.get(id) else {
             return;
         };
-        let frame = frame();
-        clients.iter().for_each(|client| client.tell_command(id, &frame));
+        clients
+            .iter()
+            .for_each(|client| client.tell_stage(id, stage.clone()));
         if is_last {
             let numbers: Vec<u64> = clients.iter().map(|client| client.number).collect();
             index.clients.remove(id);

@@ -36,7 +36,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use autobench_core::deflate::Agreement;
 use autobench_core::driver::Sample;
-use autobench_core::frame::{self, CloseCode};
+use autobench_core::frame::CloseCode;
 use autobench_core::outbox::{Channel, Cursor, RING_BYTES, Resume};
 use autobench_core::state::Pointer;
 use autobench_core::wire::{
@@ -56,10 +56,11 @@ use crate::logs::LogHandle;
 use crate::metrics::Page;
 use crate::state::{StateHandle, Watching};
 use channels::{Channels, Seen};
-use client::{Client, Opening, Patience};
+use client::{At, Client, Opening, Patience, Stage};
 use feed::Listener;
 use following::Following;
 use metrics::{Lag, Tally};
+use personal::Full;
 use session::Session;
 
 pub use feed::{Feed, FeedRequest, Part};
@@ -285,14 +286,17 @@ impl Hub {
     /// Sends a stage of a command to whoever follows it, or all of them.
     pub fn publish_command(&self, status: &CommandStatus) {
         let message = ServerMessage::CommandStatus(status.clone());
-        // In this order a client that begins to follow all commands just now may hear this stage twice, and never not at all.
-        self.shared
+        let shared = &self.shared;
+        shared
             .following
             .tell(&status.command_id, status.status.is_final(), || {
-                frame::text(&message.to_json())
+                let (number, frame) = shared.channels.publish_message(Channel::Commands, &message);
+                Stage {
+                    at: At::Segment(number),
+                    frame,
+                }
             });
-        self.shared.channels.publish_message(Channel::Commands, &message);
-        self.shared.wake();
+        shared.wake();
     }
 
     /// Lets clients ask for commands from now on.
@@ -532,6 +536,24 @@ impl Shared {
         self.channels
             .publish_message(Channel::Events, &ServerMessage::Event(event));
         self.wake();
+    }
+
+    /// Lets a client have a channel.
+    fn begin(&self, client: &Client, channel: Channel) -> Result<(), Full> {
+        match channel {
+            Channel::Commands => self
+                .following
+                .between_stages(|| client.want(channel, &self.channels)),
+            _ => client.want(channel, &self.channels),
+        }
+    }
+
+    /// Ends a channel for a client.
+    fn end(&self, client: &Client, channel: Channel) {
+        match channel {
+            Channel::Commands => self.following.between_stages(|| client.unwant(channel)),
+            _ => client.unwant(channel),
+        }
     }
 
     fn forget(&self, client: &Arc<Client>) {

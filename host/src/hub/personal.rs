@@ -6,6 +6,8 @@ use autobench_core::frame;
 use autobench_core::wire::{MessageId, ServerMessage};
 use bytes::Bytes;
 
+use super::channels::LogStart;
+
 /// Most items that wait for one client. A client gets here only by asking for more than it reads; it is closed with 1008 then.
 const CAPACITY: usize = 128;
 
@@ -22,27 +24,10 @@ pub(super) enum Item {
     Pong(Vec<u8>),
     /// The whole state, and the place in the stream of patches that follows it.
     Snapshot,
-    /// The newest log entries, so many at most.
-    History(u64),
-    /// The log entries after this number.
-    Replay(u64),
-    /// The log entries after this number, which the client has not got because it fell behind.
-    MissedLogs(u64),
-    /// Samples of a series after this number; all there are, for a client that had none to miss.
-    Backlog(u32, Option<u64>),
+    /// Log entries from here on. The first piece is made when the turn has come; the others follow as the client takes them.
+    Logs(LogStart),
     /// Which blocks run and have run, as the answer to the message with this id, and the place in the stream of blocks that follows it.
     ExecutionState(Option<MessageId>),
-}
-
-/// What compressing an item is worth.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ItemKind {
-    /// Not worth it.
-    Small,
-    /// Once for everybody who gets this version.
-    Snapshot,
-    /// For this client.
-    Large,
 }
 
 /// The queue of one client.
@@ -52,20 +37,6 @@ pub(super) struct Personal(VecDeque<Item>);
 /// The queue is full.
 #[derive(Debug)]
 pub(super) struct Full;
-
-impl Item {
-    pub(super) fn kind(&self) -> ItemKind {
-        match self {
-            Self::Frame(_) | Self::Pong(_) => ItemKind::Small,
-            Self::Snapshot => ItemKind::Snapshot,
-            Self::History(_)
-            | Self::Replay(_)
-            | Self::MissedLogs(_)
-            | Self::Backlog(..)
-            | Self::ExecutionState(_) => ItemKind::Large,
-        }
-    }
-}
 
 impl Personal {
     pub(super) fn push(&mut self, item: Item) -> Result<(), Full> {
@@ -85,11 +56,6 @@ impl Personal {
         }
         self.0.push_back(item);
         Ok(())
-    }
-
-    /// What the client did not ask for in so many words takes no more than half of the room: the rest is for answers.
-    pub(super) fn is_half_full(&self) -> bool {
-        self.0.len() >= CAPACITY / 2
     }
 
     pub(super) fn message(&mut self, message: &ServerMessage) -> Result<(), Full> {
@@ -155,8 +121,8 @@ mod tests {
     fn a_client_that_asks_and_does_not_read_fills_its_queue_and_no_more() {
         let mut queue = Personal::default();
         for seq in 0..CAPACITY as u64 {
-            queue.push(Item::Replay(seq)).unwrap();
+            queue.push(Item::Logs(LogStart::After(seq))).unwrap();
         }
-        assert!(queue.push(Item::Replay(0)).is_err());
+        assert!(queue.push(Item::Logs(LogStart::After(0))).is_err());
     }
 }

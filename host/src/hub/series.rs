@@ -30,6 +30,8 @@ const HISTORY_SAMPLES: usize = (1 << 20) / size_of::<Sample>();
 const SEGMENTS_BYTES: usize = 1 << 20;
 /// Samples in one message. A driver that pushes more between two flushes has the rest in the next message of the same flush.
 const MESSAGE_SAMPLES: usize = 4096;
+/// Samples of the history in one message for one client: some 64 KiB, which is what a client holds whose socket takes nothing.
+const PIECE_SAMPLES: usize = 2048;
 
 /// Samples are numbered from 1 in the order in which they came; the number says which ones a client lacks.
 #[derive(Debug)]
@@ -47,12 +49,21 @@ struct Inner {
     subscribers: usize,
 }
 
-/// Samples for one client, and where it goes on.
+/// Samples of the history for one client, and where it goes on.
 #[derive(Debug)]
 pub(super) struct Backlog {
     /// A `telemetry` frame; none if there is no sample.
     pub(super) frame: Option<Bytes>,
-    pub(super) cursor: Cursor,
+    pub(super) goes_on: GoesOn,
+}
+
+/// Where a client goes on behind some samples.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum GoesOn {
+    /// In the segments.
+    At(Cursor),
+    /// In the history, behind this number.
+    After(u64),
 }
 
 impl Series {
@@ -117,27 +128,33 @@ impl Series {
         inner.subscribers = inner.subscribers.saturating_sub(1);
     }
 
-    /// Everything after sample number `covered` that is still there, in one message; the client goes on in the segments behind it, without
-    /// gap or repetition.
+    /// What is still there after sample number `covered`, a piece of it. The client goes on in the segments behind it where one begins there, and
+    /// otherwise with the next piece, without gap or repetition.
     /// Without a number the client begins here, and what is no longer there it has not missed.
     pub(super) fn backlog(&self, covered: Option<u64>) -> Backlog {
         let mut inner = self.0.lock();
         inner.publish();
         let oldest = inner.newest - inner.samples.len() as u64;
         let missed = covered.map_or(0, |covered| oldest.saturating_sub(covered));
-        let samples = inner.after(covered.unwrap_or(0));
+        let from = covered.unwrap_or(0).max(oldest);
+        let samples = inner.after(from, PIECE_SAMPLES);
+        let last = from.min(inner.newest) + samples.len() as u64;
+        let goes_on = match inner.cursor_after(last) {
+            Some(cursor) => GoesOn::At(cursor),
+            None => GoesOn::After(last),
+        };
+        let info = inner.info.clone();
+        // Encoded without the lock, on which a driver that pushes would wait.
+        drop(inner);
         Backlog {
-            frame: inner.frame(&samples, missed),
-            cursor: Cursor {
-                segment: inner.segments.end(),
-                covered: inner.published,
-            },
+            frame: frame(&info, &samples, missed),
+            goes_on,
         }
     }
 
     /// The history, oldest first.
     pub(super) fn history(&self) -> Vec<Sample> {
-        self.0.lock().after(0)
+        self.0.lock().after(0, usize::MAX)
     }
 }
 
@@ -146,35 +163,37 @@ impl Inner {
         if self.subscribers == 0 {
             self.published = self.newest;
         }
-        let waiting = self.after(self.published);
+        let waiting = self.after(self.published, usize::MAX);
         for samples in waiting.chunks(MESSAGE_SAMPLES) {
             let first = self.published + 1;
             self.published += samples.len() as u64;
-            if let Some(bytes) = self.frame(samples, 0) {
+            if let Some(bytes) = frame(&self.info, samples, 0) {
                 let last = self.published;
                 self.segments.push(Segment { bytes, first, last });
             }
         }
     }
 
-    fn frame(&self, samples: &[Sample], missed: u64) -> Option<Bytes> {
-        let EndpointInfo { id, name, unit, .. } = &self.info;
-        frame::build_text(128 + samples.len() * 24, |out| {
-            if !encode::telemetry(out, *id, name, unit, samples) {
-                return Err(());
-            }
-            if missed > 0 && out.pop().is_some() {
-                out.extend_from_slice(format!(",\"missed\":{missed}}}").as_bytes());
-            }
-            Ok(())
-        })
-        .ok()
+    /// Where somebody goes on who has everything up to this number, if a segment begins there.
+    fn cursor_after(&self, number: u64) -> Option<Cursor> {
+        if number == self.published {
+            return Some(Cursor {
+                segment: self.segments.end(),
+                covered: number,
+            });
+        }
+        self.segments.cursor_after(number)
     }
 
-    fn after(&self, covered: u64) -> Vec<Sample> {
+    fn after(&self, covered: u64, max_samples: usize) -> Vec<Sample> {
         let oldest = self.newest - self.samples.len() as u64;
         let skip = usize::try_from(covered.saturating_sub(oldest)).unwrap_or(usize::MAX);
-        self.samples.iter().skip(skip).copied().collect()
+        self.samples
+            .iter()
+            .skip(skip)
+            .take(max_samples)
+            .copied()
+            .collect()
     }
 
     fn forget_old(&mut self) {
@@ -196,6 +215,20 @@ impl Inner {
             self.samples.pop_front();
         }
     }
+}
+
+fn frame(info: &EndpointInfo, samples: &[Sample], missed: u64) -> Option<Bytes> {
+    let EndpointInfo { id, name, unit, .. } = info;
+    frame::build_text(128 + samples.len() * 24, |out| {
+        if !encode::telemetry(out, *id, name, unit, samples) {
+            return Err(());
+        }
+        if missed > 0 && out.pop().is_some() {
+            out.extend_from_slice(format!(",\"missed\":{missed}}}").as_bytes());
+        }
+        Ok(())
+    })
+    .ok()
 }
 
 #[cfg(test)]
@@ -241,18 +274,56 @@ mod tests {
         view.segments().iter().map(|s| s.bytes.clone()).collect()
     }
 
+    /// The history after a number, piece by piece, and where the segments go on.
+    fn history(series: &Series, mut covered: Option<u64>) -> (Vec<Bytes>, Cursor) {
+        let mut frames = Vec::new();
+        loop {
+            let backlog = series.backlog(covered);
+            let bytes = backlog.frame.as_ref().map_or(0, Bytes::len);
+            assert!(bytes <= 80 << 10, "a piece of {bytes} bytes");
+            frames.extend(backlog.frame);
+            match backlog.goes_on {
+                GoesOn::At(cursor) => return (frames, cursor),
+                GoesOn::After(number) => covered = Some(number),
+            }
+        }
+    }
+
     #[test]
     fn a_subscription_gets_the_history_and_then_what_follows_without_gap_or_repetition() {
         let series = series();
         series.push(&samples(1..=3));
         series.join();
         series.push(&samples(4..=5));
-        let backlog = series.backlog(None);
+        let (mut frames, cursor) = history(&series, None);
         series.push(&samples(6..=7));
         series.publish();
-        let mut frames = vec![backlog.frame.unwrap()];
-        frames.extend(live(&series, backlog.cursor));
+        frames.extend(live(&series, cursor));
         assert_eq!(read(&frames), ((1..=7).collect(), 0));
+    }
+
+    #[test]
+    fn a_long_history_comes_in_pieces_between_which_nothing_is_lost() {
+        let series = series();
+        series.push(&samples(1..=10_000));
+        series.join();
+        let first = series.backlog(None);
+        let GoesOn::After(covered) = first.goes_on else {
+            panic!("ten thousand samples are more than a piece");
+        };
+        // Meanwhile more comes, and goes into segments.
+        series.push(&samples(10_001..=10_100));
+        series.publish();
+        let (more, cursor) = history(&series, Some(covered));
+        series.push(&samples(10_101..=10_200));
+        series.publish();
+        let frames: Vec<_> = first
+            .frame
+            .into_iter()
+            .chain(more)
+            .chain(live(&series, cursor))
+            .collect();
+        assert_eq!(read(&frames), ((1..=10_200).collect(), 0));
     }
 
     #[test]
@@ -267,7 +338,7 @@ mod tests {
     fn a_burst_between_two_flushes_is_not_forgotten_before_it_is_sent() {
         let series = series();
         series.join();
-        let cursor = series.backlog(None).cursor;
+        let cursor = history(&series, None).1;
         let many = HISTORY_SAMPLES as u64 / 2;
         series.push(&samples(1..=many));
         series.publish();
@@ -290,7 +361,7 @@ mod tests {
     fn a_stretch_longer_than_the_history_is_sent_once_and_whole() {
         let series = series();
         series.join();
-        let cursor = series.backlog(None).cursor;
+        let cursor = history(&series, None).1;
         let minutes: Vec<Sample> = (1..=61)
             .map(|n| Sample {
                 timestamp_ms: f64::from(n) * 60_000.0,
@@ -309,11 +380,11 @@ mod tests {
         let series = series();
         series.join();
         series.push(&samples(1..=HISTORY_SAMPLES as u64 + 50));
-        let (values, missed) = read(&[series.backlog(Some(20)).frame.unwrap()]);
+        let (values, missed) = read(&history(&series, Some(20)).0);
         assert_eq!((values[0], missed), (51, 30));
         // Whoever began before the first sample has missed them all the same.
-        assert_eq!(read(&[series.backlog(Some(0)).frame.unwrap()]).1, 50);
-        assert_eq!(read(&[series.backlog(Some(60)).frame.unwrap()]).0[0], 61);
+        assert_eq!(read(&history(&series, Some(0)).0).1, 50);
+        assert_eq!(read(&history(&series, Some(60)).0).0[0], 61);
     }
 
     #[test]

@@ -120,7 +120,7 @@ impl LogHandle {
         };
         self.inner.metrics.level(record.level).inc();
         if let (Some(file), Some(entry)) = (self.inner.file.get(), ring.newest()) {
-            file.push(entry.clone());
+            file.push(entry.json().clone());
         }
         // Sent under the lock, so that the number seen by a reader never goes back.
         self.inner.next_seq.send_replace(seq + 1);
@@ -130,6 +130,11 @@ impl LogHandle {
     /// The oldest entries after number `seq`, at most so many, as the JSON in which the ring keeps them, and what the ring has overwritten.
     pub fn encoded_since(&self, seq: u64, max_entries: usize) -> Range {
         self.inner.ring.lock().since(seq, max_entries)
+    }
+
+    /// The same, and at most so many bytes, but one entry however long.
+    pub fn piece(&self, seq: u64, max_entries: usize, max_bytes: usize) -> Range {
+        self.inner.ring.lock().piece(seq, max_entries, max_bytes)
     }
 
     /// The number that the next entry gets.
@@ -222,7 +227,7 @@ fn decoded(range: Range) -> LogRange {
     let entries = range
         .entries
         .iter()
-        .filter_map(|entry| serde_json::from_slice::<LogEntry>(entry).ok());
+        .filter_map(|entry| serde_json::from_slice::<LogEntry>(entry.json()).ok());
     LogRange {
         from_seq: range.from_seq,
         to_seq: range.to_seq,

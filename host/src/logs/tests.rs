@@ -102,7 +102,7 @@ fn what_is_encoded_is_what_is_decoded() {
     let encoded = logs.encoded_since(0, 10);
     assert_eq!(encoded.entries.len(), 1);
     assert_eq!(
-        serde_json::from_slice::<LogEntry>(&encoded.entries[0]).unwrap(),
+        serde_json::from_slice::<LogEntry>(encoded.entries[0].json()).unwrap(),
         logs.since(0).entries[0]
     );
 }

@@ -1,15 +1,16 @@
-//! Log entries for one client that wants only some of them.
+//! Log entries for one client that wants only some of them, or lies so far back that it reads them where they are kept.
 //!
 //! What is filtered out still counts as covered: the ranges of a filtered client follow one another without a gap, as everybody's do, and only
 //! `missed` says that something was lost.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use ts_rs::TS;
 
-use super::Range;
+use super::{Entry, Range};
 use crate::driver::LogLevel;
 use crate::wire::OneOrMany;
 use crate::wire::encode::{self, LogsFrame};
@@ -44,48 +45,36 @@ pub struct LogFilter {
     pub text: Option<OneOrMany<String>>,
 }
 
-/// What of an entry a filter looks at.
-#[derive(Debug, Deserialize)]
-struct Fields<'a> {
-    level: LogLevel,
-    #[serde(borrow)]
-    channel: Cow<'a, str>,
-    #[serde(borrow, default)]
-    tag: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    module: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    message: Cow<'a, str>,
-}
-
 impl LogFilter {
     /// Whether it lets everything pass.
     pub fn is_open(&self) -> bool {
         *self == Self::default()
     }
 
-    /// Whether an entry passes, given as the JSON in which the ring keeps it.
-    pub fn passes(&self, entry: &[u8]) -> bool {
-        serde_json::from_slice::<Fields<'_>>(entry).is_ok_and(|fields| self.takes(&fields))
-    }
-
-    fn takes(&self, entry: &Fields<'_>) -> bool {
-        let is_one = |wanted: &Option<OneOrMany<String>>, found: Option<&str>, separator: &str| {
-            wanted.as_ref().is_none_or(|wanted| {
-                let mut wanted = wanted.0.iter();
-                found.is_some_and(|found| wanted.any(|wanted| is_or_is_within(found, wanted, separator)))
-            })
-        };
-        let has_level = |levels: &OneOrMany<LogLevel>| levels.0.contains(&entry.level);
+    /// Whether an entry passes.
+    pub fn passes(&self, entry: &Entry) -> bool {
+        let has_level = |levels: &OneOrMany<LogLevel>| levels.0.contains(&entry.level());
         self.level.as_ref().is_none_or(has_level)
-            && is_one(&self.channel, Some(&entry.channel), ":")
-            && is_one(&self.tag, entry.tag.as_deref(), "")
-            && is_one(&self.module, entry.module.as_deref(), "::")
+            && is_one(self.channel.as_ref(), ":", || Some(entry.channel()))
+            && is_one(self.tag.as_ref(), "", || entry.tag())
+            && is_one(self.module.as_ref(), "::", || entry.module())
             && self.text.as_ref().is_none_or(|texts| {
-                let message = entry.message.to_lowercase();
+                let message = entry.message().to_lowercase();
                 texts.0.iter().any(|text| message.contains(&text.to_lowercase()))
             })
     }
+}
+
+/// Whether a name is among the wanted ones, or nothing is said about it. It is looked at only if something is.
+fn is_one<'e>(
+    wanted: Option<&OneOrMany<String>>,
+    separator: &str,
+    found: impl FnOnce() -> Option<Cow<'e, str>>,
+) -> bool {
+    wanted.is_none_or(|wanted| {
+        let mut wanted = wanted.0.iter();
+        found().is_some_and(|found| wanted.any(|wanted| is_or_is_within(&found, wanted, separator)))
+    })
 }
 
 /// Whether a name is the wanted one, or a finer division of it behind the separator, if there is one.
@@ -95,10 +84,10 @@ fn is_or_is_within(found: &str, wanted: &str, separator: &str) -> bool {
         .is_some_and(|rest| rest.is_empty() || (!separator.is_empty() && rest.starts_with(separator)))
 }
 
-/// How far a filtered client is: what it was told, and what was looked at for it.
-#[derive(Debug)]
-pub struct FilteredLogs {
-    filter: LogFilter,
+/// How far a client is that reads entries where they are kept: what it was told, and what was looked at for it. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct LogReader {
+    filter: Arc<LogFilter>,
     /// The next range begins behind this number.
     told: u64,
     /// Entries up to here were looked at.
@@ -109,11 +98,11 @@ pub struct FilteredLogs {
     is_placed: bool,
 }
 
-impl FilteredLogs {
+impl LogReader {
     /// A client that has everything up to a number.
     pub fn after(filter: LogFilter, seq: u64) -> Self {
         Self {
-            filter,
+            filter: Arc::new(filter),
             told: seq,
             scanned: seq,
             owed: None,
@@ -134,9 +123,17 @@ impl FilteredLogs {
         &self.filter
     }
 
-    /// Another filter, from here on.
+    /// Whether everything passes: such a client can go on with everybody else as soon as it has caught up.
+    pub fn is_open(&self) -> bool {
+        self.filter.is_open()
+    }
+
+    /// Another filter, from here on. Without any the client goes on behind what it was told of, and gets what was passed over since.
     pub fn refilter(&mut self, filter: LogFilter) {
-        self.filter = filter;
+        self.filter = Arc::new(filter);
+        if self.is_open() {
+            self.scanned = self.told;
+        }
     }
 
     /// The last number that the client was told of; none while that is not known.
@@ -157,15 +154,6 @@ impl FilteredLogs {
         self.is_placed = true;
     }
 
-    /// Goes on behind a number, if it is not known yet where the client is.
-    pub fn place(&mut self, seq: u64) {
-        if !self.is_placed {
-            self.told = seq;
-            self.scanned = seq;
-            self.is_placed = true;
-        }
-    }
-
     /// Whether the client is owed a range although there may be no news.
     pub fn is_owed(&self) -> bool {
         self.owed.is_some()
@@ -177,8 +165,8 @@ impl FilteredLogs {
         let passing: Vec<&[u8]> = range
             .entries
             .iter()
-            .map(|entry| &entry[..])
             .filter(|entry| self.filter.passes(entry))
+            .map(|entry| &entry.json()[..])
             .collect();
         let is_quiet =
             passing.is_empty() && range.missed.is_none() && self.scanned - self.told < QUIET_ENTRIES;
@@ -210,21 +198,26 @@ mod tests {
         }
     }
 
-    fn entry(level: &str, channel: &str, tag: &str, module: &str, message: &str) -> String {
-        format!(
-            r#"{{"seq":1,"ts":1,"channel":"{channel}","emoji":"","level":"{level}","message":"{message}","color":"red","tag":"{tag}","module":"{module}"}}"#
-        )
+    /// An entry as the ring has it.
+    fn entry(record: &LogRecord<'_>) -> Entry {
+        let mut ring = LogRing::new(LogPolicy::default(), 1, 1 << 20);
+        ring.append(record);
+        ring.newest().unwrap().clone()
     }
 
     #[test]
     fn each_condition_has_to_hold_and_one_of_its_values_is_enough() {
-        let entry = entry(
-            "info",
-            "device:meter",
-            "FlowExecutor",
-            "sensor::ec",
-            "Reads EC \\u00c4",
-        );
+        let record = LogRecord {
+            ts_ms: 1,
+            channel: "device:meter",
+            level: LogLevel::Info,
+            message: "Reads \"EC\" Ä",
+            tag: Some("FlowExecutor"),
+            module: Some("sensor::ec"),
+            emoji: None,
+            color: None,
+        };
+        let read = entry(&record);
         for (json, passes) in [
             ("{}", true),
             (
@@ -241,14 +234,20 @@ mod tests {
             (r#"{"tag":"Flow"}"#, false),
             (r#"{"module":"sensor::ec"}"#, true),
             (r#"{"module":"sens"}"#, false),
-            (r#"{"text":"reads ec"}"#, true),
+            (r#"{"text":"reads \"ec\""}"#, true),
+            (r#"{"text":"reads ec"}"#, false),
             (r#"{"text":["nothing","ä"]}"#, true),
             (r#"{"text":"nothing","level":"info"}"#, false),
         ] {
-            assert_eq!(filter(json).passes(entry.as_bytes()), passes, "{json}");
+            assert_eq!(filter(json).passes(&read), passes, "{json}");
         }
-        let bare =
-            br#"{"seq":1,"ts":1,"channel":"app","emoji":"","level":"info","message":"","color":"red"}"#;
+        let bare = &entry(&LogRecord {
+            channel: "app",
+            message: "",
+            tag: None,
+            module: None,
+            ..record
+        });
         assert!(filter("{}").passes(bare));
         assert!(!filter(r#"{"tag":"x"}"#).passes(bare));
         assert!(!filter(r#"{"module":"x"}"#).passes(bare));
@@ -285,7 +284,7 @@ mod tests {
             let mut ring = LogRing::new(LogPolicy::default(), capacity, 1 << 20);
             let mut levels = Vec::new();
             let mut wanted = LogLevel::Info;
-            let mut reader = FilteredLogs::after(only(wanted), 0);
+            let mut reader = LogReader::after(only(wanted), 0);
             let mut told = 0;
             for step in steps.into_iter().chain([Step::Read { max_entries: usize::MAX }]) {
                 match step {
@@ -339,8 +338,32 @@ mod tests {
     }
 
     #[test]
+    fn without_a_filter_what_was_passed_over_since_the_last_range_comes_again() {
+        let mut ring = LogRing::new(LogPolicy::default(), 100, 1 << 20);
+        for _ in 0..5 {
+            ring.append(&LogRecord {
+                ts_ms: 1,
+                channel: "app",
+                level: LogLevel::Info,
+                message: "m",
+                tag: None,
+                module: None,
+                emoji: None,
+                color: None,
+            });
+        }
+        let mut reader = LogReader::after(only(LogLevel::Error), 1);
+        assert!(!reader.take(&ring.since(1, usize::MAX), &mut Vec::new()));
+        assert_eq!((reader.told(), reader.next()), (Some(1), Some(5)));
+        reader.refilter(LogFilter::default());
+        assert_eq!((reader.told(), reader.next()), (Some(1), Some(1)));
+        reader.refilter(only(LogLevel::Error));
+        assert_eq!(reader.next(), Some(1));
+    }
+
+    #[test]
     fn a_reader_that_waits_has_no_place_until_it_is_told() {
-        let mut reader = FilteredLogs::waiting(LogFilter::default());
+        let mut reader = LogReader::waiting(LogFilter::default());
         assert_eq!((reader.next(), reader.told()), (None, None));
         reader.restart(7);
         assert_eq!((reader.next(), reader.told()), (Some(7), Some(7)));

@@ -1,5 +1,6 @@
 //! The ring: the newest entries, numbered without gaps, each written as JSON when it came.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 
 use bytes::Bytes;
@@ -38,12 +39,73 @@ pub struct LogRecord<'a> {
 #[derive(Debug)]
 pub struct LogRing {
     policy: LogPolicy,
-    entries: VecDeque<Bytes>,
+    entries: VecDeque<Entry>,
     capacity: usize,
     capacity_bytes: usize,
     bytes: usize,
     next_seq: u64,
     scratch: Vec<u8>,
+}
+
+/// One entry: its JSON, written once for everybody, and where in it lies what a filter looks at, so that nobody has to read it for that.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    json: Bytes,
+    level: LogLevel,
+    channel: Place,
+    message: Place,
+    tag: Option<Place>,
+    module: Option<Place>,
+}
+
+/// Where a text lies in an entry's JSON, without its quotes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Place {
+    start: u32,
+    end: u32,
+}
+
+impl Entry {
+    /// The entry as JSON.
+    pub fn json(&self) -> &Bytes {
+        &self.json
+    }
+
+    /// How grave.
+    pub fn level(&self) -> LogLevel {
+        self.level
+    }
+
+    /// Where it comes from.
+    pub fn channel(&self) -> Cow<'_, str> {
+        self.text(self.channel)
+    }
+
+    /// The text.
+    pub fn message(&self) -> Cow<'_, str> {
+        self.text(self.message)
+    }
+
+    /// The device, where there is one.
+    pub fn tag(&self) -> Option<Cow<'_, str>> {
+        self.tag.map(|place| self.text(place))
+    }
+
+    /// The part of the daemon, where it is known.
+    pub fn module(&self) -> Option<Cow<'_, str>> {
+        self.module.map(|place| self.text(place))
+    }
+
+    /// Nearly every text stands in JSON as it is; only one with quotes, backslashes or control characters has to be read.
+    fn text(&self, place: Place) -> Cow<'_, str> {
+        let (start, end) = (place.start as usize, place.end as usize);
+        let text = self.json.get(start..end).unwrap_or_default();
+        if !text.contains(&b'\\') {
+            return Cow::Borrowed(std::str::from_utf8(text).unwrap_or_default());
+        }
+        let quoted = self.json.get(start - 1..end + 1).unwrap_or_default();
+        Cow::Owned(serde_json::from_slice(quoted).unwrap_or_default())
+    }
 }
 
 /// Some entries, and the range of numbers that they answer for: whoever follows range after range sees each number once, or in `missed`.
@@ -55,8 +117,8 @@ pub struct Range {
     pub to_seq: u64,
     /// What of it the ring no longer has: always its beginning.
     pub missed: Option<LogSpan>,
-    /// The others, oldest first, as JSON.
-    pub entries: Vec<Bytes>,
+    /// The others, oldest first.
+    pub entries: Vec<Entry>,
 }
 
 impl Range {
@@ -79,7 +141,7 @@ impl Range {
 
     /// Appends it to a buffer as one message.
     pub fn write(&self, buffer: &mut Vec<u8>, frame: LogsFrame) {
-        let entries = self.entries.iter().map(|entry| &entry[..]);
+        let entries = self.entries.iter().map(|entry| &entry.json[..]);
         encode::logs(buffer, frame, self.from_seq, self.to_seq, self.missed, entries);
     }
 }
@@ -122,14 +184,14 @@ impl LogRing {
             emoji: emoji.as_deref(),
             ..*record
         };
-        write_entry(&mut self.scratch, seq, record, &message);
-        self.bytes += self.scratch.len();
-        self.entries.push_back(Bytes::copy_from_slice(&self.scratch));
+        let entry = write_entry(&mut self.scratch, seq, record, &message);
+        self.bytes += entry.json.len();
+        self.entries.push_back(entry);
         while self.entries.len() > self.capacity
             || (self.bytes > self.capacity_bytes && self.entries.len() > 1)
         {
             if let Some(oldest) = self.entries.pop_front() {
-                self.bytes -= oldest.len();
+                self.bytes -= oldest.json.len();
             }
         }
         Some(seq)
@@ -137,6 +199,11 @@ impl LogRing {
 
     /// The oldest entries after number `seq`, at most so many. A number from the future counts as the newest.
     pub fn since(&self, seq: u64, max_entries: usize) -> Range {
+        self.piece(seq, max_entries, usize::MAX)
+    }
+
+    /// The same, and at most so many bytes of JSON, but one entry however long.
+    pub fn piece(&self, seq: u64, max_entries: usize, max_bytes: usize) -> Range {
         let from_seq = seq.saturating_add(1).min(self.next_seq);
         let oldest = self.oldest_seq();
         let missed = (from_seq < oldest).then(|| LogSpan {
@@ -147,7 +214,14 @@ impl LogRing {
         let skip = usize::try_from(first - oldest)
             .unwrap_or(usize::MAX)
             .min(self.entries.len());
-        let entries: Vec<Bytes> = self.entries.range(skip..).take(max_entries).cloned().collect();
+        let mut taken_bytes = 0_usize;
+        let fits = |entry: &&Entry| {
+            let is_first = taken_bytes == 0;
+            taken_bytes += entry.json.len();
+            is_first || taken_bytes <= max_bytes
+        };
+        let waiting = self.entries.range(skip..).take(max_entries);
+        let entries: Vec<Entry> = waiting.take_while(fits).cloned().collect();
         Range {
             from_seq,
             to_seq: first - 1 + entries.len() as u64,
@@ -162,8 +236,8 @@ impl LogRing {
         self.since(self.next_seq - 1 - count as u64, count)
     }
 
-    /// The newest entry as JSON.
-    pub fn newest(&self) -> Option<&Bytes> {
+    /// The newest entry.
+    pub fn newest(&self) -> Option<&Entry> {
         self.entries.back()
     }
 
@@ -193,7 +267,7 @@ impl LogRing {
 }
 
 /// The same JSON as [`crate::wire::LogEntry`] gives.
-fn write_entry(out: &mut Vec<u8>, seq: u64, record: &LogRecord<'_>, message: &str) {
+fn write_entry(out: &mut Vec<u8>, seq: u64, record: &LogRecord<'_>, message: &str) -> Entry {
     let style = channel_style(record.channel);
     let name = |text| split(text, MAX_NAME_BYTES).0;
     out.extend_from_slice(b"{\"seq\":");
@@ -201,24 +275,42 @@ fn write_entry(out: &mut Vec<u8>, seq: u64, record: &LogRecord<'_>, message: &st
     out.extend_from_slice(b",\"ts\":");
     put(out, &record.ts_ms);
     out.extend_from_slice(b",\"channel\":");
-    put(out, name(record.channel));
+    let channel = put_text(out, name(record.channel));
     out.extend_from_slice(b",\"emoji\":");
     put(out, name(record.emoji.unwrap_or(style.emoji)));
     out.extend_from_slice(b",\"level\":");
     put(out, record.level.as_str());
     out.extend_from_slice(b",\"message\":");
-    put(out, message);
+    let message = put_text(out, message);
     out.extend_from_slice(b",\"color\":");
     put(out, record.color.unwrap_or(style.color).as_str());
-    if let Some(tag) = record.tag {
+    let tag = record.tag.map(|tag| {
         out.extend_from_slice(b",\"tag\":");
-        put(out, name(tag));
-    }
-    if let Some(module) = record.module {
+        put_text(out, name(tag))
+    });
+    let module = record.module.map(|module| {
         out.extend_from_slice(b",\"module\":");
-        put(out, name(module));
-    }
+        put_text(out, name(module))
+    });
     out.push(b'}');
+    Entry {
+        json: Bytes::copy_from_slice(out),
+        level: record.level,
+        channel,
+        message,
+        tag,
+        module,
+    }
+}
+
+/// Appends a text as JSON and says where it lies. An entry is far shorter than its numbers reach: names and message are cut.
+fn put_text(out: &mut Vec<u8>, text: &str) -> Place {
+    let start = out.len() + 1;
+    put(out, text);
+    Place {
+        start: start as u32,
+        end: (out.len() - 1) as u32,
+    }
 }
 
 #[cfg(test)]
@@ -242,8 +334,8 @@ mod tests {
         }
     }
 
-    fn read(entry: &Bytes) -> LogEntry {
-        serde_json::from_slice(entry).unwrap()
+    fn read(entry: &Entry) -> LogEntry {
+        serde_json::from_slice(entry.json()).unwrap()
     }
 
     #[test]
@@ -266,7 +358,7 @@ mod tests {
         for entry in &range.entries {
             assert_eq!(
                 serde_json::to_vec(&read(entry)).unwrap(),
-                &entry[..],
+                &entry.json()[..],
                 "the same text in both ways"
             );
         }
@@ -289,6 +381,47 @@ mod tests {
             (message.from_seq, message.to_seq, message.entries.len()),
             (1, 2, 2)
         );
+    }
+
+    #[test]
+    fn what_a_filter_looks_at_is_what_the_json_says() {
+        let texts = ["", "plain", "a \"quoted\"\nline\\", "Ä\u{1}é", "\\"];
+        let mut ring = LogRing::new(LogPolicy::default(), 1000, 1 << 20);
+        for text in texts {
+            for other in texts {
+                ring.append(&LogRecord {
+                    tag: Some(other),
+                    module: Some(text),
+                    ..record(other, LogLevel::Error, text)
+                });
+            }
+        }
+        ring.append(&record("app", LogLevel::Debug, ""));
+        let range = ring.since(0, usize::MAX);
+        assert_eq!(range.entries.len(), texts.len() * texts.len() + 1);
+        for entry in &range.entries {
+            let json = read(entry);
+            assert_eq!(
+                (entry.level(), &*entry.channel(), &*entry.message()),
+                (json.level, &*json.channel, &*json.message)
+            );
+            assert_eq!(entry.tag().as_deref(), json.tag.as_deref());
+            assert_eq!(entry.module().as_deref(), json.module.as_deref());
+        }
+    }
+
+    #[test]
+    fn a_piece_is_bounded_in_bytes_and_holds_one_entry_at_least() {
+        let mut ring = LogRing::new(LogPolicy::default(), 100, 1 << 20);
+        for _ in 0..10 {
+            ring.append(&record("app", LogLevel::Info, &"m".repeat(900)));
+        }
+        let one = ring.piece(0, usize::MAX, 10);
+        assert_eq!((one.from_seq, one.to_seq, one.entries.len()), (1, 1, 1));
+        let some = ring.piece(2, usize::MAX, 4_500);
+        assert_eq!((some.from_seq, some.to_seq, some.entries.len()), (3, 6, 4));
+        assert_eq!(ring.piece(2, 3, 4_500).entries.len(), 3);
+        assert_eq!(ring.piece(0, usize::MAX, usize::MAX), ring.since(0, usize::MAX));
     }
 
     #[test]
@@ -466,7 +599,7 @@ mod tests {
                 assert_eq!(ring.next_seq(), logged.len() as u64 + 1);
                 let kept = ring.history(usize::MAX);
                 assert_eq!(
-                    kept.entries.iter().map(Bytes::len).sum::<usize>(),
+                    kept.entries.iter().map(|entry| entry.json().len()).sum::<usize>(),
                     ring.size_bytes()
                 );
             }

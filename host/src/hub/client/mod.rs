@@ -11,25 +11,28 @@
 //! and a segment that was sent in part is finished before anything else.
 //!
 //! A client for which messages are compressed is written the segments of a shared context while it is a member of one; its positions are the
-//! plain ones all the same, and whoever moves them need not think of it (`autobench_core::deflate` says why). What its own writer compresses for
-//! it alone, it compresses without the lock.
+//! plain ones all the same, and whoever moves them need not think of it (`autobench_core::deflate` says why).
 //!
-//! Files: `out` what is behind that lock, `write` who writes when, `shown` what others are told of a client.
+//! What a client is given beside the channels is made without that lock: the hub's loop passes by meanwhile, and goes on with the next client. The
+//! log and the history of a series come in pieces, of which the next is made when the last is out; so a client whose socket takes nothing holds one
+//! piece, and references into what everybody shares.
+//!
+//! Files: `out` what is behind that lock, `write` who writes when, `stages` those of commands, `shown` what others are told of a client.
 
 mod out;
 mod shown;
+mod stages;
 mod write;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use autobench_core::deflate::{Compression, compress_apart};
 use autobench_core::frame::{self, CloseCode};
-use autobench_core::logs::{FilteredLogs, LogFilter};
+use autobench_core::logs::{LogFilter, LogReader};
 use autobench_core::outbox::{Channel, Cursor, Positions};
 use autobench_core::wire::ServerMessage;
 use bytes::Bytes;
@@ -38,14 +41,16 @@ use smallvec::SmallVec;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
-use super::channels::Channels;
+use super::channels::{Channels, LogStart};
 use super::now_ms;
 use super::personal::{Full, Item, Personal};
 use crate::access::{Actor, Guard};
 use out::{Out, Phase};
 use shown::About;
+use stages::Stages;
 
 pub(super) use shown::subscription;
+pub(super) use stages::{At, Stage};
 pub(super) use write::Pumped;
 
 #[derive(Debug)]
@@ -55,6 +60,8 @@ pub(super) struct Client {
     pub(super) stream: TcpStream,
     compression: Option<Compression>,
     out: Mutex<Out>,
+    /// Taken after `out`, never before it.
+    stages: Mutex<Stages>,
     /// When it came, in milliseconds since 1970.
     since_ms: u64,
     about: Mutex<About>,
@@ -130,14 +137,16 @@ impl Client {
             compression: None,
             since_ms: now_ms(),
             about: Mutex::default(),
+            stages: Mutex::default(),
             out: Mutex::new(Out {
                 opening: None,
                 wanted: SmallVec::new(),
                 positions: Positions::new(),
                 membership: None,
-                filtered: None,
+                log: None,
+                histories: Vec::new(),
                 personal,
-                owed_commands: BTreeMap::new(),
+                commands_from: 0,
                 rest: Bytes::new(),
                 has_own_writer: true,
                 is_narrow: false,
@@ -203,26 +212,15 @@ impl Client {
         self.push(Item::Frame(frame::text(&message.to_json())))
     }
 
-    /// Adds a stage of a command that the client follows by its id. Who follows all of them has it from there.
-    pub(super) fn tell_command(&self, id: &str, frame: &Bytes) {
-        if !self.wants(Channel::Commands) {
-            self.owe_command(id, frame);
-        }
+    /// Adds a stage of a command that the client follows by its id, or asked for. Never waits for the client.
+    pub(super) fn tell_stage(&self, id: &str, stage: Stage) {
+        self.stages.lock().push(id, stage);
+        self.wake.notify_one();
     }
 
-    /// Adds a stage of a command. When many wait already, only the newest of each command is kept: it has the times of those before it.
-    pub(super) fn owe_command(&self, id: &str, frame: &Bytes) {
-        let mut out = self.out.lock();
-        if out.phase != Phase::Open {
-            return;
-        }
-        if out.owed_commands.contains_key(id) || out.personal.is_half_full() {
-            out.owed_commands.insert(id.to_owned(), frame.clone());
-        } else {
-            // There is room for as many again.
-            let _ = out.personal.push(Item::Frame(frame.clone()));
-        }
-        self.hand_over(&mut out);
+    /// Keeps the hub's loop away until the client's task has pumped: what is said to it until then comes before what the loop would write.
+    pub(super) fn hold(&self) {
+        self.out.lock().has_own_writer = true;
     }
 
     /// Begins a channel. State and logs begin behind their snapshot and history, series behind their backlog; alarms and events now.
@@ -236,12 +234,14 @@ impl Client {
         match channel {
             Channel::State => out.personal.push(Item::Snapshot),
             // Nothing was missed: the client did not want it. From here on it gets everything.
-            Channel::Logs => out.personal.push(Item::History(0)),
-            Channel::Series(id) => out.personal.push(Item::Backlog(id, None)),
+            Channel::Logs => out.personal.push(Item::Logs(LogStart::Newest(0))),
+            Channel::Series(id) => {
+                out.histories.push((id, None));
+                Ok(())
+            }
             Channel::Blocks => out.personal.push(Item::ExecutionState(None)),
             Channel::Alarms | Channel::Events | Channel::Commands => {
-                let cursor = channels.cursor(channel);
-                out.positions.set(channel, cursor);
+                out.begin_now(channel, channels);
                 Ok(())
             }
         }
@@ -258,33 +258,34 @@ impl Client {
         if !was_on {
             out.wanted.push(Channel::Logs);
             // Nothing was missed: the client did not want it. An empty history says where it begins.
-            out.personal.push(Item::History(0))?;
+            out.personal.push(Item::Logs(LogStart::Newest(0)))?;
         }
-        if filter.is_open() {
-            // Back to what everybody gets, behind what it was told of. A client whose history is still on its way goes on behind that.
-            return match out.filtered.take().and_then(|logs| logs.told()) {
-                Some(seq) => out.personal.push(Item::MissedLogs(seq)),
-                None => Ok(()),
-            };
+        if let Some(log) = &mut out.log {
+            log.refilter(filter);
+        } else if !filter.is_open() {
+            let place = out.positions.get(Channel::Logs);
+            out.positions.remove(Channel::Logs);
+            out.log = Some(Box::new(match place {
+                Some(cursor) => LogReader::after(filter, cursor.covered),
+                None => LogReader::waiting(filter),
+            }));
         }
-        if let Some(logs) = &mut out.filtered {
-            logs.refilter(filter);
-            return Ok(());
-        }
-        let place = out.positions.get(Channel::Logs);
-        out.positions.remove(Channel::Logs);
-        out.filtered = Some(Box::new(match place {
-            Some(cursor) => FilteredLogs::after(filter, cursor.covered),
-            None => FilteredLogs::waiting(filter),
-        }));
         Ok(())
     }
 
     /// Ends a channel.
     pub(super) fn unwant(&self, channel: Channel) {
         let mut out = self.out.lock();
-        if channel == Channel::Logs {
-            out.filtered = None;
+        match channel {
+            Channel::Logs => out.log = None,
+            Channel::Series(id) => out.histories.retain(|(known, _)| *known != id),
+            Channel::Commands => {
+                if let Some(told) = out.told_of_commands() {
+                    self.stages.lock().leave_ring(told);
+                    out.has_own_writer = true;
+                }
+            }
+            Channel::State | Channel::Alarms | Channel::Events | Channel::Blocks => {}
         }
         out.wanted.retain(|wanted| *wanted != channel);
         out.positions.remove(channel);
@@ -333,7 +334,9 @@ impl Client {
         out.phase = Phase::Closing(code, Instant::now());
         out.positions = Positions::new();
         out.personal.clear();
-        out.owed_commands.clear();
+        out.log = None;
+        out.histories.clear();
+        self.stages.lock().clear();
         // An emptied queue has room for two.
         if let Some(message) = last {
             let _ = out.personal.message(message);

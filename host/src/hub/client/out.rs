@@ -1,27 +1,24 @@
 //! What a client is owed, and where it is in each channel.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::time::Instant;
 
 use autobench_core::deflate::{Membership, Reached, Run};
 use autobench_core::frame::{self, CloseCode};
-use autobench_core::logs::FilteredLogs;
+use autobench_core::logs::{LogFilter, LogReader};
 use autobench_core::outbox::{Batch, Channel, Cursor, Positions};
-use autobench_core::wire::encode::LogsFrame;
 use autobench_core::wire::{Connected, ErrorCode, ErrorMessage, ServerMessage};
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use super::super::channels::Channels;
+use super::super::channels::{Channels, LogStart};
 use super::super::metrics::HubMetrics;
 use super::super::personal::{Full, Item, Personal};
+use super::super::series::GoesOn;
+use super::stages::Told;
 use super::write::Pumped;
 use super::{Opening, id};
 use crate::access::Actor;
-
-/// How often in a row a client's own filter looks at the log before others have their turn.
-const LOOKS_IN_A_ROW: u32 = 8;
 
 #[derive(Debug)]
 pub(super) struct Out {
@@ -32,11 +29,14 @@ pub(super) struct Out {
     pub(super) positions: Positions,
     /// The context whose window the client has.
     pub(super) membership: Option<Membership>,
-    /// A client that wants only some log entries has no position in the log's channel, and is always written to by its own writer.
-    pub(super) filtered: Option<Box<FilteredLogs>>,
+    /// A client that wants only some log entries, or that has to get older ones first, reads the log where it is kept: it has no position in the
+    /// log's channel, and is written to by its own writer.
+    pub(super) log: Option<Box<LogReader>>,
+    /// The same for series whose history it has to get first: behind which sample. Bounded by its subscriptions.
+    pub(super) histories: Vec<(u32, Option<u64>)>,
     pub(super) personal: Personal,
-    /// The newest stage of each command that it follows by id, while there is no room for every stage. Bounded by what it may follow.
-    pub(super) owed_commands: BTreeMap<String, Bytes>,
+    /// Where it began to follow all commands.
+    pub(super) commands_from: u64,
     /// What is left of a frame or segment that was begun.
     pub(super) rest: Bytes,
     pub(super) has_own_writer: bool,
@@ -50,6 +50,32 @@ pub(super) struct Out {
     /// Who it is; none until it has said so, which it has to do some time after `since`.
     pub(super) actor: Option<Actor>,
     pub(super) since: Instant,
+}
+
+/// A frame for one client.
+#[derive(Debug)]
+pub(super) enum Packed {
+    /// As it is.
+    Plain(Bytes),
+    /// Compressed, so that it enters the client's window.
+    InWindow(Bytes),
+}
+
+/// A piece of the log for one client, and how far it is then.
+#[derive(Debug)]
+pub(super) struct ReadLog {
+    pub(super) log: Box<LogReader>,
+    pub(super) packed: Packed,
+    pub(super) joins: Option<Cursor>,
+    pub(super) has_looked: bool,
+}
+
+impl Packed {
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::Plain(frame) | Self::InWindow(frame) => frame.is_empty(),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,13 +99,13 @@ impl Out {
             Some((cursor, _)) => self.positions.set(Channel::State, cursor),
             None => self.personal.push(Item::Snapshot)?,
         }
-        self.personal.push(match opening.resumed {
-            Some((_, log_seq)) if log_seq > 0 => Item::Replay(log_seq),
-            _ => Item::History(opening.history_entries),
-        })?;
+        self.personal.push(Item::Logs(match opening.resumed {
+            Some((_, log_seq)) if log_seq > 0 => LogStart::After(log_seq),
+            _ => LogStart::Newest(opening.history_entries),
+        }))?;
         for channel in opening.begins_with {
             self.wanted.push(channel);
-            self.positions.set(channel, channels.cursor(channel));
+            self.begin_now(channel, channels);
         }
         if opening.says_connected {
             let client_id = id(number);
@@ -87,6 +113,24 @@ impl Out {
                 .message(&ServerMessage::Connected(Connected { client_id }))?;
         }
         Ok(())
+    }
+
+    /// A channel of which nothing came before.
+    pub(super) fn begin_now(&mut self, channel: Channel, channels: &Channels) {
+        let cursor = channels.cursor(channel);
+        if channel == Channel::Commands {
+            self.commands_from = cursor.segment;
+        }
+        self.positions.set(channel, cursor);
+    }
+
+    /// What it was told of all commands, if it follows them.
+    pub(super) fn told_of_commands(&self) -> Option<Told> {
+        let cursor = self.positions.get(Channel::Commands)?;
+        Some(Told {
+            from: self.commands_from,
+            until: cursor.segment,
+        })
     }
 
     pub(super) fn took(&mut self, batch: &Batch<'_>, written_bytes: usize) {
@@ -129,77 +173,46 @@ impl Out {
         Ok(Pumped::Blocked)
     }
 
-    /// Makes the bytes of an item whose turn has come, and sets the place where its channel goes on behind it.
-    pub(super) fn make(&mut self, item: Item, channels: &Channels) -> Bytes {
-        match item {
-            Item::Frame(bytes) => bytes,
-            Item::Pong(payload) => frame::pong(&payload),
-            Item::Snapshot => {
-                channels.metrics.snapshots.inc();
-                let snapshot = channels.state.snapshot();
-                self.follow(Channel::State, snapshot.cursor);
-                snapshot.frame
+    /// What was made for this client alone goes out next.
+    pub(super) fn send_next(&mut self, packed: Packed) {
+        self.rest = match packed {
+            Packed::Plain(frame) => frame,
+            Packed::InWindow(frame) => {
+                self.membership = None;
+                frame
             }
-            Item::History(count) if self.filtered.is_some() => {
-                self.restart_filtered(channels.log_seq_before(count), channels)
-            }
-            Item::Replay(seq) if self.filtered.is_some() => self.restart_filtered(seq, channels),
-            Item::MissedLogs(seq) if self.filtered.is_some() => {
-                if let Some(logs) = &mut self.filtered {
-                    logs.place(seq);
-                }
-                Bytes::new()
-            }
-            Item::ExecutionState(id) => {
-                let (bytes, cursor) = channels.blocks.state(id);
-                self.follow(Channel::Blocks, cursor);
-                bytes
-            }
-            Item::History(count) => {
-                let (bytes, cursor) = channels.history(count);
-                self.follow(Channel::Logs, cursor);
-                bytes
-            }
-            Item::Replay(seq) => {
-                let (bytes, cursor) = channels.replay(seq, LogsFrame::History);
-                self.follow(Channel::Logs, cursor);
-                bytes
-            }
-            Item::MissedLogs(seq) => {
-                let (bytes, cursor) = channels.replay(seq, LogsFrame::Append);
-                self.follow(Channel::Logs, cursor);
-                bytes
-            }
-            Item::Backlog(id, covered) => {
-                if !self.wants(Channel::Series(id)) {
-                    return Bytes::new();
-                }
-                let Some(backlog) = channels.backlog(id, covered) else {
-                    return Bytes::new();
-                };
-                self.follow(Channel::Series(id), backlog.cursor);
-                backlog.frame.unwrap_or_default()
-            }
-        }
-    }
-
-    /// Everybody's channels are written. If log entries pass the client's own filter, they are next; otherwise says how far it got.
-    pub(super) fn settle(&mut self, channels: &Channels, looks: &mut u32) -> Option<Pumped> {
-        let message = self.filtered.as_mut().and_then(|logs| channels.filtered(logs));
-        let Some(message) = message else {
-            return Some(self.caught_up());
         };
-        self.rest = message;
-        *looks += 1;
-        (*looks >= LOOKS_IN_A_ROW).then_some(Pumped::More)
     }
 
-    /// The entries follow in the client's own messages, of which the first is a `logs.history`.
-    pub(super) fn restart_filtered(&mut self, seq: u64, channels: &Channels) -> Bytes {
-        if let Some(logs) = &mut self.filtered {
-            logs.restart(seq.min(channels.logs.metadata().next_seq - 1));
+    /// Takes in a piece of the log: how far the client is with it. False if there was nothing.
+    pub(super) fn read_log(&mut self, read: ReadLog) -> bool {
+        let ReadLog {
+            log,
+            packed,
+            joins,
+            has_looked,
+        } = read;
+        let is_placed = joins.is_some();
+        match joins {
+            Some(cursor) => {
+                self.log = None;
+                self.follow(Channel::Logs, cursor);
+            }
+            None => self.log = Some(log),
         }
-        Bytes::new()
+        let has_message = !packed.is_empty();
+        self.send_next(packed);
+        has_message || is_placed || has_looked
+    }
+
+    /// The same for the history of a series.
+    pub(super) fn read_history(&mut self, id: u32, goes_on: GoesOn, packed: Packed) {
+        self.histories.retain(|(known, _)| *known != id);
+        match goes_on {
+            GoesOn::At(cursor) => self.follow(Channel::Series(id), cursor),
+            GoesOn::After(number) => self.histories.push((id, Some(number))),
+        }
+        self.send_next(packed);
     }
 
     /// A channel that was switched off meanwhile stays off.
@@ -213,8 +226,14 @@ impl Out {
         let covered = self.positions.get(channel).map_or(0, |cursor| cursor.covered);
         match channel {
             Channel::State => self.recover(Item::Snapshot),
-            Channel::Logs => self.recover(Item::MissedLogs(covered)),
-            Channel::Series(id) => self.recover(Item::Backlog(id, Some(covered))),
+            Channel::Logs => {
+                self.positions.remove(channel);
+                self.log = Some(Box::new(LogReader::after(LogFilter::default(), covered)));
+            }
+            Channel::Series(id) => {
+                self.positions.remove(channel);
+                self.histories.push((id, Some(covered)));
+            }
             Channel::Blocks => {
                 self.lost(channel, "what runs now follows");
                 self.recover(Item::ExecutionState(None));
@@ -224,7 +243,7 @@ impl Out {
                 let count = cursor.covered.saturating_sub(covered);
                 self.lost(channel, &format!("{count} messages were dropped"));
                 // On from the oldest that is there would be kinder, but those too would be gone before a client this slow takes them.
-                self.positions.set(channel, cursor);
+                self.begin_now(channel, channels);
             }
         }
     }

@@ -43,10 +43,11 @@ impl Client {
         drop(about);
         let out = self.out.lock();
         let covered = |channel| out.positions.get(channel).map(|cursor| cursor.covered);
-        let seq = match &out.filtered {
+        let seq = match &out.log {
             Some(logs) => logs.next(),
             None => covered(Channel::Logs),
         };
+        let filter = out.log.as_ref().filter(|logs| !logs.is_open());
         ClientEntry {
             client_id: self.id(),
             peer: self.peer.to_string(),
@@ -54,11 +55,11 @@ impl Client {
             page,
             since: iso8601(self.since_ms),
             subscriptions: out.wanted.iter().map(|channel| subscription(*channel)).collect(),
-            filter: out.filtered.as_ref().map(|logs| logs.filter().clone()),
+            filter: filter.map(|logs| logs.filter().clone()),
             lag: ClientLag {
                 versions: covered(Channel::State).map(|version| state_version.saturating_sub(version)),
                 log_entries: seq.map(|seq| newest_seq.saturating_sub(seq)),
-                waiting: out.personal.len() as u64,
+                waiting: (out.personal.len() + self.stages.lock().len()) as u64,
                 stalled_ms: out
                     .stalled_since
                     .map(|since| u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)),

@@ -1,11 +1,16 @@
 use std::sync::Arc;
 
-use autobench_core::driver::LogLevel;
+use autobench_core::deflate::Pass;
+use autobench_core::driver::{LogLevel, Sample};
+use autobench_core::outbox::View;
 use autobench_core::state::Store;
-use autobench_core::wire::AppState;
+use autobench_core::wire::{AppState, CommandStatus, SeriesKind};
+use tokio::io::AsyncReadExt;
 use tokio::runtime::Runtime;
 
-use super::super::{Hub, HubConfig};
+use super::super::channels::PIECE_BYTES;
+use super::super::metrics::Tally;
+use super::super::{EndpointInfo, Hub, HubConfig};
 use super::*;
 use crate::config::{LogConfig, TerminalConfig};
 use crate::logs::{LogHandle, LogRecord};
@@ -22,6 +27,10 @@ struct Bench {
 }
 
 fn bench() -> Bench {
+    bench_with_log(10)
+}
+
+fn bench_with_log(capacity: usize) -> Bench {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -34,7 +43,7 @@ fn bench() -> Bench {
     };
     let state = StateHandle::start(Store::new(&AppState::default()).unwrap(), config);
     let logs = LogHandle::new(LogConfig {
-        capacity: 10,
+        capacity,
         allowed_channels: Vec::new(),
         min_level: LogLevel::Debug,
         redact: None,
@@ -160,4 +169,195 @@ fn closing_holds_no_list_while_it_waits_for_a_client() {
     assert!(bench.hub.shared.clients.try_lock_for(PATIENCE).is_some());
     drop(held);
     bench.runtime.block_on(closing).unwrap();
+}
+
+async fn read_all(mut stream: TcpStream) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut bytes)).await;
+    let _ = read.expect("it ends");
+    bytes
+}
+
+/// A client that reads nothing, with small buffers on both sides.
+fn slow_client(bench: &Bench) -> (Arc<Client>, TcpStream) {
+    let (stream, accepted) = bench.runtime.block_on(connected());
+    let small = "small buffers";
+    socket2::SockRef::from(&stream)
+        .set_send_buffer_size(4096)
+        .expect(small);
+    socket2::SockRef::from(&accepted.0)
+        .set_recv_buffer_size(4096)
+        .expect(small);
+    (client_of(bench, stream), accepted.0)
+}
+
+fn pump_until(bench: &Bench, client: &Client, wanted: Pumped) {
+    let _inside = bench.runtime.enter();
+    let begin = Instant::now();
+    while client.pump(&bench.hub.shared.channels).unwrap() != wanted {
+        assert!(begin.elapsed() < PATIENCE, "it does not come to {wanted:?}");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn whoever_takes_nothing_of_a_replay_or_a_history_holds_one_piece_of_it() {
+    let bench = bench_with_log(10_000);
+    for n in 0..10_000 {
+        let text = format!("{n} {}", "x".repeat(300));
+        bench.logs.append(LogRecord::new("app", LogLevel::Info, text));
+    }
+    let (client, _unread) = slow_client(&bench);
+    pump_until(&bench, &client, Pumped::CaughtUp);
+    client.push(Item::Logs(LogStart::After(0))).unwrap();
+    pump_until(&bench, &client, Pumped::Blocked);
+    // Nothing, where it goes on in what everybody shares.
+    let held = client.out.lock().rest.len();
+    assert!(held <= PIECE_BYTES + 1024, "{held} bytes of a replay of 3 MiB");
+
+    let (client, _unread) = slow_client(&bench);
+    pump_until(&bench, &client, Pumped::CaughtUp);
+    bench.hub.register_endpoint(EndpointInfo {
+        id: 1,
+        name: "meter.watts".to_owned(),
+        unit: "W".to_owned(),
+        kind: SeriesKind::Measurement,
+    });
+    let samples: Vec<Sample> = (0..60_000)
+        .map(|n| Sample {
+            timestamp_ms: 1e12 + f64::from(n),
+            value: f64::from(n),
+        })
+        .collect();
+    bench.hub.push_samples(1, &samples);
+    client
+        .want(Channel::Series(1), &bench.hub.shared.channels)
+        .unwrap();
+    pump_until(&bench, &client, Pumped::Blocked);
+    let held = client.out.lock().rest.len();
+    assert!(held <= PIECE_BYTES + 1024, "{held} bytes of a history of 1.5 MiB");
+}
+
+#[test]
+fn nobody_waits_for_a_client_while_a_large_answer_is_made_for_it() {
+    let bench = bench();
+    let (stream, _accepted) = bench.runtime.block_on(connected());
+    let client = client_of(&bench, stream);
+    pump_until(&bench, &client, Pumped::CaughtUp);
+    client.push(Item::Snapshot).unwrap();
+    // The snapshot is made under the store's lock, which is held here until everybody was there.
+    std::thread::scope(|scope| {
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        let (hold, held) = std::sync::mpsc::channel();
+        let state = &bench.state;
+        scope.spawn(move || {
+            state.update(|_| {
+                hold.send(()).unwrap();
+                // It ends at the latest when this test does.
+                let _ = released.recv();
+            });
+        });
+        held.recv().unwrap();
+        let making = scope.spawn(|| {
+            let _inside = bench.runtime.enter();
+            client.pump(&bench.hub.shared.channels).unwrap()
+        });
+        let begin = Instant::now();
+        // It has taken the item, and cannot be done with it.
+        loop {
+            let out = client.out.try_lock_for(PATIENCE);
+            if out.expect("the client's lock is free").personal.is_empty() {
+                break;
+            }
+            assert!(begin.elapsed() < PATIENCE, "it takes the item");
+            std::thread::yield_now();
+        }
+        let stage = Stage {
+            at: At::Segment(0),
+            frame: frame::text(b"{}"),
+        };
+        client.tell_stage("a", stage);
+        let view = View::new();
+        client.write_shared(&view, &mut None, &mut Pass::default(), &mut Tally::default());
+        assert!(!making.is_finished());
+        drop(release);
+    });
+}
+
+#[test]
+fn each_stage_is_told_once_while_a_client_begins_and_ends_to_follow_all() {
+    let bench = bench();
+    let (stream, accepted) = bench.runtime.block_on(connected());
+    let client = client_of(&bench, stream);
+    let channels = &bench.hub.shared.channels;
+    const STAGES: u64 = 2_000;
+    assert!(bench.hub.shared.following.follow(&client, "7f3a0000-1"));
+    std::thread::scope(|scope| {
+        let telling = scope.spawn(|| (0..STAGES).for_each(|n| bench.hub.publish_command(&stage(n))));
+        let _inside = bench.runtime.enter();
+        let mut wants_all = false;
+        while !telling.is_finished() {
+            if wants_all {
+                bench.hub.shared.end(&client, Channel::Commands);
+            } else {
+                bench.hub.shared.begin(&client, Channel::Commands).unwrap();
+            }
+            wants_all = !wants_all;
+            let _ = client.pump(channels).unwrap();
+        }
+    });
+    pump_until(&bench, &client, Pumped::CaughtUp);
+    client.close(CloseCode::Normal, "");
+    pump_until(&bench, &client, Pumped::Closed(CloseCode::Normal));
+    bench.hub.shared.following.leave_all(&client);
+    drop(client);
+    let text = String::from_utf8_lossy(&bench.runtime.block_on(read_all(accepted.0))).into_owned();
+    let told: Vec<u64> = text
+        .split("\"actor\":\"n")
+        .skip(1)
+        .map(|rest| rest.split('"').next().unwrap().parse().unwrap())
+        .collect();
+    assert!(told.is_sorted_by(|a, b| a < b), "each once, and in order");
+    assert_eq!(
+        told.last(),
+        Some(&(STAGES - 1)),
+        "how it ended is told in any case"
+    );
+}
+
+/// A stage whose actor is its number.
+fn stage(n: u64) -> CommandStatus {
+    let json = serde_json::json!({
+        "commandId": "7f3a0000-1", "device": "relay", "name": "on", "actor": format!("n{n}"),
+        "status": "acked", "queuedAt": "2026-01-01T00:00:00.000Z", "deadlineAt": "2026-01-01T00:00:30.000Z",
+    });
+    serde_json::from_value(json).unwrap()
+}
+
+#[test]
+fn while_a_client_is_held_the_loop_leaves_it_alone_and_its_answer_comes_before_the_first_stage() {
+    let bench = bench();
+    let (stream, accepted) = bench.runtime.block_on(connected());
+    let client = client_of(&bench, stream);
+    let channels = &bench.hub.shared.channels;
+    client.want(Channel::Commands, channels).unwrap();
+    pump_until(&bench, &client, Pumped::CaughtUp);
+    client.hold();
+    bench.hub.publish_command(&stage(0));
+    let positions = client.out.lock().positions.clone();
+    let view = channels.view_for(&positions, usize::MAX);
+    let mut tally = Tally::default();
+    client.write_shared(&view, &mut None, &mut Pass::default(), &mut tally);
+    assert_eq!(tally.writes, 0);
+    client
+        .say(&ServerMessage::Pong(autobench_core::wire::Pong {
+            ts: 1,
+            id: None,
+        }))
+        .unwrap();
+    pump_until(&bench, &client, Pumped::CaughtUp);
+    drop(client);
+    let text = String::from_utf8_lossy(&bench.runtime.block_on(read_all(accepted.0))).into_owned();
+    let place = |what: &str| text.find(what).unwrap_or_else(|| panic!("no {what}"));
+    assert!(place("\"pong\"") < place("\"command_status\""));
 }

@@ -4,22 +4,26 @@ use std::io;
 use std::time::Instant;
 
 use autobench_core::deflate::{Coded, Follow, Pass, Turn, compress_apart};
-use autobench_core::frame::CloseCode;
+use autobench_core::frame::{self, CloseCode};
+use autobench_core::logs::{LogFilter, LogReader};
 use autobench_core::outbox::{Batch, Channel, Next, View};
 use bytes::{Buf, Bytes};
 use parking_lot::MutexGuard;
 use rustix::net::SendFlags;
 
-use super::super::channels::Channels;
+use super::super::channels::{Channels, LogPiece};
 use super::super::metrics::{HubMetrics, Tally};
-use super::super::personal::{Item, ItemKind};
+use super::super::personal::Item;
 use super::Client;
-use super::out::{Out, Phase};
+use super::out::{Out, Packed, Phase, ReadLog};
+use super::stages::NextStage;
 
 /// How much of a channel a client that catches up is given in one write.
 const CATCH_UP_BYTES: usize = 256 << 10;
-/// From this much on it is compressed for a client whose line is narrow.
+/// From this much on it is compressed for a client whose line is narrow, and so is what is made for one client.
 const NARROW_BYTES: usize = 2 << 10;
+/// Pieces of the log or of a history in a row before other clients have their turn.
+const PIECES_IN_A_ROW: u32 = 8;
 
 /// How far a client's own writer got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +58,7 @@ impl Client {
             }
             return;
         }
-        if out.filtered.is_some() && view.has(Channel::Logs) {
+        if out.log.is_some() && view.has(Channel::Logs) {
             if let Some(membership) = out.membership {
                 pass.is_member(membership);
             }
@@ -149,7 +153,7 @@ impl Client {
         let mut out = self.out.lock();
         // Also where only the client said something: what is begun here is finished here, and the hub's loop keeps away until it is.
         out.has_own_writer = true;
-        let mut looks = 0;
+        let mut pieces = 0;
         loop {
             if let Phase::Aborted(code) = out.phase {
                 return Ok(Pumped::Aborted(code));
@@ -170,24 +174,32 @@ impl Client {
                 }
             }
             if let Some(item) = out.personal.pop() {
-                let kind = item.kind();
-                let bytes = out.make(item, channels);
-                out.rest = self.pack(&mut out, kind, bytes, channels);
-                continue;
-            }
-            if let Some((_, frame)) = out.owed_commands.pop_first() {
-                out.rest = frame;
+                self.give(&mut out, item, channels);
                 continue;
             }
             if let Phase::Closing(code, _) = out.phase {
                 return Ok(Pumped::Closed(code));
             }
+            let told = out.told_of_commands();
+            match self.stages.lock().next(told) {
+                NextStage::Write(frame) => {
+                    out.rest = frame;
+                    continue;
+                }
+                // The coded segments may lie behind the ring, and this waits for the ring.
+                NextStage::BehindRing => out.membership = None,
+                NextStage::None => {}
+            }
+            if pieces >= PIECES_IN_A_ROW {
+                return Ok(Pumped::More);
+            }
             if let Some(member) = out.membership {
                 match channels.packed.follow(member, &out.positions, CATCH_UP_BYTES) {
                     Follow::UpToDate => {
-                        if let Some(pumped) = out.settle(channels, &mut looks) {
-                            return Ok(pumped);
+                        if !self.read_on(&mut out, channels) {
+                            return Ok(out.caught_up());
                         }
+                        pieces += 1;
                     }
                     Follow::Left => out.membership = None,
                     Follow::Write(run) => {
@@ -203,9 +215,10 @@ impl Client {
             let view = channels.view_for(&out.positions, CATCH_UP_BYTES);
             match view.next(&out.positions) {
                 Next::UpToDate => {
-                    if let Some(pumped) = out.settle(channels, &mut looks) {
-                        return Ok(pumped);
+                    if !self.read_on(&mut out, channels) {
+                        return Ok(out.caught_up());
                     }
+                    pieces += 1;
                 }
                 Next::Write(batch) if self.packs(&out, &batch) => self.pack_batch(&mut out, &batch, metrics),
                 Next::Write(batch) => {
@@ -228,39 +241,118 @@ impl Client {
                 Next::Missed(channel, missed) => {
                     metrics.missed.inc();
                     tracing::debug!(client = self.number, ?channel, ?missed, "fell behind");
+                    if let (Channel::Commands, Some(told)) = (channel, out.told_of_commands()) {
+                        self.stages.lock().leave_ring(told);
+                    }
                     out.missed(channel, channels);
                 }
             }
         }
     }
-    /// Compresses, if it pays, what was made for this client alone. The lock is let go meanwhile; the client keeps its own writer, so nobody
-    /// else writes, and only closing can come between.
-    fn pack(
-        &self,
-        out: &mut MutexGuard<'_, Out>,
-        kind: ItemKind,
-        bytes: Bytes,
-        channels: &Channels,
-    ) -> Bytes {
-        let Some(compression) = self
-            .compression
-            .filter(|_| kind != ItemKind::Small && !bytes.is_empty())
-        else {
-            return bytes;
-        };
-        let version = out.positions.get(Channel::State).map(|cursor| cursor.covered);
-        out.has_own_writer = true;
-        let packed = MutexGuard::unlocked(out, || match (kind, version) {
-            (ItemKind::Snapshot, Some(version)) => channels.packed.snapshot(version, &bytes),
-            _ => compress_apart(compression, std::slice::from_ref(&bytes)),
-        });
-        match packed {
-            Some(packed) => {
-                // It enters the client's window.
-                out.membership = None;
-                packed
+
+    /// Gives the client something apart from the channels, whose turn has come.
+    fn give(&self, out: &mut MutexGuard<'_, Out>, item: Item, channels: &Channels) {
+        match item {
+            Item::Frame(frame) => out.rest = frame,
+            Item::Pong(payload) => out.rest = frame::pong(&payload),
+            Item::Snapshot => self.give_snapshot(out, channels),
+            Item::ExecutionState(id) => {
+                let made = outside(out, || {
+                    let (frame, cursor) = channels.blocks.state(id);
+                    (self.pack(frame), cursor)
+                });
+                if let Some((packed, cursor)) = made {
+                    out.follow(Channel::Blocks, cursor);
+                    out.send_next(packed);
+                }
             }
-            None => bytes,
+            Item::Logs(start) => {
+                // With the filter that it has, if it has one.
+                let mut log = out.log.take().unwrap_or_else(|| {
+                    let everything = LogFilter::default();
+                    Box::new(LogReader::waiting(everything))
+                });
+                out.positions.remove(Channel::Logs);
+                let made = outside(out, || {
+                    let piece = channels.begin_logs(&mut log, start);
+                    self.pack_piece(log, piece)
+                });
+                if let Some(made) = made {
+                    out.read_log(made);
+                }
+            }
+        }
+    }
+
+    fn give_snapshot(&self, out: &mut MutexGuard<'_, Out>, channels: &Channels) {
+        let made = outside(out, || {
+            let snapshot = channels.state.snapshot();
+            // Once for everybody who gets this version.
+            let packed = self
+                .compression
+                .and_then(|_| channels.packed.snapshot(snapshot.version, &snapshot.frame));
+            (snapshot, packed)
+        });
+        let Some((snapshot, packed)) = made else {
+            return;
+        };
+        channels.metrics.snapshots.inc();
+        out.follow(Channel::State, snapshot.cursor);
+        out.send_next(match packed {
+            Some(packed) => Packed::InWindow(packed),
+            None => Packed::Plain(snapshot.frame),
+        });
+    }
+
+    /// Everybody's channels are written. What the client reads where it is kept comes next, a piece of it. False if there is nothing.
+    fn read_on(&self, out: &mut MutexGuard<'_, Out>, channels: &Channels) -> bool {
+        if let Some((id, covered)) = out.histories.first().copied() {
+            let made = outside(out, || {
+                let backlog = channels.backlog(id, covered)?;
+                Some((self.pack(backlog.frame.unwrap_or_default()), backlog.goes_on))
+            });
+            match made {
+                Some(Some((packed, goes_on))) => out.read_history(id, goes_on, packed),
+                Some(None) => out.histories.retain(|(known, _)| *known != id),
+                None => {}
+            }
+            return true;
+        }
+        let Some(mut log) = out.log.clone() else {
+            return false;
+        };
+        let made = outside(out, || {
+            let piece = channels.read_logs(&mut log);
+            self.pack_piece(log, piece)
+        });
+        made.is_none_or(|made| out.read_log(made))
+    }
+
+    /// Compresses what was made for this client alone, if that pays. It enters the client's window then.
+    fn pack(&self, frame: Bytes) -> Packed {
+        let packed = self
+            .compression
+            .filter(|_| frame.len() >= NARROW_BYTES)
+            .and_then(|compression| compress_apart(compression, std::slice::from_ref(&frame)));
+        match packed {
+            Some(packed) => Packed::InWindow(packed),
+            None => Packed::Plain(frame),
+        }
+    }
+
+    /// What passes a filter comes as it is: it may come for ever, and nobody else gets the same.
+    fn pack_piece(&self, log: Box<LogReader>, piece: LogPiece) -> ReadLog {
+        let message = piece.message.unwrap_or_default();
+        let packed = if log.is_open() {
+            self.pack(message)
+        } else {
+            Packed::Plain(message)
+        };
+        ReadLog {
+            log,
+            packed,
+            joins: piece.joins,
+            has_looked: piece.has_looked,
         }
     }
 
@@ -273,12 +365,10 @@ impl Client {
         let Some(compression) = self.compression else {
             return;
         };
-        out.has_own_writer = true;
         let frames: Vec<Bytes> = batch.frames().cloned().collect();
-        let packed = MutexGuard::unlocked(out, || compress_apart(compression, &frames));
-        if out.phase != Phase::Open {
+        let Some(packed) = outside(out, || compress_apart(compression, &frames)) else {
             return;
-        }
+        };
         match packed {
             Some(packed) => {
                 metrics.segments.add(batch.segments() as u64);
@@ -303,4 +393,11 @@ impl Client {
             None => self.stream.try_write_vectored(batch.slices()),
         }
     }
+}
+
+/// Lets go of the lock while something is made for this client. It keeps its own writer meanwhile, so nobody else writes; only closing can come
+/// between, and then what was made is of no use.
+fn outside<R>(out: &mut MutexGuard<'_, Out>, make: impl FnOnce() -> R) -> Option<R> {
+    let made = MutexGuard::unlocked(out, make);
+    (out.phase == Phase::Open).then_some(made)
 }

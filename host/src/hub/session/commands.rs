@@ -1,10 +1,11 @@
 //! Commands of a client, and the commands that it follows.
 
-use autobench_core::commands::{Refused, Stage};
+use autobench_core::commands::{Refused, Stage as CommandStage};
 use autobench_core::frame;
 use autobench_core::outbox::Channel;
 use autobench_core::wire::{Ack, CommandRequest, CommandStatus, ErrorCode, MessageId, ServerMessage};
 
+use super::super::client::{At, Stage};
 use super::super::following::FOLLOWED;
 use super::super::personal::Full;
 use super::Session;
@@ -25,6 +26,8 @@ impl Session {
         let actor = self.actor();
         let actor = actor.as_ref().map_or("nobody", |actor| &actor.name);
         let action = command_action(&request.device, &request.name);
+        // Who follows all commands could hear of this one from the ring before its answer is even made.
+        self.client.hold();
         let submitted = router.submit(request, actor, |status| {
             if !status.status.is_final() {
                 self.shared.following.follow(&self.client, &status.command_id);
@@ -35,7 +38,7 @@ impl Session {
                 command_id: Some(status.command_id.clone()),
             }));
             // Who follows all of them has heard of a new one from there.
-            if status.status != Stage::Queued || !self.client.wants(Channel::Commands) {
+            if status.status != CommandStage::Queued || !self.client.wants(Channel::Commands) {
                 self.say_status(status);
             }
         });
@@ -117,7 +120,12 @@ impl Session {
     /// this goes the way of every other stage.
     fn say_status(&self, status: &CommandStatus) {
         let frame = frame::text(&ServerMessage::CommandStatus(status.clone()).to_json());
-        self.client.owe_command(&status.command_id, &frame);
+        let number = self.shared.channels.cursor(Channel::Commands).segment;
+        let stage = Stage {
+            at: At::Before(number),
+            frame,
+        };
+        self.client.tell_stage(&status.command_id, stage);
     }
 
     fn refuse_following(&self, id: Option<MessageId>) -> Result<(), Full> {

@@ -12,6 +12,7 @@ use autobench_core::wire::{
 };
 use serde_json::json;
 
+use super::super::channels::LogStart;
 use super::super::now_ms;
 use super::super::personal::{Full, Item};
 use super::{Session, echo};
@@ -100,7 +101,7 @@ impl Session {
                 if id.is_some() {
                     self.acknowledge(id)?;
                 }
-                self.client.push(Item::Replay(since_seq))
+                self.client.push(Item::Logs(LogStart::After(since_seq)))
             }
             ClientMessage::Subscribe(Subscription::Snapshot { payload }) => self.send_again(id, payload),
             ClientMessage::Subscribe(Subscription::Topic(Topic::Commands {
@@ -122,7 +123,7 @@ impl Session {
                 self.client.filter_logs(filters)
             }
             ClientMessage::UnsubscribeLogs => {
-                self.client.unwant(Channel::Logs);
+                self.shared.end(&self.client, Channel::Logs);
                 self.acknowledge(id)
             }
             ClientMessage::IdentifyClient { client_info } => self.identify(id, &client_info),
@@ -154,7 +155,7 @@ impl Session {
         let data = self.introduce(info.name.as_deref(), info.page.as_deref());
         self.client
             .say(&ServerMessage::ClientIdentified(ClientIdentified { data, id }))?;
-        self.client.want(Channel::Blocks, &self.shared.channels)
+        self.shared.begin(&self.client, Channel::Blocks)
     }
 
     /// Kept with the client, and told to everybody who hears of events.

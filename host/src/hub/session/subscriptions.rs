@@ -4,6 +4,7 @@ use autobench_core::outbox::Channel;
 use autobench_core::wire::{ErrorCode, MessageId, SnapshotRequest, Topic};
 use smallvec::SmallVec;
 
+use super::super::channels::LogStart;
 use super::super::personal::{Full, Item};
 use super::Session;
 
@@ -17,7 +18,7 @@ impl Session {
         let count = wanted
             .logs_history
             .map_or(self.shared.config.history_entries, u64::from);
-        self.client.push(Item::History(count))
+        self.client.push(Item::Logs(LogStart::Newest(count)))
     }
 
     pub(super) fn subscribe(&mut self, id: Option<MessageId>, topic: Topic) -> Result<(), Full> {
@@ -31,7 +32,7 @@ impl Session {
                 } else {
                     Channel::Logs
                 };
-                return self.client.want(channel, channels);
+                return self.shared.begin(&self.client, channel);
             }
             Topic::Alarms => SmallVec::from_slice(&[Channel::Alarms]),
             Topic::Events => SmallVec::from_slice(&[Channel::Events]),
@@ -68,7 +69,7 @@ impl Session {
         }
         self.subscriptions.push(new.clone());
         for channel in new {
-            self.client.want(channel, &self.shared.channels)?;
+            self.shared.begin(&self.client, channel)?;
         }
         Ok(())
     }
@@ -96,7 +97,7 @@ impl Session {
             }
         };
         for channel in leaving {
-            self.client.unwant(channel);
+            self.shared.end(&self.client, channel);
             let held_before = self.subscriptions.iter().flatten().count();
             for subscription in &mut self.subscriptions {
                 subscription.retain(|held| *held != channel);
