@@ -113,6 +113,22 @@ impl Default for HubConfig {
 #[derive(Debug, Clone)]
 pub struct Hub {
     shared: Arc<Shared>,
+    /// Only handles have it, and neither the loop nor the clients' tasks, which live as long as the hub runs.
+    _handles: Arc<Handles>,
+}
+
+/// Ends the hub when its last handle goes without [`Hub::close`].
+#[derive(Debug)]
+struct Handles(Arc<Shared>);
+
+impl Drop for Handles {
+    fn drop(&mut self) {
+        // Closed already, unless nobody took the loop's thread. A thread that is not waited for ends all the same.
+        if self.0.run.lock().take().is_some() {
+            self.0.is_orphaned.store(true, Ordering::Release);
+            self.0.stop.send_replace(true);
+        }
+    }
 }
 
 /// A place for one client, taken before its handshake is answered. Dropping it frees the place.
@@ -184,6 +200,8 @@ struct Shared {
     /// Rises when everybody who keeps up was written what is new: listeners look at the rings then.
     passed: watch::Sender<u64>,
     stop: watch::Sender<bool>,
+    /// Nobody closes the hub any more: the loop says goodbye to the clients itself.
+    is_orphaned: AtomicBool,
     run: Mutex<Option<Loop>>,
     sessions: Mutex<JoinSet<()>>,
 }
@@ -217,12 +235,16 @@ impl Hub {
             news: Notify::new(),
             passed: watch::channel(0).0,
             stop: watch::channel(false).0,
+            is_orphaned: AtomicBool::new(false),
             run: Mutex::new(None),
             sessions: Mutex::new(JoinSet::new()),
         });
         count(&shared, &state);
         *shared.run.lock() = begin_loop(&shared);
-        Self { shared }
+        Self {
+            _handles: Arc::new(Handles(Arc::clone(&shared))),
+            shared,
+        }
     }
 
     /// Makes a telemetry series known, or gives a known one a new name or unit.
@@ -715,6 +737,28 @@ async fn run(shared: Arc<Shared>, signals: Signals) {
     shared.channels.publish();
     let _ = shared.channels.state.snapshot();
     shared.pass(&mut seen, &mut coder);
+    if shared.is_orphaned.load(Ordering::Acquire) {
+        say_goodbye(&shared, &mut tend).await;
+    }
+}
+
+/// What closing does for clients, where nobody closes. The loop tends them until the last is gone or the time for that is over.
+async fn say_goodbye(shared: &Shared, tend: &mut tokio::time::Interval) {
+    let sessions = || shared.sessions.lock();
+    let clients = Arc::clone(&shared.clients.lock());
+    for client in clients.iter() {
+        client.close(CloseCode::GoingAway, "the daemon is stopping");
+    }
+    // Twice: once for the client to take the close frame, once for it to answer.
+    let until = Instant::now() + 2 * shared.config.close_timeout;
+    while Instant::now() < until {
+        tend.tick().await;
+        shared.tend();
+        if sessions().is_empty() {
+            return;
+        }
+    }
+    sessions().abort_all();
 }
 
 /// How long things take, beside what is there already (the start). The bounds of buckets and no exact times: what changed with every pass would

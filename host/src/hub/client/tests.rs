@@ -171,6 +171,40 @@ fn closing_holds_no_list_while_it_waits_for_a_client() {
     bench.runtime.block_on(closing).unwrap();
 }
 
+#[test]
+fn a_hub_that_nobody_holds_any_more_says_goodbye_and_ends() {
+    let Bench { runtime, hub, .. } = bench();
+    let (stream, accepted) = runtime.block_on(connected());
+    let shared = Arc::downgrade(&hub.shared);
+    let inside = runtime.enter();
+    let seat = hub.take_seat().unwrap();
+    hub.clone().adopt(super::super::Arrival {
+        stream,
+        peer: accepted.1,
+        early: Bytes::new(),
+        seat,
+        actor: Some(Actor::local()),
+        resume: None,
+        begins_with: Vec::new(),
+        speaks_ours: true,
+    });
+    drop(inside);
+    assert_eq!(hub.clients(), 1);
+    drop(hub);
+    let begin = Instant::now();
+    while shared.strong_count() > 0 {
+        assert!(
+            begin.elapsed() < 4 * PATIENCE,
+            "{} hold it",
+            shared.strong_count()
+        );
+        std::thread::yield_now();
+    }
+    let bytes = runtime.block_on(read_all(accepted.0));
+    let goodbye = frame::close(CloseCode::GoingAway, "the daemon is stopping");
+    assert!(bytes.ends_with(&goodbye), "the client was told");
+}
+
 async fn read_all(mut stream: TcpStream) -> Vec<u8> {
     let mut bytes = Vec::new();
     let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut bytes)).await;
