@@ -42,6 +42,14 @@ describe('a schema', () => {
     expect(resolve({ $ref: '#/$defs/none', title: 't' }, root).schema).toEqual({ title: 't' })
     expect(resolve({ $ref: 'http://elsewhere/' }, root).schema).toEqual({})
     expect(resolve(true, root)).toEqual({ schema: {}, nullable: false })
+    expect(resolve({ $ref: '#/$defs/50%', title: 't' }, root).schema).toEqual({ title: 't' })
+  })
+
+  it('allows null by its list of values only as far as its type does', () => {
+    expect(resolve({ enum: ['a', null] }, root).nullable).toBe(true)
+    expect(resolve({ type: ['string', 'null'], enum: ['a', null] }, root).nullable).toBe(true)
+    expect(resolve({ type: 'string', enum: ['a', null] }, root).nullable).toBe(false)
+    expect(resolve({ type: ['string', 'null'], enum: ['a'] }, root).nullable).toBe(false)
   })
 })
 
@@ -78,6 +86,18 @@ describe('the fields of a slice', () => {
     const wide = Object.fromEntries(Array.from({ length: 100 }, (_, index) => [`value${index}`, index]))
     expect(sliceFields(null, wide, {})).toMatchObject({ left: 40 })
     expect(sliceFields(null, wide, {}).fields).toHaveLength(60)
+    // Promised and there is one value, not two.
+    const promised = { properties: Object.fromEntries(Object.keys(wide).map((name) => [name, {}])) }
+    expect(sliceFields(promised, wide, {})).toMatchObject({ left: 40, isWhole: true })
+  })
+
+  it('end where a schema promises in a few lines more than anybody can count', () => {
+    const many: JsonObject = { properties: Object.fromEntries(Array.from({ length: 300 }, (_, index) => [`v${index}`, { $ref: '#' }])) }
+    const begin = performance.now()
+    const { fields, isWhole } = sliceFields(many, { real: 1 }, {})
+    expect([fields.length, isWhole]).toEqual([60, false])
+    // It would be eight thousand million.
+    expect(performance.now() - begin).toBeLessThan(2_000)
   })
 
   it('have units from their names, and only where the name has one', () => {

@@ -26,11 +26,15 @@ export interface FieldList {
   readonly fields: readonly Field[]
   /** How many more there are. */
   readonly left: number
+  /** Whether all were counted. If not, there are more than that. */
+  readonly isWhole: boolean
 }
 
 /** More than a pane can show in a useful way; the state's pane shows all of them. */
 const FIELD_LIMIT = 60
 const DEPTH = 4
+/** Members of a schema that are looked at: with references a few lines of it promise more than there is time to count. */
+const MEMBERS_LOOKED_AT = 2_000
 
 /** Members that the pane shows in places of their own. */
 const SHOWN_ELSEWHERE = new Set(['phase', 'message'])
@@ -40,19 +44,22 @@ export function sliceFields(schema: JsonObject | null, slice: JsonObject, series
   /** Leaves and everything above them. */
   const known = new Set<string>()
   let left = 0
+  let lookedAt = 0
 
   function leaf(path: readonly string[], description: string): void {
+    for (let length = 1; length <= path.length; length += 1) known.add(keyOf(path.slice(0, length)))
     if (fields.length >= FIELD_LIMIT) {
       left += 1
       return
     }
-    for (let length = 1; length <= path.length; length += 1) known.add(keyOf(path.slice(0, length)))
     fields.push(fieldOf(path, description, series))
   }
 
   function promised(part: JsonObject, path: readonly string[], root: JsonObject): void {
     for (const [name, member] of Object.entries(memberOf(part, 'properties') ?? {})) {
       if (path.length === 0 && SHOWN_ELSEWHERE.has(name)) continue
+      lookedAt += 1
+      if (lookedAt > MEMBERS_LOOKED_AT) return
       const { schema: inner } = resolve(member, root)
       const below = [...path, name]
       if (isObject(inner['properties']) && below.length < DEPTH) promised(inner, below, root)
@@ -74,7 +81,7 @@ export function sliceFields(schema: JsonObject | null, slice: JsonObject, series
   present(slice, [])
   // Single values before groups; both in the order in which they were found.
   const ordered = [...fields.filter(({ group }) => group === null), ...fields.filter(({ group }) => group !== null)]
-  return { fields: ordered, left }
+  return { fields: ordered, left, isWhole: lookedAt <= MEMBERS_LOOKED_AT }
 }
 
 export function valueAt(slice: JsonObject, path: readonly string[]): Json | undefined {

@@ -30,11 +30,13 @@ export function resolve(schema: Json | undefined, root: JsonObject): Resolved {
       own = merged(own, Array.isArray(own['anyOf']) ? 'anyOf' : 'oneOf', rest[0])
     } else break
   }
+  // Null is among the values if neither the types nor the list of values leaves it out, and one of them names it.
   const types = listOf(own, 'type')
-  if (types.length === 0) return { schema: own, nullable }
+  const told = [types.length > 0 || own['type'] !== undefined ? types.includes('null') : undefined, own['enum'] === undefined ? undefined : listOf(own, 'enum').includes(null)]
+  nullable ||= told.includes(true) && !told.includes(false)
   const named = types.filter((type) => type !== 'null')
   const only = named.length === 1 ? named[0] : undefined
-  return { schema: only === undefined ? own : { ...own, type: only }, nullable: nullable || named.length < types.length }
+  return { schema: only === undefined ? own : { ...own, type: only }, nullable }
 }
 
 /** The branches of `anyOf` or `oneOf`, whichever there is. */
@@ -57,8 +59,19 @@ function lookUp(reference: string, root: JsonObject): Json | undefined {
   if (!reference.startsWith('#/')) return reference === '#' ? root : undefined
   let part: Json | undefined = root
   for (const token of reference.slice(2).split('/')) {
-    const key = decodeURIComponent(token).replaceAll('~1', '/').replaceAll('~0', '~')
+    const key = decoded(token)?.replaceAll('~1', '/').replaceAll('~0', '~')
+    if (key === undefined) return undefined
     part = isObject(part) && Object.hasOwn(part, key) ? part[key] : undefined
   }
   return part
+}
+
+/** A token without its percent signs; undefined if they are not followed by bytes of a text. */
+function decoded(token: string): string | undefined {
+  try {
+    return decodeURIComponent(token)
+  } catch (error) {
+    if (error instanceof URIError) return undefined
+    throw error
+  }
 }
