@@ -67,7 +67,12 @@ describe('the inputs of a schema', () => {
 describe('the value of an input', () => {
   it.each<[Json, string, unknown]>([
     [{ type: 'string' }, ' a ', ' a '],
-    [{ type: 'string' }, '', 'is needed'],
+    [{ type: 'string' }, '', ''],
+    [{ type: 'string', minLength: 0 }, '', ''],
+    [{ type: 'string', minLength: 1 }, '', 'is needed'],
+    [{ type: 'integer' }, '', 'is needed'],
+    [{ enum: ['a', 2, null] }, '', null],
+    [{ enum: ['a', 2] }, '', 'is needed'],
     [{ type: ['string', 'null'] }, '', null],
     [{ type: 'string', maxLength: 2 }, '😀😀', '😀😀'],
     [{ type: 'string', maxLength: 2 }, 'abc', 'has 3 characters: at most 2 characters'],
@@ -99,6 +104,11 @@ describe('the value of an input', () => {
       expect(filled(schema, '', false)).toBeUndefined()
     }
   })
+
+  it('is empty where its default was cleared: left out, it would be the default', () => {
+    expect(filled({ type: 'string', default: 'x' }, '', false)).toBe('')
+    expect(filled({ type: 'string', default: 'x', minLength: 1 }, '', false)).toBeUndefined()
+  })
 })
 
 describe('a form', () => {
@@ -106,7 +116,7 @@ describe('a form', () => {
     type: 'object',
     required: ['name', 'area'],
     properties: {
-      name: { type: 'string', default: 'x' },
+      name: { type: 'string', minLength: 1, default: 'x' },
       loud: { type: 'boolean', default: true },
       layout: { $ref: '#/$defs/Layout', default: 'uk' },
       area: { type: 'object', required: ['w'], properties: { w: { type: 'integer' } } },

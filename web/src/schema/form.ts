@@ -47,7 +47,7 @@ export interface Input {
   readonly control: Control
 }
 
-/** What was filled in, by the inputs' keys. Switches are `true` or `false`, choices the place of their option; empty is nothing. */
+/** What was filled in, by the inputs' keys. Switches are `true` or `false`, choices the place of their option; empty is nothing, or an empty text. */
 export type Draft = Readonly<Record<string, string>>
 
 export type Collected = { readonly ok: true; readonly args: JsonObject } | { readonly ok: false; readonly problems: Readonly<Record<string, string>> }
@@ -226,6 +226,9 @@ function valueOf(input: Input, draft: Draft, problems: Record<string, string>): 
   const text = draft[key] ?? input.initial
   if (control.kind === 'switch') return text === 'true'
   if (text === '' || (control.kind !== 'text' && text.trim() === '')) {
+    // Left out, a text whose default was cleared would be its default again.
+    const isEmptyText = control.kind === 'text' && control.minLength === 0
+    if (isEmptyText && !(input.required && input.nullable) && (input.required || input.initial !== '')) return ''
     if (!input.required) return undefined
     if (input.nullable) return null
     problems[key] = 'is needed'
