@@ -392,6 +392,21 @@ describe('the forms of a device', () => {
     expect(commands()).toEqual([])
   })
 
+  it('let what is under way be given up while the device is not ready', async () => {
+    await submit('on')
+    await take('c5', record('c5', 'sent'))
+    patched('/devices/relay/ports/main/attached', false)
+    await pass(50)
+    expect(text('commands-blocked')).toContain('not attached')
+    expect(button('on', 'Cancel')?.disabled).toBe(false)
+    button('on', 'Cancel')?.click()
+    await pass(1)
+    expect(bench.sent.filter((message) => message.type === 'command.cancel')).toMatchObject([{ commandId: 'c5' }])
+    bench.drop()
+    await pass(50)
+    expect(button('on', 'Cancel')?.disabled).toBe(true)
+  })
+
   it('send nothing for a viewer, who may become an operator with the next connection', async () => {
     role = 'viewer'
     bench.drop()
