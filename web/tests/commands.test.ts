@@ -66,7 +66,7 @@ describe('the commands of the bench', () => {
     expect(commands.records.size).toBe(COMMANDS_CAPACITY)
     expect(status('c4')).toBeUndefined()
     commands.take(record('new', 'queued', { queuedAt: iso(60_000) }))
-    expect([commands.records.size, status('c5'), commands.newestFirst[0]?.commandId]).toEqual([COMMANDS_CAPACITY, undefined, 'new'])
+    expect([commands.records.size, status('c5'), commands.newestFirst()[0]?.commandId]).toEqual([COMMANDS_CAPACITY, undefined, 'new'])
   })
 
   it('that were under way when nobody listened are asked for one by one', async () => {
@@ -169,6 +169,20 @@ describe('the page', () => {
     expect(rows()).toHaveLength(200)
     expect(rows()[0]?.querySelector('time')?.dateTime).toBe(iso(1_199))
     expect(text('commands-count')).toBe('1000 of 1000 shown')
+  })
+
+  it('sorts no more often than it draws, however fast they come', async () => {
+    await shows()
+    const sort = vi.spyOn(Array.prototype, 'sort')
+    for (let at = 0; at < 300; at += 1) {
+      bench.says({ type: 'command_status', ...record(`c${at}`, 'queued', { queuedAt: iso(at) }) })
+      await nextTick()
+    }
+    await pass(200)
+    const sorted = sort.mock.contexts.filter((list) => (list as unknown[]).length > 1)
+    sort.mockRestore()
+    expect(sorted.length).toBeLessThan(20)
+    expect(text('commands-count')).toBe('300 of 300 shown')
   })
 
   it('shows one device, or what is under way, when asked to', async () => {

@@ -1,5 +1,5 @@
 import { acceptHMRUpdate, defineStore } from 'pinia'
-import { computed, shallowReactive } from 'vue'
+import { readonly, ref, shallowReactive } from 'vue'
 import type { Rest } from '../rest'
 import type { CommandRecord, CommandStage, JsonObject } from '../wire/types'
 
@@ -33,7 +33,12 @@ export const useCommands = defineStore('commands', () => {
   /** Commands that were under way when the daemon ended, and that the next one does not know. */
   const lost = shallowReactive(new Set<string>())
 
-  const newestFirst = computed(() => [...records.values()].sort(byTime).reverse())
+  /** Rises with each change of the records. Who shows them all looks at this: each of them is a thousand places to follow. */
+  const changes = ref(0)
+
+  function newestFirst(): readonly CommandRecord[] {
+    return [...records.values()].sort(byTime).reverse()
+  }
 
   /** Takes what the socket says. It may come twice, and behind what was asked for over HTTP. */
   function take(record: CommandRecord): void {
@@ -41,6 +46,7 @@ export const useCommands = defineStore('commands', () => {
     if (known !== undefined && (RANK[known.status] > RANK[record.status] || isOver(known))) return
     records.set(record.commandId, record)
     if (records.size > COMMANDS_CAPACITY) records.delete(records.keys().next().value ?? '')
+    changes.value += 1
   }
 
   /** Takes a list that may be older than what is known already. */
@@ -53,6 +59,7 @@ export const useCommands = defineStore('commands', () => {
     const kept = [...merged.values()].sort(byTime).slice(-COMMANDS_CAPACITY)
     records.clear()
     for (const record of kept) records.set(record.commandId, record)
+    changes.value += 1
   }
 
   /** Fetches what was missed while nobody listened. */
@@ -76,7 +83,7 @@ export const useCommands = defineStore('commands', () => {
     wishes.set(wishKey(device, name), wish)
   }
 
-  return { records, lost, newestFirst, take, adopt, catchUp, wishOf, setWish }
+  return { records, lost, changes: readonly(changes), newestFirst, take, adopt, catchUp, wishOf, setWish }
 })
 
 function wishKey(device: string, name: string): string {
