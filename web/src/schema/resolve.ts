@@ -57,19 +57,20 @@ function isNull(schema: Json): boolean {
 /** The part of the schema that `#/a/b` names. */
 function lookUp(reference: string, root: JsonObject): Json | undefined {
   if (!reference.startsWith('#/')) return reference === '#' ? root : undefined
+  const pointer = decoded(reference.slice(2))
+  if (pointer === undefined) return undefined
   let part: Json | undefined = root
-  for (const token of reference.slice(2).split('/')) {
-    const key = decoded(token)?.replaceAll('~1', '/').replaceAll('~0', '~')
-    if (key === undefined) return undefined
+  for (const token of pointer.split('/')) {
+    const key = token.replaceAll('~1', '/').replaceAll('~0', '~')
     part = isObject(part) && Object.hasOwn(part, key) ? part[key] : undefined
   }
   return part
 }
 
-/** A token without its percent signs; undefined if they are not followed by bytes of a text. */
-function decoded(token: string): string | undefined {
+/** A pointer without its percent signs; undefined if they are not followed by bytes of a text. */
+function decoded(pointer: string): string | undefined {
   try {
-    return decodeURIComponent(token)
+    return decodeURIComponent(pointer)
   } catch (error) {
     if (error instanceof URIError) return undefined
     throw error

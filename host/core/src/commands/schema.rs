@@ -36,7 +36,7 @@ pub enum SchemaRefused {
     #[error("the reference {0:?} leads to nothing")]
     Dangling(String),
     /// A reference leads back to itself.
-    #[error("the reference {0:?} leads back to itself; arguments with recursion are not taken")]
+    #[error("the reference {0:?} leads back to itself; recursion is not taken")]
     Recursive(String),
     /// References are nested too deep.
     #[error("a reference is behind more than {REFERENCES_DEEP} others")]
@@ -122,9 +122,9 @@ impl<'a> Check<'a> {
         if self.open.len() >= REFERENCES_DEEP {
             return Err(SchemaRefused::TooDeep);
         }
-        let target = self
-            .root
-            .pointer(pointer)
+        // As a checker and a page read it: percent signs first, then the pointer.
+        let target = percent_decoded(pointer)
+            .and_then(|pointer| self.root.pointer(&pointer))
             .ok_or_else(|| SchemaRefused::Dangling(reference.to_owned()))?;
         self.open.push(reference);
         let size = self.size(target, std::ptr::eq(target, self.root))?;
@@ -132,6 +132,22 @@ impl<'a> Check<'a> {
         self.sizes.insert(reference, size);
         Ok(size)
     }
+}
+
+/// A pointer without its percent signs; none if they are not followed by bytes of a text.
+fn percent_decoded(pointer: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(pointer.len());
+    let mut parts = pointer.split('%');
+    bytes.extend_from_slice(parts.next()?.as_bytes());
+    for part in parts {
+        let (digits, rest) = part.split_at_checked(2)?;
+        if !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+            return None;
+        }
+        bytes.push(u8::from_str_radix(digits, 16).ok()?);
+        bytes.extend_from_slice(rest.as_bytes());
+    }
+    String::from_utf8(bytes).ok()
 }
 
 #[cfg(test)]
@@ -147,8 +163,8 @@ mod tests {
             json!({"type": "object", "properties": {"ms": {"type": "integer", "minimum": 1}}, "required": ["ms"]}),
             json!({"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Pulse", "type": "object",
                 "properties": {"line": {"$ref": "#/$defs/Line"}, "other": {"$ref": "#/$defs/Line"}, "$ref": {"type": "string"},
-                    "default": {"type": "integer", "default": {"a": 1}}},
-                "$defs": {"Line": {"enum": ["a", "b", {"$ref": "http://data"}]}}}),
+                    "default": {"type": "integer", "default": {"a": 1}}, "odd": {"$ref": "#/$defs/%C3%A9%20x~1y"}},
+                "$defs": {"é x/y": {"type": "null"}, "Line": {"enum": ["a", "b", {"$ref": "http://data"}]}}}),
         ] {
             assert_eq!(check(&schema), Ok(()), "{schema}");
         }
@@ -161,6 +177,8 @@ mod tests {
             ("other.json#/a", "leads outside"),
             ("#anchor", "leads outside"),
             ("#/$defs/none", "leads to nothing"),
+            ("#/$defs/50%", "leads to nothing"),
+            ("#/$defs/%FF", "leads to nothing"),
         ] {
             let error = check(&json!({"properties": {"a": {"$ref": reference}}})).unwrap_err();
             assert!(error.to_string().contains(refused), "{reference}: {error}");
@@ -181,6 +199,8 @@ mod tests {
             json!({"$ref": "#"}),
             json!({"properties": {"next": {"$ref": "#"}}}),
             json!({"$ref": "#/$defs/a", "$defs": {"a": {"allOf": [{"$ref": "#/$defs/b"}]}, "b": {"not": {"$ref": "#/$defs/a"}}}}),
+            // A checker reads percent signs: this is `ab`, whatever else is there.
+            json!({"$ref": "#/$defs/a%62", "$defs": {"ab": {"not": {"$ref": "#/$defs/a%62"}}, "a%62": true}}),
         ] {
             let error = check(&schema).unwrap_err();
             assert!(matches!(error, SchemaRefused::Recursive(_)), "{schema}: {error}");
