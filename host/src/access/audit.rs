@@ -280,8 +280,17 @@ impl Kept {
 
     fn write(&mut self, line: &str) -> io::Result<()> {
         let length = line.len() as u64 + 1;
-        if self.bytes > 0 && self.bytes + length > self.limit_bytes {
-            self.set_aside()?;
+        if self.bytes > 0
+            && self.bytes + length > self.limit_bytes
+            && let Err(error) = self.set_aside()
+        {
+            // A record that is too long is better than one with a hole. It is tried again with each line.
+            tracing::error!(
+                channel = "app",
+                file = %self.path.display(),
+                %error,
+                "the audit file is full and cannot be set aside; it grows until the folder can be written and a descriptor is free"
+            );
         }
         // In one go, so that a line is never cut by another's.
         self.file.write_all(format!("{line}\n").as_bytes())?;
@@ -290,8 +299,17 @@ impl Kept {
     }
 
     fn set_aside(&mut self) -> io::Result<()> {
-        fs::rename(&self.path, self.path.with_extension("1.jsonl"))?;
-        *self = Self::open(self.path.clone(), self.limit_bytes)?;
+        // Nothing is moved before the next file is there: opening is what fails when descriptors are short.
+        let fresh_path = self.path.with_extension("next.jsonl");
+        let mut fresh = Self::open(fresh_path.clone(), self.limit_bytes)?;
+        match fs::rename(&self.path, self.path.with_extension("1.jsonl")) {
+            // Somebody took it away, or the last attempt came only so far.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            moved => moved?,
+        }
+        fs::rename(&fresh_path, &self.path)?;
+        fresh.path.clone_from(&self.path);
+        *self = fresh;
         Ok(())
     }
 }
@@ -480,6 +498,42 @@ mod tests {
             logs.history(1).entries[0].message,
             "somebody unknown from 192.0.2.9: more lines of what it did: 3, left out"
         );
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_set_aside_takes_the_lines_all_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let audit = Audit::open_bounded(folder.path(), logs(), 2000).unwrap();
+        let count = |name: &str| {
+            let text = fs::read_to_string(folder.path().join(name)).unwrap();
+            text.lines().count()
+        };
+        // What is set aside cannot lie there, nor can the next file be made: as with no descriptor left.
+        for obstacle in ["audit.1.jsonl", "audit.next.jsonl"] {
+            fs::create_dir_all(folder.path().join(obstacle).join("full")).unwrap();
+        }
+        for number in 0..40 {
+            record(&audit, &format!("action {number}"));
+        }
+        assert_eq!(count("audit.jsonl"), 40);
+        for obstacle in ["audit.1.jsonl", "audit.next.jsonl"] {
+            fs::remove_dir_all(folder.path().join(obstacle)).unwrap();
+        }
+        record(&audit, "action 40");
+        assert_eq!((count("audit.1.jsonl"), count("audit.jsonl")), (40, 1));
+    }
+
+    #[test]
+    fn a_file_that_was_taken_away_is_made_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let audit = Audit::open_bounded(folder.path(), logs(), 2000).unwrap();
+        record(&audit, "action 0");
+        let path = folder.path().join("audit.jsonl");
+        fs::rename(&path, folder.path().join("elsewhere")).unwrap();
+        for number in 1..40 {
+            record(&audit, &format!("action {number}"));
+        }
+        assert!(fs::read_to_string(&path).unwrap().contains("action 39"));
     }
 
     #[test]
