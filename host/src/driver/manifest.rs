@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use autobench_core::commands::schema;
 use autobench_core::driver::LineSettings;
 use autobench_core::wire::SeriesKind;
 use serde::Serialize;
@@ -139,14 +140,14 @@ impl Manifest {
             settings_schema: raw
                 .settings_schema
                 .as_deref()
-                .map(|text| schema("settings-schema", text))
+                .map(|text| checked_schema("settings-schema", text))
                 .transpose()?,
             slice_schema: raw
                 .slice_schema
                 .as_deref()
-                .map(|text| schema("slice-schema", text))
+                .map(|text| checked_schema("slice-schema", text))
                 .transpose()?,
-            pane: raw.pane.as_deref().map(|text| schema("pane", text)).transpose()?,
+            pane: raw.pane.as_deref().map(|text| json("pane", text)).transpose()?,
             snapshot_version: raw.snapshot_version,
         })
     }
@@ -183,7 +184,8 @@ fn series(raw: guest::Series) -> Series {
 }
 
 fn command(raw: guest::CommandDescription) -> Result<CommandDescription, String> {
-    let arguments_schema = schema(
+    // Held to its rules where it is compiled, in `arguments`.
+    let arguments_schema = json(
         &format!("the arguments-schema of the command {:?}", raw.name),
         &raw.arguments_schema,
     )?;
@@ -195,7 +197,18 @@ fn command(raw: guest::CommandDescription) -> Result<CommandDescription, String>
     })
 }
 
-fn schema(what: &str, text: &str) -> Result<serde_json::Value, String> {
+/// A schema that a page can go through: it refers to nothing but itself, without recursion, and is of a bounded size with that written out.
+fn checked_schema(what: &str, text: &str) -> Result<serde_json::Value, String> {
+    let value = json(what, text)?;
+    schema::check(&value).map_err(|problem| {
+        format!(
+            "its {what} is not taken: {problem}; change the type it is made from, or leave the schema out"
+        )
+    })?;
+    Ok(value)
+}
+
+fn json(what: &str, text: &str) -> Result<serde_json::Value, String> {
     if text.len() > SCHEMA_LIMIT_BYTES {
         return Err(format!(
             "{what} has {} bytes; at most {SCHEMA_LIMIT_BYTES} are taken",
@@ -241,4 +254,70 @@ fn unique<'a>(what: &str, names: impl Iterator<Item = &'a str>) -> Result<(), St
 
 fn serialize_line<S: serde::Serializer>(line: &LineSettings, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&crate::serial::DisplayLine(*line))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn with_schemas(settings: Option<String>, slice: Option<String>) -> Result<Manifest, String> {
+        Manifest::check(guest::Manifest {
+            name: "relay".to_owned(),
+            version: "1.0.0".to_owned(),
+            description: String::new(),
+            device_type: "relay".to_owned(),
+            slice: "relay".to_owned(),
+            ports: Vec::new(),
+            series: Vec::new(),
+            commands: Vec::new(),
+            observes: Vec::new(),
+            limits: Vec::new(),
+            settings_schema: settings,
+            slice_schema: slice,
+            pane: Some("{}".to_owned()),
+            snapshot_version: 1,
+            attributes: Vec::new(),
+        })
+    }
+
+    #[test]
+    fn a_schema_that_no_page_gets_to_the_end_of_is_refused_with_what_to_do() {
+        let text = |schema: serde_json::Value| Some(schema.to_string());
+        let fine = json!({"type": "object", "properties": {"on": {"$ref": "#/$defs/On"}}, "$defs": {"On": {"type": "boolean"}}});
+        assert!(with_schemas(text(fine.clone()), text(fine)).is_ok());
+        let recursive = json!({"properties": {"next": {"$ref": "#"}}});
+        let mut exponential = serde_json::Map::new();
+        exponential.insert("d0".to_owned(), json!({"type": "integer"}));
+        for level in 1..40 {
+            let below = json!({"$ref": format!("#/$defs/d{}", level - 1)});
+            exponential.insert(
+                format!("d{level}"),
+                json!({"properties": {"a": below, "b": below}}),
+            );
+        }
+        let exponential = json!({"$ref": "#/$defs/d39", "$defs": exponential});
+        let stray = json!({"properties": {"a": {"$ref": "#/$defs/50%"}}});
+        for (schema, why) in [
+            (recursive, "leads back to itself"),
+            (exponential, "objects"),
+            (stray, "leads to nothing"),
+        ] {
+            for (settings, slice, what) in [
+                (text(schema.clone()), None, "settings-schema"),
+                (None, text(schema.clone()), "slice-schema"),
+            ] {
+                let problem = with_schemas(settings, slice).unwrap_err();
+                assert!(
+                    problem.starts_with(&format!("its {what} is not taken: ")),
+                    "{problem}"
+                );
+                assert!(
+                    problem.contains(why) && problem.contains("leave the schema out"),
+                    "{problem}"
+                );
+            }
+        }
+    }
 }
