@@ -94,6 +94,9 @@ const CONNECT_TIMEOUT_MS = 10_000
 /** After this the range that did not come back counts as missed and the log goes on. */
 const REPLAY_TIMEOUT_MS = 5_000
 
+/** The daemon takes no more series in one message. */
+const IDS_PER_MESSAGE = 1024
+
 /** The id of the subscription to all commands; those of questions are the client's and other texts. */
 const COMMANDS_ID = 'commands'
 
@@ -118,7 +121,7 @@ export class Session {
   private resyncDeadline: number | null = null
   private replayDeadline: number | null = null
   private replayGivenUp = false
-  /** Subscriptions go out after `welcome`: before it the daemon may still want a token. */
+  /** The subscription to commands goes out after `welcome`: before it the daemon may still want a token. Those to series wait until it is live. */
   private greeted = false
 
   /** How many panes want each endpoint. */
@@ -370,7 +373,6 @@ export class Session {
     if (frame.authRequired) return this.lock('the daemon asks for a token')
     this.adoptBoot(frame.bootId)
     this.greeted = true
-    this.sendSubscriptions('subscribe', [...this.subscriptions.keys()])
     if (this.commandFollowers > 0) this.sendCommandsSubscription('subscribe')
     if (frame.resumed && this.version !== null) this.goLive()
   }
@@ -396,7 +398,10 @@ export class Session {
   private goLive(): void {
     this.connectDeadline = null
     this.attempt = 0
-    if (this.phase !== 'live') this.enter('live', null, null)
+    if (this.phase === 'live') return
+    this.enter('live', null, null)
+    // Not before: a daemon that has just started knows of the series that are in its snapshot, and perhaps of none when it says welcome.
+    this.sendSubscriptions('subscribe', [...this.subscriptions.keys()])
   }
 
   private patch(frame: PatchFrame, now: number): void {
@@ -461,7 +466,7 @@ export class Session {
   private subscribe(endpointIds: readonly number[]): void {
     const fresh = [...new Set(endpointIds)].filter((id) => !this.subscriptions.has(id))
     for (const id of endpointIds) this.subscriptions.set(id, (this.subscriptions.get(id) ?? 0) + 1)
-    if (this.greeted) this.sendSubscriptions('subscribe', fresh)
+    this.sendSubscriptions('subscribe', fresh)
   }
 
   private unsubscribe(endpointIds: readonly number[]): void {
@@ -475,12 +480,14 @@ export class Session {
         gone.push(id)
       }
     }
-    if (this.greeted) this.sendSubscriptions('unsubscribe', gone)
+    this.sendSubscriptions('unsubscribe', gone)
   }
 
   private sendSubscriptions(type: 'subscribe' | 'unsubscribe', endpointIds: readonly number[]): void {
-    if (endpointIds.length === 0 || (this.phase !== 'opening' && this.phase !== 'live')) return
-    this.send({ type, channel: 'telemetry', endpointIds: [...endpointIds] })
+    if (this.phase !== 'live') return
+    for (let from = 0; from < endpointIds.length; from += IDS_PER_MESSAGE) {
+      this.send({ type, channel: 'telemetry', endpointIds: endpointIds.slice(from, from + IDS_PER_MESSAGE) })
+    }
   }
 
   private configure(ws: WsConfig, now: number): void {
