@@ -127,6 +127,7 @@ mod tests {
         keep(shelf.folder(), &good).unwrap();
         keep(shelf.folder(), &other).unwrap();
         let record = VersionRecord {
+            plugin: "power-meter".to_owned(),
             good: vec![good.hash],
             refused: Vec::new(),
         };

@@ -44,11 +44,9 @@ fn version(number: u8) -> VersionHash {
     VersionHash([number; 32])
 }
 
-fn plugin_of(device: &str) -> Arc<str> {
-    match device {
-        "other" => PLUGINS[1].into(),
-        _ => PLUGINS[0].into(),
-    }
+/// The plugin that a device is bound to before somebody binds it to another.
+fn first_plugin_of(device: &str) -> usize {
+    usize::from(device == "other")
 }
 
 #[derive(Debug, Clone)]
@@ -79,6 +77,7 @@ enum Act {
     },
     Configure {
         device: usize,
+        plugin: usize,
         is_there: bool,
     },
     /// The daemon is killed and starts again.
@@ -96,8 +95,8 @@ fn act() -> impl Strategy<Value = Act> {
             .prop_map(|(device, is_quarantined)| Act::Break { device, is_quarantined }),
         1 => (0..DEVICES.len(), any::<bool>())
             .prop_map(|(device, are_right)| Act::Settings { device, are_right }),
-        1 => (0..DEVICES.len(), any::<bool>())
-            .prop_map(|(device, is_there)| Act::Configure { device, is_there }),
+        1 => (0..DEVICES.len(), 0..PLUGINS.len(), any::<bool>())
+            .prop_map(|(device, plugin, is_there)| Act::Configure { device, plugin, is_there }),
         1 => Just(Act::Kill),
     ]
 }
@@ -140,6 +139,10 @@ struct Thread {
 struct World {
     files: BTreeMap<Arc<str>, VersionHash>,
     configured: BTreeSet<&'static str>,
+    /// Devices that were bound to another plugin than at first.
+    rebound: BTreeMap<Arc<str>, usize>,
+    /// What was ever in a plugin's file.
+    written: BTreeSet<(Arc<str>, VersionHash)>,
     settings_are_right: BTreeSet<&'static str>,
     records: BTreeMap<Arc<str>, VersionRecord>,
     /// Versions whose bytes are kept.
@@ -178,8 +181,22 @@ impl World {
         let name: Arc<str> = device.into();
         let record = self.records.get(&name).cloned().unwrap_or_default();
         self.threads.insert(Arc::clone(&name), Thread::default());
-        self.versions.device_added(&name, &plugin_of(device), record);
+        let plugin = self.plugin_of(device);
+        self.versions.device_added(&name, &plugin, record);
         self.obey();
+    }
+
+    fn plugin_of(&self, device: &str) -> Arc<str> {
+        let rebound = self.rebound.get(device).copied();
+        PLUGINS[rebound.unwrap_or_else(|| first_plugin_of(device))].into()
+    }
+
+    fn bind(&mut self, device: &'static str, plugin: usize) {
+        if self.plugin_of(device) != PLUGINS[plugin].into() {
+            self.rebound.insert(device.into(), plugin);
+            // Another plugin begins without a past.
+            self.refused.retain(|(name, _)| **name != *device);
+        }
     }
 
     fn act(&mut self, act: &Act) {
@@ -190,6 +207,7 @@ impl World {
             } => {
                 let plugin: Arc<str> = PLUGINS[plugin].into();
                 self.files.insert(Arc::clone(&plugin), version(number));
+                self.written.insert((Arc::clone(&plugin), version(number)));
                 self.versions.file_changed(&plugin, self.now_ns);
             }
             Act::Remove { plugin } => {
@@ -219,7 +237,11 @@ impl World {
                     assert!(!thread.is_quarantined, "corrected settings end a quarantine");
                 }
             }
-            Act::Configure { device, is_there } => {
+            Act::Configure {
+                device,
+                plugin,
+                is_there,
+            } => {
                 let device = DEVICES[device];
                 if self.configured.remove(device) {
                     self.due.retain(|due| !matches!(due, Due::Start { device: name, .. } | Due::Swap { device: name, .. } | Due::Fetch { device: name, .. } if **name == *device));
@@ -231,6 +253,7 @@ impl World {
                     });
                 }
                 if is_there {
+                    self.bind(device, plugin);
                     self.configured.insert(device);
                     self.add(device);
                 }
@@ -385,8 +408,12 @@ impl World {
         let file = &self.versions.files[plugin];
         let counts = file.look == look && file.changed_ns.is_some();
         if counts {
+            let bound: Vec<_> = DEVICES
+                .into_iter()
+                .filter(|name| self.plugin_of(name) == *plugin)
+                .collect();
             self.refused
-                .retain(|(name, refused)| plugin_of(name) != *plugin || *refused != hash);
+                .retain(|(name, refused)| !bound.contains(&&**name) || *refused != hash);
         }
         self.versions.read(plugin, look, hash);
     }
@@ -403,7 +430,10 @@ impl World {
                 Action::GiveUp { plugin } => self.due.retain(|due| {
                     !matches!(due, Due::Read { plugin: of, .. } | Due::Prepare { plugin: of, .. } if *of == plugin)
                 }),
-                Action::Fetch { device, hash } => self.due.push(Due::Fetch { device, hash }),
+                Action::Fetch { device, hash } => {
+                    self.check_binding(&device, hash);
+                    self.due.push(Due::Fetch { device, hash });
+                }
                 Action::Start { device, hash } => {
                     assert_eq!(self.threads[&device].runs, None, "there is a driver already");
                     self.check_offer(&device, hash);
@@ -468,10 +498,18 @@ impl World {
 
     fn check_offer(&self, device: &Arc<str>, hash: VersionHash) {
         self.check_idle(device);
+        self.check_binding(device, hash);
         assert!(self.at_hand.contains(&hash), "it is not prepared");
         assert!(
             !self.refused.contains(&(Arc::clone(device), hash)),
             "{hash:?} is offered to {device} again"
+        );
+    }
+
+    fn check_binding(&self, device: &Arc<str>, hash: VersionHash) {
+        assert!(
+            self.written.contains(&(self.plugin_of(device), hash)),
+            "{device} gets {hash:?}, which never was a version of its plugin"
         );
     }
 
@@ -499,7 +537,7 @@ impl World {
     /// The newest file runs wherever it can; where it cannot, something that was good does.
     fn check_at_rest(&self) {
         for (name, thread) in &self.threads {
-            let Some(in_file) = self.files.get(&plugin_of(name)) else {
+            let Some(in_file) = self.files.get(&self.plugin_of(name)) else {
                 assert_eq!(thread.runs, None, "{name} runs a plugin that is gone");
                 continue;
             };
@@ -520,11 +558,11 @@ impl World {
                     "it has lived long enough"
                 );
             }
-            let view = self.versions.plugin(&plugin_of(name)).unwrap();
+            let view = self.versions.plugin(&self.plugin_of(name)).unwrap();
             assert_eq!(view.hash, Some(*in_file));
             assert_eq!(
                 view.refusal.is_some(),
-                nature(*in_file) == Nature::Unpreparable || self.refuses(&plugin_of(name), *in_file)
+                nature(*in_file) == Nature::Unpreparable || self.refuses(&self.plugin_of(name), *in_file)
             );
         }
         assert!(
@@ -663,6 +701,34 @@ fn what_breaks_down_on_probation_gives_way_to_what_ran_before_and_never_comes_ba
 }
 
 #[test]
+fn a_device_that_is_bound_to_another_plugin_never_goes_back_to_the_former_ones_driver() {
+    let mut world = world(&["a"]);
+    write(&mut world, 0);
+    world.finish();
+    assert!(world.kept.contains(&version(0)));
+    // The other plugin's only version refuses to start.
+    world.act(&Act::Write {
+        plugin: 1,
+        version: 5,
+    });
+    world.act(&Act::Configure {
+        device: 0,
+        plugin: 1,
+        is_there: true,
+    });
+    world.finish();
+    assert_ne!(world.threads["a"].runs, Some(version(0)));
+    assert!(world.records["a"].good.is_empty());
+    // Its file is the only place that still has it.
+    world.act(&Act::Remove { plugin: 0 });
+    world.finish();
+    assert!(!world.kept.contains(&version(0)), "its bytes are let go of");
+    world.act(&Act::Kill);
+    world.finish();
+    assert_ne!(world.threads["a"].runs, Some(version(0)));
+}
+
+#[test]
 fn what_was_not_good_for_long_enough_is_still_what_one_goes_back_to() {
     let mut world = world(&["a"]);
     write(&mut world, 0);
@@ -697,6 +763,7 @@ fn a_kept_version_that_is_lost_is_said_and_the_next_one_taken() {
     let mut versions = Versions::default();
     let (device, plugin): (Arc<str>, Arc<str>) = ("a".into(), "meter".into());
     let record = VersionRecord {
+        plugin: plugin.to_string(),
         good: vec![version(1), version(2)],
         refused: vec![RefusedVersion {
             hash: version(3),

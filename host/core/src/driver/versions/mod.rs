@@ -184,6 +184,8 @@ pub struct Broken {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct VersionRecord {
+    /// The plugin that the device was bound to. Another plugin's versions do not run on its hardware, however good they were.
+    pub plugin: String,
     /// Versions that lived through their probation, newest first.
     pub good: Vec<VersionHash>,
     /// Versions that are not offered again, oldest first.
@@ -463,8 +465,24 @@ impl Versions {
 
     // --- devices ---
 
-    /// A device is configured, with what is remembered of it.
-    pub fn device_added(&mut self, device: &Arc<str>, plugin: &Arc<str>, record: VersionRecord) {
+    /// A device is configured, with what is remembered of it. What it remembers of another plugin is forgotten.
+    pub fn device_added(&mut self, device: &Arc<str>, plugin: &Arc<str>, remembered: VersionRecord) {
+        let is_of_plugin = *remembered.plugin == **plugin;
+        let is_nothing = remembered == VersionRecord::default();
+        let record = if is_of_plugin {
+            remembered
+        } else {
+            VersionRecord {
+                plugin: plugin.to_string(),
+                ..VersionRecord::default()
+            }
+        };
+        if !is_of_plugin && !is_nothing {
+            // The bytes of the versions that were good are let go of with the record that says so.
+            self.actions.push_back(Action::Persist {
+                device: Arc::clone(device),
+            });
+        }
         let entry = Device {
             plugin: Arc::clone(plugin),
             running: None,
