@@ -311,16 +311,11 @@ impl Worker {
             readable_slices,
             ..self.builder.clone()
         };
-        // The successor pushes samples by the positions in its own manifest.
-        let former_endpoints = std::mem::replace(&mut self.sink.endpoints, endpoints);
-        let former_version = std::mem::replace(&mut self.sink.version, prepared.hash);
         let mut may_forget_checkpoint = true;
         loop {
             let successor = match successor_builder.build(&self.sink.alarms.names()) {
                 Ok(successor) => successor,
                 Err(fault) => {
-                    self.sink.endpoints = former_endpoints;
-                    self.sink.version = former_version;
                     return SwapOutcome::Refused {
                         reason: fault.to_string(),
                         // Nothing of it has run yet: it is the memory that it is given, or the daemon.
@@ -332,7 +327,12 @@ impl Worker {
             // The driver rests from here to the flip.
             let began = Instant::now();
             let now = self.now();
-            match self.cell.swap(now, &mut self.sink, successor) {
+            // Should the driver break down over its own snapshot, that is told as its own.
+            let at_rest = self.cell.rest(now, &mut self.sink);
+            // The successor pushes samples by the positions in its own manifest.
+            let former_endpoints = std::mem::replace(&mut self.sink.endpoints, endpoints.clone());
+            let former_version = std::mem::replace(&mut self.sink.version, prepared.hash);
+            let refusal = match at_rest.swap(now, &mut self.sink, successor) {
                 Ok(report) => {
                     let pause = began.elapsed();
                     self.builder = successor_builder;
@@ -343,25 +343,21 @@ impl Worker {
                         carried_bytes: report.carried_bytes,
                     };
                 }
-                // A driver that is down has nothing to lose: a new version that cannot use its old checkpoint starts from nothing.
-                Err(refusal)
-                    if !refusal.predecessor_runs
-                        && does_not_know_snapshot(&refusal)
-                        && may_forget_checkpoint =>
-                {
-                    may_forget_checkpoint = false;
-                    self.cell.forget_checkpoint();
-                }
-                Err(refusal) => {
-                    self.sink.endpoints = former_endpoints;
-                    self.sink.version = former_version;
-                    return SwapOutcome::Refused {
-                        reason: refusal.to_string(),
-                        blame: refusal.breakdown.blame(),
-                        predecessor_runs: refusal.predecessor_runs,
-                    };
-                }
+                Err(refusal) => refusal,
+            };
+            self.sink.endpoints = former_endpoints;
+            self.sink.version = former_version;
+            let is_down = !refusal.predecessor_runs;
+            if !(is_down && does_not_know_snapshot(&refusal) && may_forget_checkpoint) {
+                return SwapOutcome::Refused {
+                    reason: refusal.to_string(),
+                    blame: refusal.breakdown.blame(),
+                    predecessor_runs: refusal.predecessor_runs,
+                };
             }
+            // A driver that is down has nothing to lose: a new version that cannot use its old checkpoint starts from nothing.
+            may_forget_checkpoint = false;
+            self.cell.forget_checkpoint();
         }
     }
 

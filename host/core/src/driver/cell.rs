@@ -13,7 +13,8 @@
 //!   replaces the one that stands, and it goes on live. Without a checkpoint it starts cold, at the committed offsets.
 //! - *Running -> Waiting*: a call was broken off, or the driver said that it failed. The guest is dropped and never called again. The event
 //!   comes again after the restart; over what broke the driver down twice it is helped, see `break_down`.
-//! - *swap*: the same start and replay for a successor, while the predecessor rests; whatever goes wrong before the flip leaves it running.
+//! - *swap*: the same start and replay for a successor, while the predecessor rests; whatever goes wrong before the flip leaves it running. It
+//!   has two halves, so that whoever owns the cell can tell what is the predecessor's and what the successor's: see [`AtRest`].
 //!
 //! A guest of which a call was broken off cannot be called again, because the state that runs owns the guest: there is none to call.
 
@@ -185,44 +186,13 @@ impl<G: Guest> Cell<G> {
         }
     }
 
-    /// Puts a successor in place of the driver, which rests meanwhile. Whatever goes wrong before the flip leaves it running.
-    ///
-    /// What the successor's `start` asks for takes effect at the flip; what it asks for while bytes are replayed into it is muted, as in a
-    /// restart. A driver that is down is succeeded from its last checkpoint. If the successor then refuses the snapshot, a caller that wants
-    /// it nevertheless [forgets the checkpoint](Self::forget_checkpoint) and comes again with another instance.
-    pub fn swap(
-        &mut self,
-        now: CallTime,
-        sink: &mut impl Sink,
-        mut successor: G,
-    ) -> Result<SwapReport<G>, SwapRefusal> {
+    /// Brings the driver to rest, so that it can be succeeded. One that breaks down over its own snapshot is down from then on, and is
+    /// succeeded from its last checkpoint.
+    pub fn rest(&mut self, now: CallTime, sink: &mut impl Sink) -> AtRest<'_, G> {
         if let Err(breakdown) = self.take_checkpoint(now, sink) {
             self.break_down(breakdown, None, now, sink);
         }
-        let reason = match self.checkpoint {
-            Some(_) => StartReason::Swap,
-            None => StartReason::Cold,
-        };
-        let arrived = self.bring_up(&mut successor, reason, now, sink);
-        match arrived.and_then(|arrival| self.go_live(successor, arrival, now, sink)) {
-            Ok((predecessor, carried_bytes)) => {
-                // The strikes were another version's, and so were the faults of the event that waits.
-                self.supervision.release();
-                if let Some(retry) = &mut self.retry {
-                    retry.faults = 0;
-                }
-                Ok(SwapReport {
-                    generation: self.generation,
-                    reason,
-                    carried_bytes,
-                    predecessor,
-                })
-            }
-            Err(breakdown) => Err(SwapRefusal {
-                breakdown,
-                predecessor_runs: matches!(self.life, Life::Running(_)),
-            }),
-        }
+        AtRest(self)
     }
 
     /// Gives the driver new settings: as an event if it runs, otherwise with its next start.
@@ -442,6 +412,51 @@ impl<G: Guest> Cell<G> {
             ));
         }
         Ok(())
+    }
+}
+
+/// A driver between two calls, with a checkpoint of just then if it runs. Everything that a sink is told before is of the driver, and
+/// everything that it is told by [`swap`](Self::swap) is of the successor.
+#[derive(Debug)]
+pub struct AtRest<'a, G>(&'a mut Cell<G>);
+
+impl<G: Guest> AtRest<'_, G> {
+    /// Puts a successor in place of the driver. Whatever goes wrong before the flip leaves it running.
+    ///
+    /// What the successor's `start` asks for takes effect at the flip; what it asks for while bytes are replayed into it is muted, as in a
+    /// restart. A driver that is down is succeeded from its last checkpoint. If the successor then refuses the snapshot, a caller that wants
+    /// it nevertheless [forgets the checkpoint](Cell::forget_checkpoint) and comes again with another instance.
+    pub fn swap(
+        self,
+        now: CallTime,
+        sink: &mut impl Sink,
+        mut successor: G,
+    ) -> Result<SwapReport<G>, SwapRefusal> {
+        let Self(cell) = self;
+        let reason = match cell.checkpoint {
+            Some(_) => StartReason::Swap,
+            None => StartReason::Cold,
+        };
+        let arrived = cell.bring_up(&mut successor, reason, now, sink);
+        match arrived.and_then(|arrival| cell.go_live(successor, arrival, now, sink)) {
+            Ok((predecessor, carried_bytes)) => {
+                // The strikes were another version's, and so were the faults of the event that waits.
+                cell.supervision.release();
+                if let Some(retry) = &mut cell.retry {
+                    retry.faults = 0;
+                }
+                Ok(SwapReport {
+                    generation: cell.generation,
+                    reason,
+                    carried_bytes,
+                    predecessor,
+                })
+            }
+            Err(breakdown) => Err(SwapRefusal {
+                breakdown,
+                predecessor_runs: matches!(cell.life, Life::Running(_)),
+            }),
+        }
     }
 }
 

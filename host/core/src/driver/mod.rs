@@ -17,7 +17,7 @@ pub mod versions;
 #[cfg(test)]
 mod schedule;
 
-pub use cell::{Cell, Setup, Status, Step, SwapRefusal, SwapReport};
+pub use cell::{AtRest, Cell, Setup, Status, Step, SwapRefusal, SwapReport};
 pub use inbox::{Busy, COMMANDS, Cancelled, Chunk, Inbox, PortSetup, Settled, Taken, TooManyTimers};
 pub use ring::{CHUNK_BYTES, Marks, Next, PortRing, ring_capacity_bytes};
 pub use shadow::{Shadow, ShadowError};

@@ -227,7 +227,10 @@ impl Schedule {
         let before = self.cell.status();
         let generation = self.cell.generation();
         self.world.refuse_next_slice = self.rng.chance(30);
-        let swapped = self.cell.swap(self.now, &mut self.world, successor);
+        let at_rest = self.cell.rest(self.now, &mut self.world);
+        self.world.is_successors = true;
+        let swapped = at_rest.swap(self.now, &mut self.world, successor);
+        self.world.is_successors = false;
         let after = self.cell.status();
         let counts = &mut self.world.plan.borrow_mut().counts;
         match swapped {

@@ -25,6 +25,8 @@ pub struct World {
     /// An update was refused, and the driver has not published its slice again since.
     pub slice_is_behind: bool,
     pub refuse_next_slice: bool,
+    /// The predecessor rests, and everything that is told is its successor's.
+    pub is_successors: bool,
     pub timers: BTreeSet<TimerId>,
     pub timers_unknown: bool,
     pub in_flight: Vec<Arc<Command>>,
@@ -54,6 +56,7 @@ impl World {
             published_unseen: false,
             slice_is_behind: false,
             refuse_next_slice: false,
+            is_successors: false,
             timers: BTreeSet::new(),
             timers_unknown: false,
             in_flight: Vec::new(),
@@ -305,7 +308,10 @@ impl Sink for World {
         let counts = &mut self.plan.borrow_mut().counts;
         match change {
             LifeChange::CheckpointDropped { .. } | LifeChange::Stopped(_) => {}
-            LifeChange::BrokeDown { .. } => counts.breakdowns += 1,
+            LifeChange::BrokeDown { .. } => {
+                assert!(!self.is_successors, "a successor's breakdown is a refusal");
+                counts.breakdowns += 1;
+            }
             LifeChange::Started {
                 from_snapshot: false, ..
             } => counts.cold_starts += 1,
