@@ -560,6 +560,15 @@ impl World {
             }
             let view = self.versions.plugin(&self.plugin_of(name)).unwrap();
             assert_eq!(view.hash, Some(*in_file));
+            if thread.runs.is_some() {
+                let described_by = view.described_by.expect("something describes what runs");
+                assert!(
+                    self.threads.iter().any(|(other, thread)| {
+                        self.plugin_of(other) == self.plugin_of(name) && thread.runs == Some(described_by)
+                    }),
+                    "{described_by:?} describes the plugin and runs nowhere"
+                );
+            }
             assert_eq!(
                 view.refusal.is_some(),
                 nature(*in_file) == Nature::Unpreparable || self.refuses(&self.plugin_of(name), *in_file)
@@ -690,6 +699,7 @@ fn what_breaks_down_on_probation_gives_way_to_what_ran_before_and_never_comes_ba
     assert_eq!((world.threads["a"].runs, world.returns), (Some(version(0)), 1));
     let view = world.versions.plugin(PLUGINS[0]).unwrap();
     assert!(view.refusal.unwrap().contains("first seconds"));
+    assert_eq!(view.described_by, Some(version(0)), "what runs describes the plugin");
     // Killed with the refused file in the folder: the good one is started from what was kept, and the other not even tried.
     world.start();
     world.finish();

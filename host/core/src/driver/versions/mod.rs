@@ -206,7 +206,7 @@ pub struct RefusedVersion {
 pub struct PluginView {
     /// What the file holds, or what runs where nobody knows.
     pub hash: Option<VersionHash>,
-    /// The version whose manifest describes the plugin.
+    /// The version whose manifest describes the plugin: one that runs, if any does; rather the newest.
     pub described_by: Option<VersionHash>,
     /// Why the file as it is now does not run everywhere.
     pub refusal: Option<String>,
@@ -590,9 +590,11 @@ impl Versions {
             bound().find_map(|(name, device)| Some(format!("on {name}: {}", device.refusal_of(ready)?)))
         });
         let failed = file.failure.as_ref();
+        let running = || bound().filter_map(|(_, device)| Some(device.running.as_ref()?.hash));
+        let newest = file.current.filter(|current| running().any(|hash| hash == *current));
         Some(PluginView {
             hash: failed.and_then(|(hash, _)| *hash).or(file.ready).or(file.current),
-            described_by: file.current,
+            described_by: newest.or_else(|| running().next()).or(file.current),
             refusal: failed.map(|(_, reason)| reason.clone()).or(refused_by_device),
             devices: bound().map(|(name, _)| Arc::clone(name)).collect(),
         })
