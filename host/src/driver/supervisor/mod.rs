@@ -294,14 +294,12 @@ impl Bench {
         for path in paths {
             if path.parent() == Some(&plugins_dir) {
                 match stem_of(path) {
-                    Ok(Some(stem)) => self.touched(&stem),
+                    Ok(Some(stem)) => self.versions.file_changed(&stem, self.now_ns()),
                     Ok(None) => {}
                     Err(reason) => self.ignore(path, &reason),
                 }
             } else if *path == plugins_dir {
-                for stem in stems_in(&plugins_dir) {
-                    self.touched(&stem);
-                }
+                self.look_again(&plugins_dir);
             }
             if self.is_configuration(path) {
                 self.config_changed = Some(now + QUIET);
@@ -340,10 +338,7 @@ impl Bench {
                     format!("the plugin folder {} is back", plugins_dir.display()),
                 );
             }
-            let known: Vec<Stem> = self.versions.plugins().cloned().collect();
-            for stem in stems_in(&plugins_dir).iter().chain(&known) {
-                self.touched(stem);
-            }
+            self.look_again(&plugins_dir);
         } else {
             self.folder_due = Some(Instant::now() + FOLDER_RETRY);
             if !was_gone {
@@ -388,8 +383,14 @@ impl Bench {
             || (path.parent() == Some(&self.drop_in_folder) && is_drop_in)
     }
 
-    fn touched(&mut self, stem: &Stem) {
-        self.versions.file_changed(stem, self.now_ns());
+    /// Looks at every file, known or there, because changes may have been missed.
+    fn look_again(&mut self, plugins_dir: &Path) {
+        let mut stems: BTreeSet<Stem> = self.versions.plugins().cloned().collect();
+        stems.extend(stems_in(plugins_dir));
+        let now_ns = self.now_ns();
+        for stem in &stems {
+            self.versions.file_may_have_changed(stem, now_ns);
+        }
     }
 
     fn now_ns(&self) -> u64 {

@@ -59,6 +59,8 @@ enum Act {
     Remove {
         plugin: usize,
     },
+    /// The system has dropped events: every file may have changed.
+    Rescan,
     /// One of the answers that are due is given.
     Answer {
         which: usize,
@@ -88,6 +90,7 @@ fn act() -> impl Strategy<Value = Act> {
     prop_oneof![
         4 => (0..PLUGINS.len(), 0..VERSIONS).prop_map(|(plugin, version)| Act::Write { plugin, version }),
         1 => (0..PLUGINS.len()).prop_map(|plugin| Act::Remove { plugin }),
+        1 => Just(Act::Rescan),
         12 => any::<usize>().prop_map(|which| Act::Answer { which }),
         3 => (0u64..50).prop_map(|ms| Act::Pass { ms }),
         1 => (900u64..12_000).prop_map(|ms| Act::Pass { ms }),
@@ -141,6 +144,10 @@ struct World {
     configured: BTreeSet<&'static str>,
     /// Devices that were bound to another plugin than at first.
     rebound: BTreeMap<Arc<str>, usize>,
+    /// Files that somebody has put there since they were last read.
+    touched: BTreeSet<Arc<str>>,
+    /// What was in each file when it was read last, or when the daemon started.
+    last_read: BTreeMap<Arc<str>, VersionHash>,
     /// What was ever in a plugin's file.
     written: BTreeSet<(Arc<str>, VersionHash)>,
     settings_are_right: BTreeSet<&'static str>,
@@ -163,6 +170,8 @@ impl World {
         self.versions = Versions::default();
         self.threads.clear();
         self.at_hand.clear();
+        self.touched.clear();
+        self.last_read.clone_from(&self.files);
         self.let_go();
         self.due.clear();
         // The configuration may have been mended meanwhile: what did not suit it is tried again.
@@ -207,6 +216,7 @@ impl World {
             } => {
                 let plugin: Arc<str> = PLUGINS[plugin].into();
                 self.files.insert(Arc::clone(&plugin), version(number));
+                self.touched.insert(Arc::clone(&plugin));
                 self.written.insert((Arc::clone(&plugin), version(number)));
                 self.versions.file_changed(&plugin, self.now_ns);
             }
@@ -214,6 +224,12 @@ impl World {
                 let plugin: Arc<str> = PLUGINS[plugin].into();
                 self.files.remove(&plugin);
                 self.versions.file_changed(&plugin, self.now_ns);
+            }
+            Act::Rescan => {
+                let known = self.versions.plugins().chain(self.files.keys());
+                for plugin in known.cloned().collect::<BTreeSet<_>>() {
+                    self.versions.file_may_have_changed(&plugin, self.now_ns);
+                }
             }
             Act::Answer { which } => self.answer(which),
             Act::Pass { ms } => self.pass(ms * MS),
@@ -341,9 +357,13 @@ impl World {
         match self.due.remove(which % self.due.len()) {
             Due::Read { plugin, look } => match self.files.get(&plugin) {
                 Some(hash) => self.read(&plugin, look, *hash),
-                None => self
-                    .versions
-                    .unreadable(&plugin, look, Unreadable::Gone, self.now_ns),
+                None => {
+                    self.versions
+                        .unreadable(&plugin, look, Unreadable::Gone, self.now_ns);
+                    if self.versions.plugin(&plugin).is_none() {
+                        self.last_read.remove(&plugin);
+                    }
+                }
             },
             Due::Prepare { plugin, look, hash } => match nature(hash) {
                 Nature::Unpreparable => {
@@ -406,8 +426,10 @@ impl World {
 
     fn read(&mut self, plugin: &Arc<str>, look: u64, hash: VersionHash) {
         let file = &self.versions.files[plugin];
-        let counts = file.look == look && file.changed_ns.is_some();
-        if counts {
+        let counts = file.look == look;
+        if counts
+            && (self.touched.remove(plugin) | (self.last_read.insert(Arc::clone(plugin), hash) != Some(hash)))
+        {
             let bound: Vec<_> = DEVICES
                 .into_iter()
                 .filter(|name| self.plugin_of(name) == *plugin)
@@ -699,7 +721,11 @@ fn what_breaks_down_on_probation_gives_way_to_what_ran_before_and_never_comes_ba
     assert_eq!((world.threads["a"].runs, world.returns), (Some(version(0)), 1));
     let view = world.versions.plugin(PLUGINS[0]).unwrap();
     assert!(view.refusal.unwrap().contains("first seconds"));
-    assert_eq!(view.described_by, Some(version(0)), "what runs describes the plugin");
+    assert_eq!(
+        view.described_by,
+        Some(version(0)),
+        "what runs describes the plugin"
+    );
     // Killed with the refused file in the folder: the good one is started from what was kept, and the other not even tried.
     world.start();
     world.finish();
@@ -761,11 +787,38 @@ fn a_good_version_that_breaks_down_stays_the_drivers_own_affair() {
     assert!(world.due.is_empty());
     assert_eq!(world.threads["a"].runs, Some(version(1)));
     assert!(world.threads["a"].is_quarantined);
+    // Nothing has changed when it is looked at again.
+    world.act(&Act::Rescan);
+    world.finish();
+    assert!(world.threads["a"].is_quarantined);
+    write(&mut world, 1);
+    world.finish();
+    assert!(!world.threads["a"].is_quarantined);
+    world.come_alive("a", version(1));
+    world.break_down("a", true);
     world.act(&Act::Settings {
         device: 0,
         are_right: true,
     });
     assert!(!world.threads["a"].is_quarantined);
+}
+
+#[test]
+fn a_refused_version_is_not_tried_again_because_its_file_was_looked_at_again() {
+    let mut world = world(&["a"]);
+    write(&mut world, 0);
+    world.finish();
+    write(&mut world, 6);
+    world.finish();
+    world.act(&Act::Rescan);
+    world.finish();
+    assert_eq!((world.threads["a"].runs, world.returns), (Some(version(0)), 1));
+    // One whose change was missed is found to be another, and tried.
+    world.files.insert(PLUGINS[0].into(), version(1));
+    world.written.insert((PLUGINS[0].into(), version(1)));
+    world.act(&Act::Rescan);
+    world.finish();
+    assert_eq!(world.threads["a"].runs, Some(version(1)));
 }
 
 #[test]

@@ -232,8 +232,14 @@ struct File {
     work: Work,
     /// Answers to another look are of no interest.
     look: u64,
-    /// When it changed last in this run of the daemon.
+    /// When it changed last in this run of the daemon, or may have.
     changed_ns: Option<u64>,
+    /// It was there before the daemon, and has not been read yet.
+    was_there: bool,
+    /// Set from a change that somebody made until the file is read.
+    is_touched: bool,
+    /// What was in it when it was read last.
+    last_read: Option<VersionHash>,
     /// The version in the file, once it is prepared.
     ready: Option<VersionHash>,
     /// Why nobody can run what is in the file.
@@ -333,12 +339,18 @@ impl Versions {
 
     /// A file was there when the daemon started. It is looked at at once.
     pub fn file_found(&mut self, plugin: &Arc<str>) {
-        self.files.entry(Arc::clone(plugin)).or_default();
+        self.files.entry(Arc::clone(plugin)).or_default().was_there = true;
         self.look_at(plugin);
     }
 
-    /// A file has come, changed or gone.
+    /// A file has come, changed or gone, and was named: somebody has put it there, maybe the same as before.
     pub fn file_changed(&mut self, plugin: &Arc<str>, now_ns: u64) {
+        self.files.entry(Arc::clone(plugin)).or_default().is_touched = true;
+        self.file_may_have_changed(plugin, now_ns);
+    }
+
+    /// The file is to be looked at again, because changes may have been missed.
+    pub fn file_may_have_changed(&mut self, plugin: &Arc<str>, now_ns: u64) {
         let file = self.files.entry(Arc::clone(plugin)).or_default();
         file.changed_ns = Some(now_ns);
         let former = std::mem::replace(
@@ -371,8 +383,11 @@ impl Versions {
         let Some(file) = self.files.get_mut(plugin).filter(|file| file.look == look) else {
             return;
         };
-        // Who puts a file there again wants it tried again. A file that was there before the daemon is nobody's wish.
-        let is_wish = file.changed_ns.is_some();
+        // Who puts a file there again wants it tried again. A file that was there before the daemon is nobody's wish, and neither is one that is
+        // looked at again and found as it was.
+        let was_there = std::mem::take(&mut file.was_there);
+        let is_other = file.last_read.replace(hash) != Some(hash);
+        let is_wish = std::mem::take(&mut file.is_touched) || (is_other && !was_there);
         if self.at_hand.contains(&hash) {
             file.work = Work::None;
         } else {
@@ -381,7 +396,7 @@ impl Versions {
                 plugin: Arc::clone(plugin),
                 look,
                 hash,
-                is_first: !is_wish,
+                is_first: was_there && !is_wish,
             });
         }
         if is_wish {
@@ -624,17 +639,7 @@ impl Versions {
                 file.current = Some(hash);
             }
         }
-        for name in &bound {
-            if let Some(running) = self.running_mut(name, hash)
-                && std::mem::take(&mut running.is_quarantined)
-            {
-                // It is there again, which is how a person says that it is to be tried once more.
-                self.actions.push_back(Action::Release {
-                    device: Arc::clone(name),
-                });
-            }
-            self.settle(name);
-        }
+        bound.iter().for_each(|name| self.settle(name));
         self.publish(plugin);
     }
 
@@ -669,7 +674,7 @@ impl Versions {
         }
     }
 
-    /// Lets a version be offered again that was refused.
+    /// Somebody wants a version to be tried once more: it may be offered again where it was refused, and goes on where it is in quarantine.
     fn lift(&mut self, plugin: &Arc<str>, hash: VersionHash) {
         for name in self.bound(plugin) {
             let Some(device) = self.devices.get_mut(&name) else {
@@ -679,7 +684,14 @@ impl Versions {
             let before = device.record.refused.len();
             device.record.refused.retain(|refused| refused.hash != hash);
             if device.record.refused.len() != before {
-                self.actions.push_back(Action::Persist { device: name });
+                self.actions.push_back(Action::Persist {
+                    device: Arc::clone(&name),
+                });
+            }
+            if let Some(running) = self.running_mut(&name, hash)
+                && std::mem::take(&mut running.is_quarantined)
+            {
+                self.actions.push_back(Action::Release { device: name });
             }
         }
     }
