@@ -29,7 +29,7 @@ use super::lives::{Lives, Turn};
 use super::loader::{LoadError, Loader, Prepared};
 use super::package::{Package, PackageError};
 use super::record::DeviceRecord;
-use super::shelf::{self, Shelf};
+use super::shelf::Shelf;
 use super::watch::FolderWatch;
 use crate::clock::Clock;
 use crate::commands::Router;
@@ -516,10 +516,10 @@ impl Bench {
 
     /// Puts a version aside in case that it is needed again. Beside everything else: the disk may take longer than the swap.
     fn keep(&mut self, package: Package) {
-        let folder = self.shelf.folder().to_owned();
+        let keeper = self.shelf.keeper();
         self.beside.spawn_blocking(move || Done::Kept {
             hash: package.hash,
-            result: shelf::keep(&folder, &package),
+            result: keeper.keep(&package),
         });
     }
 
