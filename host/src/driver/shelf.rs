@@ -27,6 +27,21 @@ pub struct Shelf {
     turn: Arc<Mutex<()>>,
 }
 
+/// A record that is not on the disk yet. Of one device there is one at a time.
+pub struct Unwritten {
+    path: PathBuf,
+    record: VersionRecord,
+    dropped: Vec<VersionHash>,
+}
+
+impl Unwritten {
+    /// Writes it, and answers what it no longer calls good. Blocks for as long as the disk takes.
+    pub fn write(self) -> io::Result<Vec<VersionHash>> {
+        durable::replace(&self.path, &serde_json::to_vec_pretty(&self.record)?)?;
+        Ok(self.dropped)
+    }
+}
+
 /// Keeps versions, for other threads.
 #[derive(Clone)]
 pub struct Keeper {
@@ -91,14 +106,17 @@ impl Shelf {
         self.records.get(device).cloned().unwrap_or_default()
     }
 
-    /// Writes what is kept of a device. Answers what it no longer calls good.
-    pub fn write(&mut self, device: &str, record: VersionRecord) -> io::Result<Vec<VersionHash>> {
-        let bytes = serde_json::to_vec_pretty(&record)?;
+    /// Takes what is to be kept of a device from now on. It counts at once, and is kept when it is written.
+    #[must_use = "it is not written by itself"]
+    pub fn note(&mut self, device: &str, record: VersionRecord) -> Unwritten {
         let former = self.records.insert(device.to_owned(), record.clone());
-        durable::replace(&self.folder.join(format!("{device}.json")), &bytes)?;
         let mut dropped = former.map(|former| former.good).unwrap_or_default();
         dropped.retain(|hash| !record.good.contains(hash));
-        Ok(dropped)
+        Unwritten {
+            path: self.folder.join(format!("{device}.json")),
+            record,
+            dropped,
+        }
     }
 
     /// Where a version's bytes are, if they are kept.
@@ -186,7 +204,7 @@ mod tests {
             good: vec![good.hash],
             refused: Vec::new(),
         };
-        assert!(shelf.write("meter", record.clone()).unwrap().is_empty());
+        assert!(shelf.note("meter", record.clone()).write().unwrap().is_empty());
         shelf.let_go(good.hash);
         let mut again = Shelf::open(folder.path().join("versions")).unwrap();
         assert_eq!(again.record("meter"), record);
@@ -194,7 +212,7 @@ mod tests {
         assert_eq!(std::fs::read(again.path(good.hash)).unwrap(), b"good");
         assert!(!again.path(other.hash).exists());
         assert!(!half.exists());
-        let dropped = again.write("meter", VersionRecord::default()).unwrap();
+        let dropped = again.note("meter", VersionRecord::default()).write().unwrap();
         assert_eq!(dropped, [good.hash]);
         again.let_go(good.hash);
         assert!(!again.path(good.hash).exists());
@@ -209,7 +227,7 @@ mod tests {
         std::fs::write(folder.path().join("meter.json"), "{").unwrap();
         let mut shelf = open();
         assert_eq!(shelf.record("meter"), VersionRecord::default());
-        shelf.write("meter", VersionRecord::default()).unwrap();
+        shelf.note("meter", VersionRecord::default()).write().unwrap();
         shelf.let_go(package.hash);
         assert!(shelf.path(package.hash).exists());
         let aside = folder.path().join("meter.unreadable");

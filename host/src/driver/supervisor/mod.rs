@@ -471,7 +471,7 @@ impl Bench {
                 Action::Refuse { plugin, hash, reason } => self.say_refused(&plugin, hash, &reason),
                 Action::Gone { plugin } => self.say_gone(&plugin),
                 Action::Publish { plugin } => self.publish_plugin(&plugin),
-                Action::Persist { device } => self.persist(&device),
+                Action::Persist { device } => self.persist(&device).await,
                 Action::Forget { hash } => {
                     self.prepared.remove(&hash);
                     self.shelf.let_go(hash);
@@ -609,11 +609,14 @@ impl Bench {
         self.act().await;
     }
 
-    fn persist(&mut self, device: &str) {
+    /// Waits for the disk, so that what comes after it is only told once it is written; but not on a thread that others wait for.
+    async fn persist(&mut self, device: &str) {
         let Some(record) = self.versions.record(device).cloned() else {
             return;
         };
-        match self.shelf.write(device, record) {
+        let unwritten = self.shelf.note(device, record);
+        let written = tokio::task::spawn_blocking(move || unwritten.write()).await;
+        match written.unwrap_or_else(|ended| Err(std::io::Error::other(ended))) {
             Ok(dropped) => dropped
                 .into_iter()
                 .filter(|hash| !self.prepared.contains_key(hash))

@@ -578,7 +578,9 @@ impl Versions {
         if on_probation && has_way_back && broken.blame == Blame::Version {
             let reason = format!("it broke down within its first seconds: {}", broken.reason);
             self.refuse(device, broken.hash, reason);
+            // The way back first: the disk may take its time.
             self.settle(device);
+            self.tell_refused(device);
         }
         self.tidy();
     }
@@ -606,7 +608,9 @@ impl Versions {
         });
         let failed = file.failure.as_ref();
         let running = || bound().filter_map(|(_, device)| Some(device.running.as_ref()?.hash));
-        let newest = file.current.filter(|current| running().any(|hash| hash == *current));
+        let newest = file
+            .current
+            .filter(|current| running().any(|hash| hash == *current));
         Some(PluginView {
             hash: failed.and_then(|(hash, _)| *hash).or(file.ready).or(file.current),
             described_by: newest.or_else(|| running().next()).or(file.current),
@@ -847,23 +851,36 @@ impl Versions {
         }
         let plugin = Arc::clone(&entry.plugin);
         match blame {
-            Blame::Circumstances => remember(&mut entry.misfits, hash, reason),
-            Blame::Version => self.refuse(device, hash, reason),
+            Blame::Circumstances => {
+                remember(&mut entry.misfits, hash, reason);
+                self.settle(device);
+                self.publish(&plugin);
+            }
+            Blame::Version => {
+                self.refuse(device, hash, reason);
+                self.settle(device);
+                self.tell_refused(device);
+            }
         }
-        self.settle(device);
-        self.publish(&plugin);
         self.tidy();
     }
 
     /// Remembers that the device does not want the version.
     fn refuse(&mut self, device: &str, hash: VersionHash, reason: String) {
+        let Some(entry) = self.devices.get_mut(device) else {
+            return;
+        };
+        let record = &mut entry.record;
+        record.good.retain(|good| *good != hash);
+        remember(&mut record.refused, hash, reason);
+    }
+
+    /// Has a refusal written, and shown once it is written.
+    fn tell_refused(&mut self, device: &str) {
         let Some((name, entry)) = self.device_mut(device) else {
             return;
         };
         let plugin = Arc::clone(&entry.plugin);
-        let record = &mut entry.record;
-        record.good.retain(|good| *good != hash);
-        remember(&mut record.refused, hash, reason);
         self.actions.push_back(Action::Persist { device: name });
         self.publish(&plugin);
     }
