@@ -8,7 +8,7 @@ mod configuration;
 mod devices;
 mod plugins;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use autobench_core::state::{FORBIDDEN_KEYS, Pointer};
 use autobench_sim::wattsup;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
-use tokio::task::{AbortHandle, JoinError, JoinSet};
+use tokio::task::{self, AbortHandle, JoinError, JoinSet};
 use tokio::time::Instant;
 
 use super::compile::Urgency;
@@ -145,6 +145,8 @@ struct Bench {
     records: Records,
     /// What goes on beside: at most one look per plugin and one fetch per device.
     beside: JoinSet<Done>,
+    /// What each of them was sent for, in case that it never comes back.
+    errands: HashMap<task::Id, Errand>,
     looks: BTreeMap<Stem, AbortHandle>,
     /// What was read and is not yet being prepared.
     packages: BTreeMap<Stem, Package>,
@@ -171,6 +173,14 @@ struct Slot {
     emulators: Vec<(Simulated, wattsup::Emulator)>,
 }
 
+/// What goes on beside.
+enum Errand {
+    Read { plugin: Stem, look: u64 },
+    Prepare { plugin: Stem, look: u64 },
+    Keep(VersionHash),
+    Fetch { device: Arc<str>, hash: VersionHash },
+}
+
 /// How something that went on beside has ended.
 enum Done {
     Read {
@@ -193,6 +203,8 @@ enum Done {
         hash: VersionHash,
         result: Result<Arc<Prepared>, LoadError>,
     },
+    /// Its bytes are lost with what went on.
+    Unprepared { plugin: Stem, look: u64, reason: String },
 }
 
 impl Bench {
@@ -232,6 +244,7 @@ impl Bench {
             ignored: BTreeSet::new(),
             records,
             beside: JoinSet::new(),
+            errands: HashMap::new(),
             looks: BTreeMap::new(),
             packages: BTreeMap::new(),
             config_path,
@@ -254,7 +267,7 @@ impl Bench {
             self.versions.file_found(&stem);
         }
         self.act().await;
-        while let Some(done) = self.beside.join_next().await {
+        while let Some(done) = self.beside.join_next_with_id().await {
             self.done(done).await;
         }
     }
@@ -268,7 +281,7 @@ impl Bench {
                 paths = self.watch.changed() => self.note(&paths).await,
                 turns = lives.changed() => self.hear(turns).await,
                 () = sleep_until(due) => self.settle().await,
-                Some(done) = self.beside.join_next() => self.done(done).await,
+                Some(done) = self.beside.join_next_with_id() => self.done(done).await,
             }
         }
         self.beside.shutdown().await;
@@ -492,6 +505,11 @@ impl Bench {
                 look,
             }
         });
+        let errand = Errand::Read {
+            plugin: Arc::clone(&plugin),
+            look,
+        };
+        self.errands.insert(handle.id(), errand);
         self.looks.insert(plugin, handle);
     }
 
@@ -511,23 +529,34 @@ impl Bench {
                 package,
             }
         });
+        let errand = Errand::Prepare {
+            plugin: Arc::clone(&plugin),
+            look,
+        };
+        self.errands.insert(handle.id(), errand);
         self.looks.insert(plugin, handle);
     }
 
     /// Puts a version aside in case that it is needed again. Beside everything else: the disk may take longer than the swap.
     fn keep(&mut self, package: Package) {
         let keeper = self.shelf.keeper();
-        self.beside.spawn_blocking(move || Done::Kept {
-            hash: package.hash,
+        let hash = package.hash;
+        let handle = self.beside.spawn_blocking(move || Done::Kept {
+            hash,
             result: keeper.keep(&package),
         });
+        self.errands.insert(handle.id(), Errand::Keep(hash));
     }
 
     /// Makes a version ready to run that was put aside.
     fn fetch(&mut self, device: Arc<str>, hash: VersionHash) {
         let path = self.shelf.path(hash);
         let (loader, logs) = (self.loader.clone(), self.services.logs.clone());
-        self.beside.spawn(async move {
+        let errand = Errand::Fetch {
+            device: Arc::clone(&device),
+            hash,
+        };
+        let handle = self.beside.spawn(async move {
             let result = async {
                 let package = loader.read(&path).await?;
                 if package.hash != hash {
@@ -539,11 +568,24 @@ impl Bench {
             .await;
             Done::Fetched { device, hash, result }
         });
+        self.errands.insert(handle.id(), errand);
     }
 
-    async fn done(&mut self, done: Result<Done, JoinError>) {
-        // A look that was given up has no answer.
-        let Ok(done) = done else { return };
+    async fn done(&mut self, done: Result<(task::Id, Done), JoinError>) {
+        let id = done.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
+        let errand = self.errands.remove(&id);
+        match (done, errand) {
+            (Ok((_, done)), _) => self.arrived(done),
+            (Err(error), Some(errand)) if error.is_panic() => self.arrived(lost(errand)),
+            // A look that was given up has no answer.
+            (Err(_), _) => {}
+        }
+        self.act().await;
+        // What nobody wanted prepared: it is prepared already, or a newer file came just then.
+        self.packages.clear();
+    }
+
+    fn arrived(&mut self, done: Done) {
         let now_ns = self.now_ns();
         match done {
             Done::Read { plugin, look, result } => match result {
@@ -605,8 +647,14 @@ impl Bench {
                     self.versions.not_fetched(&device, hash);
                 }
             },
+            Done::Unprepared { plugin, look, reason } => {
+                let why = Unprepared {
+                    reason,
+                    may_be_incomplete: false,
+                };
+                self.versions.not_prepared(&plugin, look, why, now_ns);
+            }
         }
-        self.act().await;
     }
 
     /// Waits for the disk, so that what comes after it is only told once it is written; but not on a thread that others wait for.
@@ -642,6 +690,33 @@ impl Bench {
 
     fn append(&self, record: LogRecord) {
         self.services.logs.append(record.of_module("supervisor"));
+    }
+}
+
+/// The answer of something that ended by a panic: without one the machine would wait for it for ever.
+fn lost(errand: Errand) -> Done {
+    const REASON: &str = "a fault of the daemon ended it; standard error says which";
+    let error = || LoadError::Host(REASON.to_owned());
+    match errand {
+        Errand::Read { plugin, look } => Done::Read {
+            plugin,
+            look,
+            result: Err(error()),
+        },
+        Errand::Prepare { plugin, look } => Done::Unprepared {
+            plugin,
+            look,
+            reason: error().to_string(),
+        },
+        Errand::Keep(hash) => Done::Kept {
+            hash,
+            result: Err(std::io::Error::other(REASON)),
+        },
+        Errand::Fetch { device, hash } => Done::Fetched {
+            device,
+            hash,
+            result: Err(error()),
+        },
     }
 }
 
