@@ -35,7 +35,18 @@ pub(super) async fn events(
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    let channels = match Query::of(&uri).text("channels") {
+    let query = Query::of(&uri);
+    let is_named = match query.text("named").as_deref() {
+        None | Some("true") => true,
+        Some("false") => false,
+        Some(_) => {
+            return Err(Problem::BadQuery {
+                name: "named",
+                rule: "true or false",
+            });
+        }
+    };
+    let channels = match query.text("channels") {
         Some(text) => channels(&text).ok_or(Problem::BadQuery {
             name: "channels",
             rule: "some of state, logs, events, alarms, commands and telemetry:1,2",
@@ -59,7 +70,7 @@ pub(super) async fn events(
     let feed = hub
         .listen(seat, actor, &request)
         .ok_or_else(|| Problem::UnknownEndpoint("one of channels".to_owned()))?;
-    let body = Body::from_stream(stream::unfold((feed, VecDeque::new()), next));
+    let body = Body::from_stream(stream::unfold((feed, VecDeque::new(), is_named), next));
     let mut response = body.into_response();
     for (name, value) in [
         (CONTENT_TYPE, "text/event-stream"),
@@ -74,22 +85,29 @@ pub(super) async fn events(
     Ok(response)
 }
 
-type Listening = (Feed, VecDeque<Bytes>);
+/// What is to come, what of it waits to be taken, and whether events are named.
+type Listening = (Feed, VecDeque<Bytes>, bool);
 
-async fn next((mut feed, mut waiting): Listening) -> Option<(Result<Bytes, Infallible>, Listening)> {
+async fn next(
+    (mut feed, mut waiting, is_named): Listening,
+) -> Option<(Result<Bytes, Infallible>, Listening)> {
     while waiting.is_empty() {
-        write(&mut waiting, feed.next().await?);
+        write(&mut waiting, feed.next().await?, is_named);
     }
     let bytes = waiting.pop_front()?;
-    Some((Ok(bytes), (feed, waiting)))
+    Some((Ok(bytes), (feed, waiting, is_named)))
 }
 
-fn write(out: &mut VecDeque<Bytes>, part: Part) {
+fn write(out: &mut VecDeque<Bytes>, part: Part, is_named: bool) {
     let Part::Message { name, json, place } = part else {
         out.push_back(Bytes::from_static(b":\n\n"));
         return;
     };
-    let head = format!("event: {name}\nid: {place}\ndata: ");
+    // A browser hands an event without a name to `onmessage`, and only that; its `type` says the same.
+    let head = match is_named {
+        true => format!("event: {name}\nid: {place}\ndata: "),
+        false => format!("id: {place}\ndata: "),
+    };
     if json.len() <= COPIED_BYTES {
         let mut whole = Vec::with_capacity(head.len() + json.len() + 2);
         whole.extend_from_slice(head.as_bytes());
@@ -131,6 +149,30 @@ fn channels(text: &str) -> Option<Vec<Channel>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_event_without_a_name_is_otherwise_the_same() {
+        for length in [10, COPIED_BYTES + 1] {
+            let json = Bytes::from(vec![b'x'; length]);
+            let written = |is_named| {
+                let mut out = VecDeque::new();
+                let part = Part::Message {
+                    name: "state.patch",
+                    json: json.clone(),
+                    place: Resume::parse("7f3a91c04be25d68.814.3022").unwrap(),
+                };
+                write(&mut out, part, is_named);
+                String::from_utf8(out.iter().flatten().copied().collect()).unwrap()
+            };
+            let unnamed = written(false);
+            assert!(
+                unnamed.starts_with("id: 7f3a91c04be25d68.814.3022\ndata: xxxxxxxxxx"),
+                "{unnamed}"
+            );
+            assert!(unnamed.ends_with("x\n\n"));
+            assert_eq!(written(true), format!("event: state.patch\n{unnamed}"));
+        }
+    }
 
     #[test]
     fn channels_are_named_with_commas_between() {

@@ -104,11 +104,18 @@ const STATE_QUERY: [Parameter; 1] = [parameter(
     "a JSON Pointer: the value there instead of the document",
 )];
 
-const EVENTS_QUERY: [Parameter; 1] = [parameter(
-    "channels",
-    "string",
-    "some of state, logs, events, alarms and telemetry:1,2; without it state and logs",
-)];
+const EVENTS_QUERY: [Parameter; 2] = [
+    parameter(
+        "channels",
+        "string",
+        "some of state, logs, events, alarms, commands and telemetry:1,2; without it state and logs",
+    ),
+    parameter(
+        "named",
+        "boolean",
+        "false for events without a name, as `onmessage` hears them",
+    ),
+];
 
 const WAIT_QUERY: [Parameter; 1] = [parameter(
     "wait",
