@@ -1,8 +1,8 @@
 //! How long it takes until a client has it.
 //!
 //! - *serial*: a row of the power meter is written into a pseudo-terminal, and a client waits for the frame with its value. Once through the
-//!   daemon as a user runs it, in a process of its own, with the driver as a component and the state; and once through a native bridge that
-//!   has neither, see `bridge`. Rows go to the one and the other in turns, at random moments on an idle bench.
+//!   daemon as a user runs it, in a process of its own, with the driver as a component and the state; and through two native bridges that
+//!   have neither, see `bridge`. Rows go to one after the other in turns, at random moments on an idle bench.
 //! - *update*: the state changes, and 1, 100 or 1,000 sockets wait for the patch, beside a bare loop that writes to as many.
 //! - *join*: a client connects to a bench with a document of 1 MB, and waits for the snapshot.
 //!

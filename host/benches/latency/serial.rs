@@ -7,7 +7,7 @@ use autobench::load::Latencies;
 use autobench_sim::pty::Pty;
 use tokio_tungstenite::tungstenite::{Message, WebSocket};
 
-use crate::bridge::Bridge;
+use crate::bridge::{Bridge, Tasks};
 use crate::process::Process;
 use crate::{Pauses, head, line, ratio};
 
@@ -15,8 +15,8 @@ use crate::{Pauses, head, line, ratio};
 const WARM_UP: usize = 20;
 /// What the way through the daemon may take at p99 besides the flush interval.
 const BUDGET_US: u64 = 500;
-/// Between two rows, of which each contender gets every second one: the SDK publishes a slice at most every 50 ms.
-const PAUSE_US: (usize, usize) = (30_000, 70_000);
+/// Between two rows, of which each contender gets every third one: the SDK publishes a slice at most every 50 ms.
+const PAUSE_US: (usize, usize) = (20_000, 50_000);
 /// No row takes this long.
 const STUCK: Duration = Duration::from_secs(5);
 
@@ -26,9 +26,11 @@ pub fn run(rows: usize, pauses: &mut Pauses) {
         let folder = tempfile::tempdir().unwrap();
         let mut process = Process::start(folder.path(), interval);
         let mut bridge = Bridge::start(&folder.path().join("bridge"), interval);
+        let mut tasks = Tasks::start(&folder.path().join("tasks"), interval);
         let mut contenders = [
             (&mut process.line, Latencies::default()),
             (&mut bridge.line, Latencies::default()),
+            (&mut tasks.line, Latencies::default()),
         ];
         for round in 1..=WARM_UP + rows {
             for (line, latencies) in &mut contenders {
@@ -42,10 +44,12 @@ pub fn run(rows: usize, pauses: &mut Pauses) {
         head(&format!(
             "serial byte to socket frame, flush interval {interval_ms} ms, {rows} rows each"
         ));
-        let [(_, ours), (_, bare)] = contenders;
+        let [(_, ours), (_, bare), (_, tasks)] = contenders;
         let ours = line("daemon with component and state", ours);
-        let bare = line("native bridge", bare);
-        ratio("daemon : bridge", &ours, &bare, "at most 1.3");
+        let bare = line("native bridge, one thread", bare);
+        let tasks = line("native bridge, tasks", tasks);
+        ratio("daemon : one thread", &ours, &bare, "at most 1.3");
+        ratio("daemon : tasks", &ours, &tasks, "at most 1.3");
         let budget_us = BUDGET_US + interval_ms * 1000;
         println!("p99 of the daemon: {:.1} µs, at most {budget_us}", ours.p99_us);
     }
