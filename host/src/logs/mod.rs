@@ -153,6 +153,12 @@ impl LogHandle {
         decoded(range)
     }
 
+    /// Whoever reads or writes waits until this is dropped.
+    #[cfg(test)]
+    pub(crate) fn hold(&self) -> impl Drop + '_ {
+        self.inner.ring.lock()
+    }
+
     /// What was counted.
     pub fn metrics(&self) -> &LogMetrics {
         &self.inner.metrics

@@ -66,6 +66,22 @@ async fn garbage_ends_with_its_close_code_and_nobody_else_notices() {
 }
 
 #[tokio::test]
+async fn what_comes_behind_the_goodbye_is_not_done() {
+    let bench = Bench::start().await;
+    let mut stream = bench.raw_socket(None).await;
+    let hello = frame(0x81, br#"{"type":"hello","name":"too late"}"#);
+    let bytes = [frame(0x82, b"x"), hello].concat();
+    stream.write_all(&bytes).await.unwrap();
+    assert_eq!(close_code(&mut stream).await, 1003);
+    assert_eq!(
+        bench.hub.metrics().messages.get(),
+        0,
+        "messages that were handled"
+    );
+    bench.close().await;
+}
+
+#[tokio::test]
 async fn a_frame_that_comes_byte_by_byte_with_the_handshake_is_read() {
     let bench = Bench::start().await;
     let mut stream = TcpStream::connect(bench.address).await.unwrap();

@@ -149,6 +149,7 @@ impl Client {
                 commands_from: 0,
                 rest: Bytes::new(),
                 has_own_writer: true,
+                was_passed: false,
                 is_narrow: false,
                 stalled_since: None,
                 heard_at: now,
@@ -303,6 +304,11 @@ impl Client {
     /// Whether so much waits for this client alone that it should be written before more is asked.
     pub(super) fn is_crowded(&self) -> bool {
         self.out.lock().personal.is_crowded()
+    }
+
+    /// Whether it is served: neither told goodbye nor given up.
+    pub(super) fn is_open(&self) -> bool {
+        self.out.lock().phase == Phase::Open
     }
 
     /// Whether something for this client alone is not out yet.

@@ -4,7 +4,7 @@ use autobench_core::deflate::Pass;
 use autobench_core::driver::{LogLevel, Sample};
 use autobench_core::outbox::View;
 use autobench_core::state::Store;
-use autobench_core::wire::{AppState, CommandStatus, SeriesKind};
+use autobench_core::wire::{AppState, CommandStatus, OneOrMany, SeriesKind};
 use tokio::io::AsyncReadExt;
 use tokio::runtime::Runtime;
 
@@ -316,6 +316,46 @@ fn nobody_waits_for_a_client_while_a_large_answer_is_made_for_it() {
         assert!(!making.is_finished());
         drop(release);
     });
+}
+
+#[test]
+fn what_comes_while_a_client_reads_the_log_by_itself_goes_out_with_it() {
+    let bench = bench();
+    let (stream, _accepted) = bench.runtime.block_on(connected());
+    let client = client_of(&bench, stream);
+    pump_until(&bench, &client, Pumped::CaughtUp);
+    let errors = LogFilter {
+        text: Some(OneOrMany(vec!["short circuit".to_owned()])),
+        ..LogFilter::default()
+    };
+    client.filter_logs(errors).unwrap();
+    pump_until(&bench, &client, Pumped::CaughtUp);
+    let held = bench.logs.hold();
+    std::thread::scope(|scope| {
+        let reading = scope.spawn(|| {
+            let _inside = bench.runtime.enter();
+            client.pump(&bench.hub.shared.channels).unwrap()
+        });
+        let begin = Instant::now();
+        // It has seen that no channel has news, and waits for the log.
+        while !client.out.lock().has_own_writer {
+            assert!(begin.elapsed() < PATIENCE, "it begins");
+            std::thread::yield_now();
+        }
+        bench.state.replace_slice("filler", 1.into()).unwrap();
+        bench.state.snapshot();
+        let view = View::new();
+        client.write_shared(&view, &mut None, &mut Pass::default(), &mut Tally::default());
+        drop(held);
+        assert_eq!(reading.join().unwrap(), Pumped::CaughtUp);
+    });
+    let out = client.out.lock();
+    let told = out.positions.get(Channel::State).unwrap().covered;
+    assert_eq!(
+        told,
+        bench.state.version(),
+        "the loop leaves it to the client's own writer"
+    );
 }
 
 #[test]

@@ -52,7 +52,8 @@ impl Client {
         let mut out = self.out.lock();
         let out = &mut *out;
         if out.has_own_writer {
-            // Its own writer looks at the rings again before it lets go of the lock for good.
+            // Its own writer looks at the rings again before it gives the client back.
+            out.was_passed = true;
             if let Some(membership) = out.membership {
                 pass.is_member(membership);
             }
@@ -193,10 +194,12 @@ impl Client {
             if pieces >= PIECES_IN_A_ROW {
                 return Ok(Pumped::More);
             }
+            // Set again by a pass while the lock is let go of below: what it had for this client was not seen here then.
+            out.was_passed = false;
             if let Some(member) = out.membership {
                 match channels.packed.follow(member, &out.positions, CATCH_UP_BYTES) {
                     Follow::UpToDate => {
-                        if !self.read_on(&mut out, channels) {
+                        if !self.read_on(&mut out, channels) && !out.was_passed {
                             return Ok(out.caught_up());
                         }
                         pieces += 1;
@@ -215,7 +218,7 @@ impl Client {
             let view = channels.view_for(&out.positions, CATCH_UP_BYTES);
             match view.next(&out.positions) {
                 Next::UpToDate => {
-                    if !self.read_on(&mut out, channels) {
+                    if !self.read_on(&mut out, channels) && !out.was_passed {
                         return Ok(out.caught_up());
                     }
                     pieces += 1;

@@ -186,7 +186,8 @@ impl Session {
     }
 
     fn take(&mut self, bytes: &[u8]) {
-        if bytes.is_empty() {
+        // Nothing that it says counts any more once it is told goodbye.
+        if bytes.is_empty() || !self.client.is_open() {
             return;
         }
         self.client.heard();
@@ -221,6 +222,9 @@ impl Session {
                 // Many messages may come in one read. A client that reads is not to be closed for that, and one that does not fills its queue.
                 // How it went, the next call says again.
                 let _ = self.client.pump(&self.shared.channels);
+            }
+            if !self.client.is_open() {
+                return;
             }
             let handled = match self.reader.next() {
                 Ok(Some(message)) => self.handle(message),
