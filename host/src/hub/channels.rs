@@ -4,7 +4,8 @@
 //! in the ring that follows. So nothing is skipped and nothing comes twice. The state does this for itself; logs, series, alarms and events
 //! do it here.
 //!
-//! No lock of this module is ever held while another one of it is taken, or while a client's is; a client's may be held while these are.
+//! The order of locks: a client's, then one of this module's. Of these the list of series is held while one of its series is taken, and no other two
+//! are ever held together. Whoever holds one of them never asks for a client.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
