@@ -211,11 +211,11 @@ async fn files_come_and_go_without_a_restart_of_anything_else() {
     client
         .until_member("/devices/probe/status", &json!("stopped"))
         .await;
+    // The port is let go of when the driver has stopped.
+    client
+        .until_member("/devices/probe/ports/main/attached", &json!(false))
+        .await;
     assert!(client.member("/devices/probe/staleSince").is_some());
-    assert_eq!(
-        client.member("/devices/probe/ports/main/attached"),
-        Some(&json!(false))
-    );
     assert_eq!(client.member("/devices/probe/phase"), None);
     let generation = client
         .member("/devices/probe/driver/generation")
