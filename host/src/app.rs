@@ -136,6 +136,7 @@ impl App {
             Store::new(&initial_state(&config, &boot_id)).context("the first state is refused")?,
             StateConfig {
                 broadcast_interval: Duration::from_millis(config.daemon.broadcast_interval_ms),
+                ring_bytes: config.daemon.limits.ring_bytes,
                 ..StateConfig::new(boot_id)
             },
         );
@@ -257,6 +258,7 @@ fn hub_config(config: &BenchConfig, guard: Guard) -> HubConfig {
         },
         broadcast_interval: Duration::from_millis(config.daemon.broadcast_interval_ms),
         history_entries: u64::from(config.client.logs.snapshot),
+        ring_bytes: limits.ring_bytes,
         deflate: config.daemon.deflate,
         guard,
         ..HubConfig::default()

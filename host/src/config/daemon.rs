@@ -118,6 +118,7 @@ impl Layers<'_> {
                 message_burst: integer(&limits.message_burst, "message-burst", 20, 1..=100_000, findings),
                 message_bytes: integer::<usize>(&limits.message_kib, "message-kib", 64, 1..=1024, findings)
                     << 10,
+                ring_bytes: integer::<usize>(&limits.ring_kib, "ring-kib", 8192, 64..=65_536, findings) << 10,
                 heartbeat_interval_ms: heartbeat_interval_s * 1000,
                 heartbeat_timeout_ms: heartbeat_timeout_s * 1000,
             },

@@ -88,6 +88,8 @@ pub struct DaemonLimits {
     pub message_burst: u32,
     /// Size of one message from a client.
     pub message_bytes: usize,
+    /// Memory for what each channel last sent, by which a client may be behind.
+    pub ring_bytes: usize,
     /// Distance of the daemon's pings to a silent client.
     pub heartbeat_interval_ms: u64,
     /// Silence after which a client is dropped.

@@ -51,6 +51,7 @@ pub struct RawDaemonLimits {
     pub messages_per_second: Option<Written<i64>>,
     pub message_burst: Option<Written<i64>>,
     pub message_kib: Option<Written<i64>>,
+    pub ring_kib: Option<Written<i64>>,
     pub heartbeat_interval_s: Option<Written<i64>>,
     pub heartbeat_timeout_s: Option<Written<i64>>,
 }
@@ -179,6 +180,7 @@ fn read_daemon(table: Table, findings: &mut Findings) -> RawDaemon {
             messages_per_second: fields.integer("messages-per-second", "10"),
             message_burst: fields.integer("message-burst", "20"),
             message_kib: fields.integer("message-kib", "64"),
+            ring_kib: fields.integer("ring-kib", "8192"),
             heartbeat_interval_s: fields.integer("heartbeat-interval-s", "30"),
             heartbeat_timeout_s: fields.integer("heartbeat-timeout-s", "60"),
         };

@@ -17,6 +17,7 @@ fn an_empty_file_is_a_bench_without_devices() {
     assert_eq!(config.daemon.broadcast_interval_ms, 10);
     assert!(config.daemon.deflate);
     assert_eq!(config.daemon.limits.message_bytes, 65_536);
+    assert_eq!(config.daemon.limits.ring_bytes, 8 << 20);
     assert_eq!(
         (
             config.daemon.limits.heartbeat_interval_ms,
@@ -49,6 +50,7 @@ deflate = false
 [daemon.limits]
 clients = 7
 message-kib = 1
+ring-kib = 64
 [devices.front-panel]
 plugin = "atx"
 [devices.front-panel.ports.main]
@@ -86,8 +88,12 @@ panes = [{ pane = "power-meter", device = "meter" }, { pane = "logs", col = 1 }]
     assert_eq!(config.daemon.sysfs_root, bench.path("sys"));
     assert_eq!(config.daemon.web_dir, Some(bench.path("web")));
     assert_eq!(
-        (config.daemon.limits.clients, config.daemon.limits.message_bytes),
-        (7, 1024)
+        (
+            config.daemon.limits.clients,
+            config.daemon.limits.message_bytes,
+            config.daemon.limits.ring_bytes
+        ),
+        (7, 1024, 64 << 10)
     );
 
     let panel = &config.devices["front-panel"];
