@@ -10,7 +10,7 @@
 )]
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use e2e::{
@@ -43,8 +43,8 @@ struct Siege {
     /// Numbers of the meter's series.
     series: Vec<u64>,
     is_over: Arc<AtomicBool>,
-    /// How often one of them was told, or let go, as it should be.
-    ends: Arc<AtomicU64>,
+    /// Of each hostile client that has to be told, or let go, how often it was, as it should be.
+    ends: Arc<std::sync::Mutex<Vec<u64>>>,
 }
 
 impl Siege {
@@ -52,8 +52,21 @@ impl Siege {
         !self.is_over.load(Ordering::Acquire)
     }
 
-    fn ended_as_it_should(&self) {
-        self.ends.fetch_add(1, Ordering::AcqRel);
+    /// One more hostile client that has to end as it should, at least once. Gives its place.
+    fn expect_an_end(&self) -> usize {
+        let mut ends = self.ends.lock().expect("no panic");
+        ends.push(0);
+        ends.len() - 1
+    }
+
+    fn ended_as_it_should(&self, place: usize) {
+        self.ends.lock().expect("no panic")[place] += 1;
+    }
+
+    /// How often they ended as they should, if each has.
+    fn all_ended(&self) -> Option<u64> {
+        let ends = self.ends.lock().expect("no panic");
+        (!ends.is_empty() && ends.iter().all(|count| *count > 0)).then(|| ends.iter().sum())
     }
 }
 
@@ -91,8 +104,8 @@ async fn beside(name: &str, attack: impl AsyncFnOnce(Siege, &mut JoinSet<()>)) {
     let mut hostile = JoinSet::new();
     attack(siege.clone(), &mut hostile).await;
     let disturbed = p99(delays(&mut watched, energy).await);
-    eventually("a hostile client ends as it should", async || {
-        (siege.ends.load(Ordering::Acquire) > 0).then_some(())
+    eventually("each hostile client ends as it should", async || {
+        siege.all_ended()
     })
     .await;
     siege.is_over.store(true, Ordering::Release);
@@ -125,9 +138,9 @@ async fn beside(name: &str, attack: impl AsyncFnOnce(Siege, &mut JoinSet<()>)) {
     })
     .await;
     println!(
-        "p99 of the delivery beside {name}: quiet {quiet:.2} ms, disturbed {disturbed:.2} ms, ratio {:.2}; {} of them ended as they should",
+        "p99 of the delivery beside {name}: quiet {quiet:.2} ms, disturbed {disturbed:.2} ms, ratio {:.2}; they ended as they should {} times, each of them at least once",
         disturbed / quiet,
-        siege.ends.load(Ordering::Acquire),
+        siege.ends.lock().expect("no panic").iter().sum::<u64>(),
     );
     assert!(daemon.stop().success());
 }
@@ -240,13 +253,14 @@ async fn pipelines_that_are_never_read() {
     beside("forty pipelines that are never read", async |siege, hostile| {
         for _ in 0..PIPELINES {
             let siege = siege.clone();
+            let place = siege.expect_an_end();
             hostile.spawn(async move {
                 let request = format!("GET /api/v1/state HTTP/1.1\r\nHost: {}\r\n\r\n", siege.address);
                 let requests = request.repeat(100);
                 while siege.goes_on() {
                     let mut stream = narrow(&siege.address).await;
                     if write_on(&siege, &mut stream, requests.as_bytes()).await {
-                        siege.ended_as_it_should();
+                        siege.ended_as_it_should(place);
                     }
                 }
             });
@@ -260,6 +274,7 @@ async fn a_flood_of_subscriptions() {
     beside("a flood of subscriptions", async |siege, hostile| {
         for _ in 0..CROWD {
             let siege = siege.clone();
+            let place = siege.expect_an_end();
             hostile.spawn(async move {
                 let all = |kind| json!({"type": kind, "channel": "telemetry", "endpointIds": siege.series});
                 let mut flood = Vec::new();
@@ -284,7 +299,7 @@ async fn a_flood_of_subscriptions() {
                     if let Some(code) = code {
                         assert_eq!(code, 1008);
                         if was_told {
-                            siege.ended_as_it_should();
+                            siege.ended_as_it_should(place);
                         }
                     }
                 }
@@ -310,6 +325,7 @@ async fn clients_that_send_wrong_frames() {
         ];
         for number in 0..CROWD {
             let (siege, cases) = (siege.clone(), cases.clone());
+            let place = siege.expect_an_end();
             hostile.spawn(async move {
                 for (bytes, code) in cases.iter().cycle().skip(number) {
                     if !siege.goes_on() {
@@ -320,7 +336,7 @@ async fn clients_that_send_wrong_frames() {
                     stream.write_all(bytes).await.expect("the frame is sent");
                     let closed = tokio::time::timeout(PATIENCE, until_close(&mut stream, |_| {}));
                     assert_eq!(closed.await.expect("an end"), Some(*code), "{bytes:02x?}");
-                    siege.ended_as_it_should();
+                    siege.ended_as_it_should(place);
                 }
             });
         }
@@ -335,6 +351,7 @@ async fn clients_that_never_read_vanish_or_send_garbage() {
         async |siege, hostile| {
             // It asks for the whole state again and again and never reads a byte, until the daemon has had enough.
             let silent = siege.clone();
+            let place = silent.expect_an_end();
             hostile.spawn(async move {
                 let mut stream = upgraded(narrow(&silent.address).await, &silent.address).await;
                 let question = client_frame(0x81, br#"{"type":"state.resync"}"#);
@@ -342,13 +359,14 @@ async fn clients_that_never_read_vanish_or_send_garbage() {
                 while stream.write_all(&question).await.is_ok() {
                     pace.tick().await;
                 }
-                silent.ended_as_it_should();
+                silent.ended_as_it_should(place);
             });
             // One that sends garbage, again and again.
-            let address = siege.address.clone();
+            let vandal = siege.clone();
+            let place = vandal.expect_an_end();
             hostile.spawn(async move {
                 for round in 0_u8..20 {
-                    let mut stream = opened(&address).await;
+                    let mut stream = opened(&vandal.address).await;
                     let garbage: Vec<u8> = (0..2000_u32)
                         .map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8 ^ round)
                         .collect();
@@ -359,6 +377,7 @@ async fn clients_that_never_read_vanish_or_send_garbage() {
                         .await
                         .expect("garbage is answered with a close");
                 }
+                vandal.ended_as_it_should(place);
             });
             // One that is gone without a word.
             drop(opened(&siege.address).await);
