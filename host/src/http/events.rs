@@ -103,10 +103,12 @@ fn write(out: &mut VecDeque<Bytes>, part: Part, is_named: bool) {
         out.push_back(Bytes::from_static(b":\n\n"));
         return;
     };
+    // Without an id a browser keeps the last one, and so does whoever does as the standard says.
+    let id = place.map(|place| format!("id: {place}\n")).unwrap_or_default();
     // A browser hands an event without a name to `onmessage`, and only that; its `type` says the same.
     let head = match is_named {
-        true => format!("event: {name}\nid: {place}\ndata: "),
-        false => format!("id: {place}\ndata: "),
+        true => format!("event: {name}\n{id}data: "),
+        false => format!("{id}data: "),
     };
     if json.len() <= COPIED_BYTES {
         let mut whole = Vec::with_capacity(head.len() + json.len() + 2);

@@ -54,8 +54,8 @@ pub enum Part {
         name: &'static str,
         /// The message as JSON, which has no line break in it.
         json: Bytes,
-        /// Where the listener is when it has this; 0 stands for what it does not follow.
-        place: Resume,
+        /// Where the listener is when it has this; 0 stands for what it has nothing of. None: where it was before.
+        place: Option<Resume>,
     },
     /// Nothing has happened.
     Heartbeat,
@@ -75,7 +75,7 @@ pub struct Feed {
     /// Parts of a go that are not sent yet: references into the rings' segments, at most [`GO_BYTES`] per channel.
     ready: VecDeque<Part>,
     news: watch::Receiver<u64>,
-    stop: watch::Receiver<bool>,
+    over: watch::Receiver<()>,
     series: Vec<u32>,
 }
 
@@ -118,7 +118,19 @@ impl Hub {
         let shared = Arc::clone(&self.shared);
         let channels = &shared.channels;
         let boot_id = channels.state.boot_id();
+        let follows = |channel| request.channels.contains(&channel);
         let resume = request.resume.as_ref().filter(|place| place.boot_id == boot_id);
+        let state_cursor = resume
+            .filter(|_| follows(Channel::State))
+            .and_then(|place| self.resume(place));
+        // 0 is the place of somebody who has no entry. A number from the future is of no use: the log begins anew then.
+        let log_seq = resume
+            .map(|place| place.log_seq)
+            .filter(|seq| follows(Channel::Logs) && (1..channels.logs.next_seq()).contains(seq));
+        let is_resumed = match follows(Channel::State) {
+            true => state_cursor.is_some(),
+            false => log_seq.is_some(),
+        };
         let listener = Listener {
             number: shared.next_number.fetch_add(1, Ordering::Relaxed),
             peer: request.peer,
@@ -132,33 +144,26 @@ impl Hub {
             _seat: seat,
             actor,
             positions: Positions::new(),
+            // What it has already: the first thing that it is sent must not move it back.
             place: Resume {
                 boot_id: boot_id.to_owned(),
-                version: 0,
-                log_seq: 0,
+                version: state_cursor.map_or(0, |cursor| cursor.covered),
+                log_seq: log_seq.unwrap_or(0),
             },
             first: VecDeque::new(),
             ready: VecDeque::new(),
             news: shared.passed.subscribe(),
-            stop: shared.stop.subscribe(),
+            over: shared.over.clone(),
             series: Vec::new(),
             shared: Arc::clone(&shared),
         };
-        let mut is_resumed = resume.is_some();
         for channel in &request.channels {
             match *channel {
-                Channel::State => match request.resume.as_ref().and_then(|place| self.resume(place)) {
+                Channel::State => match state_cursor {
                     Some(cursor) => feed.follow(Channel::State, cursor),
-                    None => {
-                        is_resumed = false;
-                        feed.first.push_back(First::Snapshot);
-                    }
+                    None => feed.first.push_back(First::Snapshot),
                 },
-                Channel::Logs => feed.first.push_back(match resume {
-                    // A number from the future is of no use: the log begins anew then.
-                    Some(place) if place.log_seq < channels.logs.next_seq() => First::Logs(place.log_seq),
-                    _ => First::History,
-                }),
+                Channel::Logs => feed.first.push_back(log_seq.map_or(First::History, First::Logs)),
                 Channel::Series(id) => {
                     let series = channels.series(id)?;
                     series.join();
@@ -180,7 +185,8 @@ impl Hub {
 }
 
 impl Feed {
-    /// The next part, when there is one. None when it is over: the daemon stops, or the listener is no longer let in.
+    /// The next part, when there is one. None when it is over: the daemon stops and the listener has everything up to that, or it is no longer
+    /// let in.
     pub async fn next(&mut self) -> Option<Part> {
         self.note(None);
         let part = self.wait_for_next().await;
@@ -191,7 +197,7 @@ impl Feed {
     async fn wait_for_next(&mut self) -> Option<Part> {
         let heartbeat_at = tokio::time::Instant::now() + HEARTBEAT;
         loop {
-            if *self.stop.borrow() || !self.shared.config.guard.still_knows(&self.actor) {
+            if !self.shared.config.guard.still_knows(&self.actor) {
                 return None;
             }
             if let Some(part) = self.ready.pop_front() {
@@ -201,15 +207,20 @@ impl Feed {
                 self.make(first);
                 continue;
             }
-            // Before the look: what comes in between is seen by it or wakes the wait below.
+            // Before the look: what comes in between is seen by it or wakes the wait below; and nothing comes behind the last pass.
             self.news.mark_unchanged();
+            let is_over = self.over.has_changed().is_err();
             if self.look() {
                 continue;
+            }
+            if is_over {
+                return None;
             }
             self.note(None);
             tokio::select! {
                 changed = self.news.changed() => changed.ok()?,
-                _ = self.stop.wait_for(|stop| *stop) => return None,
+                // Another look, which is the last one.
+                _ = self.over.changed() => {}
                 () = tokio::time::sleep_until(heartbeat_at) => return Some(Part::Heartbeat),
                 // Nobody says so when a token or a session is over.
                 () = tokio::time::sleep(LOOK) => {}
@@ -269,7 +280,7 @@ impl Feed {
                 self.ready.push_back(Part::Message {
                     name,
                     json,
-                    place: self.place.clone(),
+                    place: Some(self.place.clone()),
                 });
             }
         }
@@ -282,7 +293,7 @@ impl Feed {
         let (name, frame, place) = match first {
             First::Welcome(is_resumed) => {
                 let welcome = self.shared.welcome(self.listener.number, is_resumed, false);
-                return self.say("welcome", &welcome);
+                return self.say("welcome", &welcome, None);
             }
             First::Snapshot => {
                 let snapshot = channels.state.snapshot();
@@ -335,7 +346,7 @@ impl Feed {
                     message: format!("this listener fell behind: {what}"),
                     id: None,
                 });
-                return self.say("missed", &message);
+                return self.say("missed", &message, Some(self.place.clone()));
             }
         };
         if let Some((channel, cursor)) = place {
@@ -345,7 +356,7 @@ impl Feed {
             self.ready.push_back(Part::Message {
                 name,
                 json,
-                place: self.place.clone(),
+                place: Some(self.place.clone()),
             });
         }
     }
@@ -359,11 +370,11 @@ impl Feed {
         joins.map(|cursor| (Channel::Logs, cursor))
     }
 
-    fn say(&mut self, name: &'static str, message: &ServerMessage) {
+    fn say(&mut self, name: &'static str, message: &ServerMessage, place: Option<Resume>) {
         self.ready.push_back(Part::Message {
             name,
             json: message.to_json().into(),
-            place: self.place.clone(),
+            place,
         });
     }
 

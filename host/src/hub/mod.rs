@@ -200,6 +200,8 @@ struct Shared {
     /// Rises when everybody who keeps up was written what is new: listeners look at the rings then.
     passed: watch::Sender<u64>,
     stop: watch::Sender<bool>,
+    /// Closed behind the loop's last pass, however the loop ended: nothing comes any more, and listeners end.
+    over: watch::Receiver<()>,
     /// Nobody closes the hub any more: the loop says goodbye to the clients itself.
     is_orphaned: AtomicBool,
     run: Mutex<Option<Loop>>,
@@ -218,6 +220,7 @@ struct Loop {
 impl Hub {
     /// Starts the loop. Needs a tokio runtime, on which the clients' tasks run.
     pub fn start(config: HubConfig, state: StateHandle, logs: LogHandle) -> Self {
+        let (running, over) = watch::channel(());
         let shared = Arc::new(Shared {
             channels: Channels::new(state.clone(), logs, config.ring_bytes),
             config,
@@ -235,12 +238,13 @@ impl Hub {
             news: Notify::new(),
             passed: watch::channel(0).0,
             stop: watch::channel(false).0,
+            over,
             is_orphaned: AtomicBool::new(false),
             run: Mutex::new(None),
             sessions: Mutex::new(JoinSet::new()),
         });
         count(&shared, &state);
-        *shared.run.lock() = begin_loop(&shared);
+        *shared.run.lock() = begin_loop(&shared, running);
         Self {
             _handles: Arc::new(Handles(Arc::clone(&shared))),
             shared,
@@ -255,6 +259,12 @@ impl Hub {
     /// Every telemetry series that is known, by number.
     pub fn endpoints(&self) -> Vec<EndpointInfo> {
         self.shared.channels.endpoints()
+    }
+
+    /// A telemetry series, if it is known.
+    pub fn endpoint(&self, endpoint_id: u32) -> Option<EndpointInfo> {
+        let series = self.shared.channels.series(endpoint_id)?;
+        Some(series.info())
     }
 
     /// The last ten minutes of a series; none if it is not known.
@@ -668,9 +678,11 @@ struct Signals {
     stop: watch::Receiver<bool>,
     state: watch::Receiver<u64>,
     logs: watch::Receiver<u64>,
+    /// Dropped when nothing more is passed on.
+    running: watch::Sender<()>,
 }
 
-fn begin_loop(shared: &Arc<Shared>) -> Option<Loop> {
+fn begin_loop(shared: &Arc<Shared>, running: watch::Sender<()>) -> Option<Loop> {
     // Without an I/O driver: the loop waits for signals and for time, and never for a socket.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -682,6 +694,7 @@ fn begin_loop(shared: &Arc<Shared>) -> Option<Loop> {
         stop: shared.stop.subscribe(),
         state: shared.channels.state.changes(),
         logs: shared.channels.logs.changes(),
+        running,
     };
     let thread = runtime.and_then(|runtime| {
         std::thread::Builder::new().name("hub".to_owned()).spawn(move || {
@@ -705,6 +718,7 @@ async fn run(shared: Arc<Shared>, signals: Signals) {
         mut stop,
         mut state,
         mut logs,
+        running,
     } = signals;
     let mut tend = tokio::time::interval(shared.tend_interval());
     tend.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -737,6 +751,7 @@ async fn run(shared: Arc<Shared>, signals: Signals) {
     shared.channels.publish();
     let _ = shared.channels.state.snapshot();
     shared.pass(&mut seen, &mut coder);
+    drop(running);
     if shared.is_orphaned.load(Ordering::Acquire) {
         say_goodbye(&shared, &mut tend).await;
     }

@@ -49,7 +49,7 @@ impl Listener {
             bytes: Vec::new(),
             text: String::new(),
             events: VecDeque::new(),
-            last_id: None,
+            last_id: last_id.map(str::to_owned),
         }
     }
 
@@ -57,7 +57,10 @@ impl Listener {
     async fn next(&mut self) -> Option<Event> {
         loop {
             if let Some(event) = self.events.pop_front() {
-                self.last_id.clone_from(&event.id);
+                // As a browser does: an event without an id leaves the last one.
+                if event.id.is_some() {
+                    self.last_id.clone_from(&event.id);
+                }
                 return Some(event);
             }
             let mut buffer = [0; 65536];
@@ -150,7 +153,6 @@ async fn a_listener_that_was_cut_off_anywhere_goes_on_without_gap_or_repetition(
     listener.expect("welcome").await;
     let mut mirror = listener.expect("state.snapshot").await["data"].clone();
     let mut seen = 0;
-    let mut last_id = listener.last_id.clone();
     let mut watts = 0;
     for round in 0..30 {
         // Some changes while it listens, some while it is away.
@@ -163,8 +165,8 @@ async fn a_listener_that_was_cut_off_anywhere_goes_on_without_gap_or_repetition(
         for _ in 0..round % 5 {
             let Some(event) = listener.next().await else { break };
             take(&event, &mut mirror, &mut seen);
-            last_id = listener.last_id.clone();
         }
+        let last_id = listener.last_id.clone();
         drop(listener);
         listener = Listener::open(&bench, "?channels=state,logs", last_id.as_deref()).await;
         let welcome = listener.expect("welcome").await;
@@ -177,12 +179,123 @@ async fn a_listener_that_was_cut_off_anywhere_goes_on_without_gap_or_repetition(
         assert_ne!(event.name, "state.snapshot");
         take(&event, &mut mirror, &mut seen);
     }
-    let state = bench.get("/api/v1/state").await.json();
-    if state["version"] == mirror["version"] {
-        assert_eq!(mirror, state);
-    }
     assert_eq!(mirror["powerMeter"]["lastSample"]["watts"], watts);
+    // The host's own counters move the state on now and then: what is the same version has to be the same document.
+    let begin = std::time::Instant::now();
+    let mut state = bench.get("/api/v1/state").await.json();
+    while state["version"] != mirror["version"] {
+        assert!(begin.elapsed() < DEADLINE, "the versions never agree");
+        while mirror["version"].as_u64() < state["version"].as_u64() {
+            take(&listener.next().await.unwrap(), &mut mirror, &mut seen);
+        }
+        if state["version"] != mirror["version"] {
+            state = bench.get("/api/v1/state").await.json();
+        }
+    }
+    assert_eq!(mirror, state);
     bench.close().await;
+}
+
+#[tokio::test]
+async fn a_listener_that_is_cut_right_behind_its_welcome_is_not_moved_back() {
+    let bench = Bench::start().await;
+    (1..=3).for_each(|line| drop(bench.log(&format!("line {line}"))));
+    let mut listener = Listener::open(&bench, "", None).await;
+    listener.expect("welcome").await;
+    assert_eq!(listener.last_id, None, "it has nothing yet");
+    listener.expect("state.snapshot").await;
+    listener.expect("logs.history").await;
+    let mut place = listener.last_id.clone();
+    bench.log("line 4");
+    for _ in 0..3 {
+        listener = Listener::open(&bench, "", place.as_deref()).await;
+        assert_eq!(listener.expect("welcome").await["resumed"], true);
+        assert_eq!(listener.last_id, place);
+        place = listener.last_id.clone();
+    }
+    let appended = listener.wait_for("logs.append").await;
+    assert_eq!((&appended["fromSeq"], &appended["toSeq"]), (&json!(4), &json!(4)));
+    assert!(appended.get("missed").is_none(), "{appended}");
+    // The state begins anew, the log does not: that it has the entries stays true when it is cut behind the snapshot.
+    let place = format!("{}.999999.3", crate::bench::BOOT_ID);
+    let mut listener = Listener::open(&bench, "", Some(&place)).await;
+    assert_eq!(listener.expect("welcome").await["resumed"], false);
+    listener.expect("state.snapshot").await;
+    assert!(listener.last_id.unwrap().ends_with(".3"));
+    bench.close().await;
+}
+
+#[tokio::test]
+async fn a_place_without_a_log_entry_begins_with_the_newest_as_on_the_socket() {
+    let bench = Bench::with(Settings {
+        log_capacity: 5,
+        ..Settings::default()
+    })
+    .await;
+    (1..=20).for_each(|line| drop(bench.log(&format!("line {line}"))));
+    let version = bench.state.version();
+    let place = format!("{}.{version}.0", crate::bench::BOOT_ID);
+    let mut listener = Listener::open(&bench, "?channels=logs", Some(&place)).await;
+    // Nothing is gone on with.
+    assert_eq!(listener.expect("welcome").await["resumed"], false);
+    let history = listener.expect("logs.history").await;
+    assert!(history.get("missed").is_none(), "{history}");
+    assert_eq!(history["toSeq"], 20);
+    bench.close().await;
+}
+
+#[tokio::test]
+async fn resumed_says_whether_something_is_gone_on_with() {
+    let bench = Bench::start().await;
+    let seq = bench.log("a line");
+    let boot = crate::bench::BOOT_ID;
+    for (channels, place, resumed) in [
+        ("logs", format!("{boot}.0.{seq}"), true),
+        ("logs", format!("{boot}.0.999999"), false),
+        ("events", format!("{boot}.1.{seq}"), false),
+        ("alarms,commands", format!("{boot}.1.{seq}"), false),
+    ] {
+        let mut listener = Listener::open(&bench, &format!("?channels={channels}"), Some(&place)).await;
+        assert_eq!(
+            listener.expect("welcome").await["resumed"],
+            resumed,
+            "{channels} {place}"
+        );
+    }
+    bench.close().await;
+}
+
+#[tokio::test]
+async fn a_listener_hears_what_stopping_did() {
+    let mut settings = Settings::default();
+    // Nothing is flushed before the last pass.
+    settings.broadcast_interval = Duration::from_secs(3600);
+    let bench = Bench::with(settings).await;
+    let mut listener = Listener::open(&bench, "?channels=state,logs", None).await;
+    listener.expect("welcome").await;
+    listener.expect("state.snapshot").await;
+    listener.expect("logs.history").await;
+    // The first change of a pause may go out at once; those behind it wait.
+    for watts in 1..=9 {
+        bench.set_watts(watts);
+        bench.log(&format!("line {watts}"));
+    }
+    bench.close().await;
+    let (mut watts, mut lines) = (Value::Null, 0);
+    while let Some(event) = listener.next().await {
+        match event.name.as_str() {
+            "state.patch" => {
+                for operation in event.data["patch"].as_array().unwrap() {
+                    if operation["path"] == "/powerMeter/lastSample/watts" {
+                        watts = operation["value"].clone();
+                    }
+                }
+            }
+            "logs.append" => lines += event.data["entries"].as_array().unwrap().len(),
+            other => panic!("{other}: {event:?}"),
+        }
+    }
+    assert_eq!((watts, lines), (json!(9), 9));
 }
 
 /// A mirror and a log that trust nothing: each version and each number follows the one before.
