@@ -181,18 +181,25 @@ impl Handshake {
     }
 }
 
-/// `alarms`, `events`, or both with a comma between.
+/// `alarms`, `events`, or both with a comma between: each once, however often it is named.
 fn channels_of(names: &str) -> Result<Vec<Channel>, Problem> {
-    let names = names.split(',').filter(|name| !name.is_empty());
-    let channels = names.map(|name| match name {
-        "alarms" => Ok(Channel::Alarms),
-        "events" => Ok(Channel::Events),
-        _ => Err(Problem::BadQuery {
-            name: "subscribe",
-            rule: "alarms, events, or both with a comma between",
-        }),
-    });
-    channels.collect()
+    let mut channels = Vec::new();
+    for name in names.split(',').filter(|name| !name.is_empty()) {
+        let channel = match name {
+            "alarms" => Channel::Alarms,
+            "events" => Channel::Events,
+            _ => {
+                return Err(Problem::BadQuery {
+                    name: "subscribe",
+                    rule: "alarms, events, or both with a comma between",
+                });
+            }
+        };
+        if !channels.contains(&channel) {
+            channels.push(channel);
+        }
+    }
+    Ok(channels)
 }
 
 /// Sixteen bytes in base64: 22 characters and two for padding.

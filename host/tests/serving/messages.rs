@@ -235,6 +235,14 @@ async fn the_address_can_ask_for_alarms_and_events() {
         client.wait_for("event").await["event"]["context"]["kind"],
         "Anything"
     );
+    // Named twice it is one channel.
+    let mut twice = bench.come_back("none&subscribe=events,alarms,events").await;
+    twice.wait_for("logs.history").await;
+    let clients = bench.get("/api/v1/clients").await.json();
+    assert_eq!(
+        clients[1]["subscriptions"],
+        json!(["state", "logs", "events", "alarms"])
+    );
     let refused = bench
         .request(
             &crate::bench::HANDSHAKE
