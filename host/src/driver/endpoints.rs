@@ -4,7 +4,7 @@
 //! Drivers' series and those that come in from outside are numbered together. In the file the latter stand behind `outside:`, so that the two
 //! cannot be taken for each other, and so that there is a bound on what others can make the daemon remember.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -31,12 +31,28 @@ struct Numbers {
 }
 
 /// Why a series from outside gets no number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NotNumbered {
     /// A driver has a series of this name.
-    Owned,
-    /// There are [`OUTSIDE_SERIES`] already.
+    Owned(String),
+    /// There would be more than [`OUTSIDE_SERIES`].
     Full,
+    /// It has another number than the one that was given, or none yet.
+    Other {
+        /// Its name.
+        name: String,
+        /// Its number.
+        number: Option<u32>,
+    },
+}
+
+/// A series from outside that somebody means.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// The number that it has to have, if one was given.
+    pub number: Option<u32>,
 }
 
 impl Endpoints {
@@ -71,32 +87,60 @@ impl Endpoints {
 
     /// The number of a driver's series, given now if it has none.
     pub fn number(&self, device: &str, series: &str) -> u32 {
-        self.0.lock().number(format!("{device}.{series}"))
+        let mut all = self.0.lock();
+        let before = all.numbers.len();
+        let number = all.number(format!("{device}.{series}"));
+        all.keep(before);
+        number
     }
 
-    /// The number of a series that no driver owns, given now if it has none.
-    pub fn outside(&self, name: &str) -> Result<u32, NotNumbered> {
+    /// The numbers of series that no driver owns, given now to those that have none: to all of them, or, if one is refused, to none.
+    pub fn outside(&self, wanted: &[Wanted<'_>]) -> Result<Vec<u32>, NotNumbered> {
         let mut all = self.0.lock();
-        if all.numbers.contains_key(name) {
-            return Err(NotNumbered::Owned);
+        let mut new = BTreeSet::new();
+        for Wanted { name, number } in wanted {
+            if all.numbers.contains_key(*name) {
+                return Err(NotNumbered::Owned((*name).to_owned()));
+            }
+            let present = all.numbers.get(&outside_key(name)).copied();
+            if present.is_none() {
+                new.insert(*name);
+            }
+            if number.is_some() && *number != present {
+                let (name, number) = ((*name).to_owned(), present);
+                return Err(NotNumbered::Other { name, number });
+            }
         }
-        let key = format!("{OUTSIDE}{name}");
-        let is_new = !all.numbers.contains_key(&key);
         let outside = all.numbers.keys().filter(|key| key.starts_with(OUTSIDE));
-        if is_new && outside.count() >= OUTSIDE_SERIES {
+        if !new.is_empty() && outside.count() + new.len() > OUTSIDE_SERIES {
             return Err(NotNumbered::Full);
         }
-        Ok(all.number(key))
+        let before = all.numbers.len();
+        let numbers = wanted
+            .iter()
+            .map(|one| all.number(outside_key(one.name)))
+            .collect();
+        all.keep(before);
+        Ok(numbers)
     }
 }
 
+fn outside_key(name: &str) -> String {
+    format!("{OUTSIDE}{name}")
+}
+
 impl Numbers {
+    /// The number of a series, given now if it has none. The caller keeps what is new.
     fn number(&mut self, name: String) -> u32 {
-        if let Some(number) = self.numbers.get(&name) {
-            return *number;
+        let next = self.numbers.values().max().map_or(1, |highest| highest + 1);
+        *self.numbers.entry(name).or_insert(next)
+    }
+
+    /// Writes the file if there are more numbers than there were.
+    fn keep(&self, before: usize) {
+        if self.numbers.len() == before {
+            return;
         }
-        let number = self.numbers.values().max().map_or(1, |highest| highest + 1);
-        self.numbers.insert(name, number);
         if let Some(file) = &self.file
             && let Err(error) = self.save(file)
         {
@@ -106,7 +150,6 @@ impl Numbers {
                 file.display()
             );
         }
-        number
     }
 
     fn save(&self, path: &std::path::Path) -> std::io::Result<()> {
@@ -130,6 +173,32 @@ fn read(bytes: &[u8]) -> Result<BTreeMap<String, u32>, String> {
 mod tests {
     use super::*;
 
+    fn outside(endpoints: &Endpoints, name: &str) -> Result<u32, NotNumbered> {
+        let numbers = endpoints.outside(&[Wanted { name, number: None }])?;
+        Ok(numbers[0])
+    }
+
+    #[test]
+    fn of_several_series_all_are_numbered_or_none() {
+        let endpoints = Endpoints::in_memory();
+        let watts = endpoints.number("meter", "watts");
+        let wanted = |name, number| Wanted { name, number };
+        let room = wanted("room.a", None);
+        assert_eq!(
+            endpoints.outside(&[room, wanted("meter.watts", None)]),
+            Err(NotNumbered::Owned("meter.watts".to_owned()))
+        );
+        let other = endpoints.outside(&[room, wanted("room.b", Some(9))]);
+        let (name, number) = ("room.b".to_owned(), None);
+        assert_eq!(other, Err(NotNumbered::Other { name, number }));
+        assert_eq!(endpoints.outside(&[room, room]), Ok(vec![watts + 1, watts + 1]));
+        assert_eq!(
+            endpoints.outside(&[wanted("room.a", Some(watts + 1))]),
+            Ok(vec![watts + 1])
+        );
+        assert_eq!(endpoints.number("meter", "volts"), watts + 2);
+    }
+
     #[test]
     fn numbers_outlive_the_daemon_and_are_never_given_twice() {
         let folder = tempfile::tempdir().unwrap();
@@ -148,19 +217,25 @@ mod tests {
         let file = folder.path().join("endpoints.json");
         let endpoints = Endpoints::open(file.clone());
         assert_eq!(endpoints.number("meter", "watts"), 1);
-        assert_eq!(endpoints.outside("room.temperature"), Ok(2));
-        assert_eq!(endpoints.outside("meter.watts"), Err(NotNumbered::Owned));
+        assert_eq!(outside(&endpoints, "room.temperature"), Ok(2));
+        assert_eq!(
+            outside(&endpoints, "meter.watts"),
+            Err(NotNumbered::Owned("meter.watts".to_owned()))
+        );
         let again = Endpoints::open(file);
-        assert_eq!(again.outside("room.temperature"), Ok(2));
+        assert_eq!(outside(&again, "room.temperature"), Ok(2));
         for number in 1..OUTSIDE_SERIES {
-            again.outside(&format!("room.{number}")).unwrap();
+            outside(&again, &format!("room.{number}")).unwrap();
         }
-        assert_eq!(again.outside("room.more"), Err(NotNumbered::Full));
-        assert_eq!(again.outside("room.temperature"), Ok(2));
+        assert_eq!(outside(&again, "room.more"), Err(NotNumbered::Full));
+        assert_eq!(outside(&again, "room.temperature"), Ok(2));
         // A driver that comes later has its own number, and the name is its own from then on.
         let driver = again.number("room", "temperature");
         assert_ne!(driver, 2);
-        assert_eq!(again.outside("room.temperature"), Err(NotNumbered::Owned));
+        assert_eq!(
+            outside(&again, "room.temperature"),
+            Err(NotNumbered::Owned("room.temperature".to_owned()))
+        );
     }
 
     #[test]

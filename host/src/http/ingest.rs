@@ -15,7 +15,7 @@ use axum::response::Response;
 use parking_lot::Mutex;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::gate::Visitor;
 use super::problem::Problem;
@@ -23,7 +23,7 @@ use super::routes::json_value;
 use super::{Shared, json};
 use crate::access::CHANNEL as AUDIT_CHANNEL;
 use crate::bucket::Bucket;
-use crate::driver::endpoints::{NotNumbered, OUTSIDE_SERIES};
+use crate::driver::endpoints::{NotNumbered, OUTSIDE_SERIES, Wanted};
 use crate::hub::EndpointInfo;
 use crate::logs::LogRecord;
 
@@ -38,9 +38,12 @@ const SERIES: usize = 64;
 const TELEMETRY_BYTES: usize = 512 << 10;
 /// Longest tag, module or picture of an entry.
 const NAME_CHARS: usize = 64;
-/// How far a sample's time may lie before and behind the daemon's: a clock that is wrong by more would empty or freeze the chart.
+/// Longest unit of a series.
+const UNIT_CHARS: usize = 16;
+/// How far a sample's time may lie before and behind the daemon's. A series keeps ten minutes behind its newest sample, so one from the future takes
+/// that much of the chart away: enough for two clocks that are set by the same means, and little beside ten minutes.
 const OLDEST_MS: f64 = 86_400_000.0;
-const NEWEST_MS: f64 = 3_600_000.0;
+const NEWEST_MS: f64 = 5_000.0;
 
 /// How much of both is taken.
 #[derive(Debug)]
@@ -90,7 +93,7 @@ pub(super) struct LogEntryBody {
     /// Where it comes from.
     channel: String,
     /// How grave; `info` without it.
-    #[serde(default = "info")]
+    #[serde(default = "level_info")]
     level: LogLevel,
     /// The text.
     message: String,
@@ -263,21 +266,29 @@ pub(super) async fn telemetry(State(shared): State<Arc<Shared>>, body: Body) -> 
     if count > SAMPLES {
         return Err(Problem::BadBody(format!("more than {SAMPLES} samples")));
     }
+    let known = Known::of(&shared);
+    let named = batches.iter().map(|(one, _)| known.name(one));
+    let names: Vec<String> = named.collect::<Result<_, _>>()?;
     take(&shared.intake.samples, count)?;
-    // Known series and their owners first: nothing is taken of a body that names a driver's.
-    let mut known = Vec::with_capacity(batches.len());
-    for (one, samples) in batches {
-        known.push((endpoint(&shared, &one)?, samples));
-    }
-    let mut taken = Vec::with_capacity(known.len());
-    for (info, samples) in known {
+    // The last that can be refused: nothing is numbered, named anew or pushed of a body that is not taken.
+    let wanted = batches.iter().zip(&names).map(|((one, _), name)| Wanted {
+        name,
+        number: one.endpoint_id,
+    });
+    let ids = shared
+        .series
+        .outside(&wanted.collect::<Vec<_>>())
+        .map_err(Problem::from)?;
+    let mut taken = Vec::with_capacity(ids.len());
+    for (((one, samples), endpoint), endpoint_id) in batches.into_iter().zip(names).zip(ids) {
+        shared
+            .hub
+            .register_endpoint(info(&shared, endpoint_id, &endpoint, one));
+        shared.hub.push_samples(endpoint_id, &samples);
         taken.push(SeriesTaken {
-            endpoint_id: info.id,
-            endpoint: info.name.clone(),
+            endpoint_id,
+            endpoint,
         });
-        let id = info.id;
-        shared.hub.register_endpoint(info);
-        shared.hub.push_samples(id, &samples);
     }
     Ok(json_value(&TelemetryTaken {
         accepted: count,
@@ -294,73 +305,104 @@ fn samples(one: &SamplesBody, now_ms: f64) -> Result<Vec<Sample>, String> {
         .chain(single)
         .map(|(timestamp_ms, value)| Sample { timestamp_ms, value })
         .collect();
+    if one
+        .unit
+        .as_ref()
+        .is_some_and(|unit| unit.chars().count() > UNIT_CHARS)
+    {
+        return Err(format!("\"unit\" has more than {UNIT_CHARS} characters"));
+    }
     if samples.is_empty() {
         return Err("there is neither \"samples\" nor \"value\"".to_owned());
     }
     for sample in &samples {
         if !(now_ms - OLDEST_MS..=now_ms + NEWEST_MS).contains(&sample.timestamp_ms) {
             return Err(format!(
-                "the time {} is more than a day before or an hour behind the daemon's {now_ms}, both in milliseconds since 1970",
+                "the time {} is more than a day behind the daemon's {now_ms} or {NEWEST_MS} ahead of it, all in milliseconds since 1970",
                 sample.timestamp_ms
             ));
         }
     }
+    if !samples.is_sorted_by_key(|sample| sample.timestamp_ms) {
+        return Err(
+            "the times go back: samples come oldest first, and a single value behind them".to_owned(),
+        );
+    }
     Ok(samples)
 }
 
-/// The series that is meant, with a number; a new name is given one.
-fn endpoint(shared: &Shared, one: &SamplesBody) -> Result<EndpointInfo, Problem> {
-    let known = shared.hub.endpoints();
-    let name = match (&one.endpoint, one.endpoint_id) {
-        (Some(name), _) => name.clone(),
-        (None, Some(id)) => known
-            .iter()
-            .find(|info| info.id == id)
-            .map(|info| info.name.clone())
-            .ok_or_else(|| Problem::UnknownEndpoint(id.to_string()))?,
-        (None, None) => {
-            let rule = "there is neither \"endpoint\" nor \"endpointId\"";
-            return Err(Problem::BadBody(rule.to_owned()));
-        }
-    };
-    if !is_endpoint(&name) {
-        return Err(Problem::BadBody(format!("{name:?} is no name for a series")));
-    }
-    if belongs_to_device(shared, &name) {
-        return Err(Problem::SeriesOwned(name));
-    }
-    let id = shared.series.outside(&name).map_err(|refused| match refused {
-        NotNumbered::Owned => Problem::SeriesOwned(name.clone()),
-        NotNumbered::Full => Problem::TooManySeries(OUTSIDE_SERIES),
-    })?;
-    if one.endpoint_id.is_some_and(|given| given != id) {
-        return Err(Problem::BadBody(format!("{name:?} has the number {id}")));
-    }
-    let former = known.into_iter().find(|info| info.id == id);
-    let unit = one.unit.clone().or(former.as_ref().map(|info| info.unit.clone()));
-    let unit = unit.unwrap_or_default();
-    if unit.chars().count() > 16 {
-        return Err(Problem::BadBody(
-            "\"unit\" has more than 16 characters".to_owned(),
-        ));
-    }
-    let kind = one.kind.or(former.map(|info| info.kind));
-    Ok(EndpointInfo {
-        id,
-        name,
-        unit,
-        kind: kind.unwrap_or(SeriesKind::Measurement),
-    })
+/// What the names in a body are checked against. Read once for all of them.
+struct Known {
+    endpoints: Vec<EndpointInfo>,
+    devices: Map<String, Value>,
 }
 
-/// Names that begin with a device's id are that device's, also those that it has not used yet.
-fn belongs_to_device(shared: &Shared, name: &str) -> bool {
-    let device = name.split('.').next().unwrap_or_default();
-    let devices: Option<serde_json::Map<String, Value>> = shared
-        .state
-        .slice_bytes("devices")
-        .and_then(|bytes| serde_json::from_slice(&bytes).ok());
-    devices.is_some_and(|devices| devices.contains_key(device))
+impl Known {
+    fn of(shared: &Shared) -> Self {
+        let devices = shared.state.slice_bytes("devices");
+        Self {
+            endpoints: shared.hub.endpoints(),
+            devices: devices
+                .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+                .unwrap_or_default(),
+        }
+    }
+
+    /// The name of the series that is meant, if it is not a driver's.
+    fn name(&self, one: &SamplesBody) -> Result<String, Problem> {
+        let name = match (&one.endpoint, one.endpoint_id) {
+            (Some(name), _) => name.clone(),
+            (None, Some(id)) => {
+                let known = self.endpoints.iter().find(|info| info.id == id);
+                let known = known.ok_or_else(|| Problem::UnknownEndpoint(id.to_string()))?;
+                known.name.clone()
+            }
+            (None, None) => {
+                let rule = "there is neither \"endpoint\" nor \"endpointId\"";
+                return Err(Problem::BadBody(rule.to_owned()));
+            }
+        };
+        if !is_endpoint(&name) {
+            return Err(Problem::BadBody(format!("{name:?} is no name for a series")));
+        }
+        // Names that begin with a device's id are that device's, also those that it has not used yet.
+        let device = name.split('.').next().unwrap_or_default();
+        if self.devices.contains_key(device) {
+            return Err(Problem::SeriesOwned(name));
+        }
+        Ok(name)
+    }
+}
+
+impl From<NotNumbered> for Problem {
+    fn from(refused: NotNumbered) -> Self {
+        match refused {
+            NotNumbered::Owned(name) => Self::SeriesOwned(name),
+            NotNumbered::Full => Self::TooManySeries(OUTSIDE_SERIES),
+            NotNumbered::Other {
+                name,
+                number: Some(number),
+            } => Self::BadBody(format!("{name:?} has the number {number}")),
+            NotNumbered::Other { name, number: None } => Self::BadBody(format!(
+                "{name:?} has no number yet: leave \"endpointId\" out, and the answer has it"
+            )),
+        }
+    }
+}
+
+/// What a series is from now on: a unit and a kind that are not given stay as they are.
+fn info(shared: &Shared, id: u32, name: &str, one: SamplesBody) -> EndpointInfo {
+    let former = shared.hub.endpoint(id);
+    let (unit, kind) = former.map_or_else(
+        || (String::new(), SeriesKind::Measurement),
+        |former| (former.unit, former.kind),
+    );
+    EndpointInfo {
+        id,
+        name: name.to_owned(),
+        unit: one.unit.unwrap_or(unit),
+        kind: one.kind.unwrap_or(kind),
+    }
 }
 
 fn is_endpoint(name: &str) -> bool {
@@ -386,7 +428,7 @@ fn unfit(text: &str) -> Option<&'static str> {
     (text.chars().count() > NAME_CHARS).then_some("has more than 64 characters")
 }
 
-const fn info() -> LogLevel {
+const fn level_info() -> LogLevel {
     LogLevel::Info
 }
 

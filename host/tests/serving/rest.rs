@@ -366,6 +366,84 @@ async fn samples_come_in_by_name_and_go_on_by_number() {
 }
 
 #[tokio::test]
+async fn samples_from_outside_neither_empty_nor_freeze_a_chart() {
+    let bench = Bench::start().await;
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap()
+        .as_millis() as u64;
+    let first = json!({"endpoint": "room.temperature", "samples": [[now - 500_000, 1], [now - 1000, 2]]});
+    let taken = post(&bench, "/api/v1/telemetry", &first).await.json();
+    let id = &taken["series"][0]["endpointId"];
+    for (samples, what) in [
+        (json!([[now + 3_000_000, 3]]), "ahead"),
+        (json!([[now + 60_000, 3]]), "ahead"),
+        (json!([[now, 3], [now - 1, 4]]), "oldest first"),
+    ] {
+        let body = json!({"endpointId": id, "samples": samples});
+        let answer = post(&bench, "/api/v1/telemetry", &body).await;
+        assert!(answer.body.contains(what), "{samples}");
+        answer.is_problem(400, "bad-body");
+    }
+    // Clocks that differ by a moment are no mistake.
+    let body = json!({"endpointId": id, "samples": [[now + 1000, 5], [now + 1000, 6]]});
+    assert_eq!(post(&bench, "/api/v1/telemetry", &body).await.status, 200);
+    let kept = bench.get(&format!("/api/v1/telemetry/{id}")).await.json();
+    let values: Vec<_> = kept["samples"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one[1].as_f64().unwrap())
+        .collect();
+    assert_eq!(values, [1.0, 2.0, 5.0, 6.0]);
+    bench.close().await;
+}
+
+#[tokio::test]
+async fn a_refused_body_of_samples_numbers_nothing() {
+    let settings = Settings::default();
+    let series = settings.http.series.clone();
+    let bench = Bench::with(settings).await;
+    let number = series.number("meter", "watts");
+    for (second, status) in [
+        (json!({"endpointId": 99, "value": 1}), 404),
+        (json!({"endpoint": "nodot", "value": 1}), 400),
+        (json!({"endpoint": "meter.watts", "value": 1}), 409),
+        (json!({"endpoint": "room.y", "endpointId": 77, "value": 1}), 400),
+        (
+            json!({"endpoint": "room.y", "unit": "seventeen letters", "value": 1}),
+            400,
+        ),
+    ] {
+        let body = json!([{"endpoint": "room.x", "value": 1}, second]);
+        assert_eq!(
+            post(&bench, "/api/v1/telemetry", &body).await.status,
+            status,
+            "{body}"
+        );
+    }
+    // As many new ones as there is room for, and one more: none of them is taken.
+    for round in 0..4 {
+        let many: Vec<_> = (0..63)
+            .map(|n| json!({"endpoint": format!("hall.n{round}x{n}"), "value": 1}))
+            .collect();
+        assert_eq!(post(&bench, "/api/v1/telemetry", &json!(many)).await.status, 200);
+    }
+    let five: Vec<_> = (0..5)
+        .map(|n| json!({"endpoint": format!("attic.n{n}"), "value": 1}))
+        .collect();
+    post(&bench, "/api/v1/telemetry", &json!(five))
+        .await
+        .is_problem(409, "too-many-series");
+    // The next number is the one behind those that were taken.
+    assert_eq!(series.number("meter", "volts"), number + 4 * 63 + 1);
+    let same = json!([{"endpoint": "room.z", "value": 1}, {"endpoint": "room.z", "value": 2}]);
+    let taken = post(&bench, "/api/v1/telemetry", &same).await.json();
+    assert_eq!(taken["series"][0]["endpointId"], taken["series"][1]["endpointId"]);
+    bench.close().await;
+}
+
+#[tokio::test]
 async fn a_drivers_series_is_its_own() {
     let settings = Settings::default();
     let series = settings.http.series.clone();
