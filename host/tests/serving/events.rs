@@ -199,7 +199,9 @@ async fn a_listener_that_was_cut_off_anywhere_goes_on_without_gap_or_repetition(
 #[tokio::test]
 async fn a_listener_that_is_cut_right_behind_its_welcome_is_not_moved_back() {
     let bench = Bench::start().await;
-    (1..=3).for_each(|line| drop(bench.log(&format!("line {line}"))));
+    for line in 1..=3 {
+        bench.log(&format!("line {line}"));
+    }
     let mut listener = Listener::open(&bench, "", None).await;
     listener.expect("welcome").await;
     assert_eq!(listener.last_id, None, "it has nothing yet");
@@ -232,7 +234,9 @@ async fn a_place_without_a_log_entry_begins_with_the_newest_as_on_the_socket() {
         ..Settings::default()
     })
     .await;
-    (1..=20).for_each(|line| drop(bench.log(&format!("line {line}"))));
+    for line in 1..=20 {
+        bench.log(&format!("line {line}"));
+    }
     let version = bench.state.version();
     let place = format!("{}.{version}.0", crate::bench::BOOT_ID);
     let mut listener = Listener::open(&bench, "?channels=logs", Some(&place)).await;

@@ -383,6 +383,52 @@ async fn a_subscription_to_telemetry_gets_the_history_and_then_every_sample_once
 }
 
 #[tokio::test]
+async fn the_series_that_there_are_come_and_the_answer_names_the_others() {
+    let bench = Bench::start().await;
+    (1..=2).for_each(|id| bench.add_series(id));
+    let (mut client, _) = bench.join().await;
+    let subscribe =
+        |ids: Value| json!({"type": "subscribe", "channel": "telemetry", "endpointIds": ids, "id": "s"});
+    client.say(subscribe(json!([2, 99, 1, 77, 99, 2]))).await;
+    let error = client.wait_for("error").await;
+    assert_eq!(
+        (&error["code"], &error["id"]),
+        (&json!("unknown-endpoint"), &json!("s"))
+    );
+    assert!(error["message"].as_str().unwrap().contains(" 77, 99;"), "{error}");
+    (1..=2).for_each(|id| bench.push_samples(id, 1..=1));
+    let mut heard = [0, 0];
+    for id in &mut heard {
+        *id = client.wait_for("telemetry").await["endpointId"].as_u64().unwrap();
+    }
+    heard.sort_unstable();
+    assert_eq!(heard, [1, 2]);
+    // Once more of what it has already, and one that there is not.
+    client.say(subscribe(json!([1, 5]))).await;
+    assert_eq!(client.wait_for("error").await["code"], "unknown-endpoint");
+    client.say(subscribe(json!([1, 2, 2]))).await;
+    client.wait_for("ack").await;
+    client.say(subscribe(json!([5, 6]))).await;
+    assert_eq!(client.wait_for("error").await["code"], "unknown-endpoint");
+    let many: Vec<u32> = (0..=1024).collect();
+    client.say(subscribe(json!(many))).await;
+    assert_eq!(client.wait_for("error").await["code"], "bad-message");
+    bench.close().await;
+}
+
+#[tokio::test]
+async fn a_welcome_has_the_features_of_the_one_in_the_fixtures() {
+    let bench = Bench::start().await;
+    let mut client = bench.connect().await;
+    let welcome = client.expect("welcome").await;
+    let fixture = include_str!("../../../tests/fixtures/wire/server/welcome.json");
+    let fixture: Value = serde_json::from_str(fixture).unwrap();
+    assert_eq!(welcome["features"], fixture["features"]);
+    assert_eq!(welcome["protocol"], fixture["protocol"]);
+    bench.close().await;
+}
+
+#[tokio::test]
 async fn a_series_that_is_no_longer_wanted_is_silent_and_the_limit_counts_lists_as_one() {
     let mut settings = Settings::default();
     settings.hub.limits.subscriptions = 2;

@@ -296,6 +296,13 @@ impl Client {
         self.out.lock().wants(channel)
     }
 
+    /// Those of some channels that it does not want yet.
+    pub(super) fn not_wanted(&self, mut channels: SmallVec<[Channel; 1]>) -> SmallVec<[Channel; 1]> {
+        let out = self.out.lock();
+        channels.retain(|channel| !out.wants(*channel));
+        channels
+    }
+
     /// The client said something, or answered a ping.
     pub(super) fn heard(&self) {
         self.out.lock().heard_at = Instant::now();

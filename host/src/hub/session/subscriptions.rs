@@ -8,6 +8,9 @@ use super::super::channels::LogStart;
 use super::super::personal::{Full, Item};
 use super::Session;
 
+/// Most series that one message may name: some four times as many as a bench has.
+const ENDPOINT_IDS: usize = 1024;
+
 impl Session {
     /// A subscription without a channel: state and newest log entries, once more.
     pub(super) fn send_again(&mut self, id: Option<MessageId>, wanted: SnapshotRequest) -> Result<(), Full> {
@@ -23,6 +26,7 @@ impl Session {
 
     pub(super) fn subscribe(&mut self, id: Option<MessageId>, topic: Topic) -> Result<(), Full> {
         let channels = &self.shared.channels;
+        let mut unknown = Vec::new();
         let wanted: SmallVec<[Channel; 1]> = match topic {
             Topic::State | Topic::Logs => {
                 // On from the start, so they count as no subscription.
@@ -38,28 +42,37 @@ impl Session {
             Topic::Events => SmallVec::from_slice(&[Channel::Events]),
             Topic::Commands { .. } => SmallVec::from_slice(&[Channel::Commands]),
             Topic::Telemetry { endpoint_ids } => {
-                let ids = endpoint_ids.unwrap_or_default();
-                if let Some(unknown) = ids.iter().find(|id| channels.series(**id).is_none()) {
+                let mut ids = endpoint_ids.unwrap_or_default();
+                if ids.len() > ENDPOINT_IDS {
                     let message = format!(
-                        "there is no telemetry series {unknown}; see devices.<id>.series in the state"
+                        "\"endpointIds\" has more than {ENDPOINT_IDS} numbers; send several messages"
                     );
-                    return self.refuse(ErrorCode::UnknownEndpoint, message, id);
+                    return self.refuse(ErrorCode::BadMessage, message, id);
                 }
-                ids.into_iter().map(Channel::Series).collect()
+                ids.sort_unstable();
+                ids.dedup();
+                let known;
+                // A client that comes back to another run asks for all that it had: one that is gone must not cost it the others.
+                (known, unknown) = ids.into_iter().partition(|id| channels.series(*id).is_some());
+                let known: Vec<u32> = known;
+                known.into_iter().map(Channel::Series).collect()
             }
         };
-        let mut new: SmallVec<[Channel; 1]> = SmallVec::new();
-        for channel in wanted {
-            if !self.client.wants(channel) && !new.contains(&channel) {
-                new.push(channel);
-            }
-        }
+        let new = self.client.not_wanted(wanted);
         let limit = self.shared.config.limits.subscriptions;
         if !new.is_empty() && self.subscription_count() >= limit as usize {
             let message = format!("a client may have {limit} subscriptions; end one first");
             return self.refuse(ErrorCode::TooManySubscriptions, message, id);
         }
-        self.acknowledge(id)?;
+        if unknown.is_empty() {
+            self.acknowledge(id)?;
+        } else {
+            let message = format!(
+                "there is no telemetry series {}; what else was named is subscribed to. See devices.<id>.series in the state",
+                listed(&unknown)
+            );
+            self.refuse(ErrorCode::UnknownEndpoint, message, id)?;
+        }
         if new.is_empty() {
             return Ok(());
         }
@@ -96,15 +109,16 @@ impl Session {
                     .collect()
             }
         };
+        let mut held: SmallVec<[Channel; 1]> = SmallVec::new();
+        for subscription in &mut self.subscriptions {
+            held.extend(subscription.iter().copied().filter(|one| leaving.contains(one)));
+            subscription.retain(|one| !leaving.contains(one));
+        }
         for channel in leaving {
             self.shared.end(&self.client, channel);
-            let held_before = self.subscriptions.iter().flatten().count();
-            for subscription in &mut self.subscriptions {
-                subscription.retain(|held| *held != channel);
-            }
-            if self.subscriptions.iter().flatten().count() < held_before {
-                self.left(channel);
-            }
+        }
+        for channel in held {
+            self.left(channel);
         }
         self.subscriptions.retain(|subscription| !subscription.is_empty());
     }
@@ -124,4 +138,9 @@ impl Session {
             series.leave();
         }
     }
+}
+
+fn listed(ids: &[u32]) -> String {
+    let texts: Vec<String> = ids.iter().map(u32::to_string).collect();
+    texts.join(", ")
 }
