@@ -161,7 +161,7 @@ mod tests {
                 let part = Part::Message {
                     name: "state.patch",
                     json: json.clone(),
-                    place: Resume::parse("7f3a91c04be25d68.814.3022").unwrap(),
+                    place: Some(Resume::parse("7f3a91c04be25d68.814.3022").unwrap()),
                 };
                 write(&mut out, part, is_named);
                 String::from_utf8(out.iter().flatten().copied().collect()).unwrap()

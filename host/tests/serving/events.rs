@@ -271,9 +271,11 @@ async fn resumed_says_whether_something_is_gone_on_with() {
 
 #[tokio::test]
 async fn a_listener_hears_what_stopping_did() {
-    let mut settings = Settings::default();
     // Nothing is flushed before the last pass.
-    settings.broadcast_interval = Duration::from_secs(3600);
+    let settings = Settings {
+        broadcast_interval: Duration::from_secs(3600),
+        ..Settings::default()
+    };
     let bench = Bench::with(settings).await;
     let mut listener = Listener::open(&bench, "?channels=state,logs", None).await;
     listener.expect("welcome").await;
