@@ -11,7 +11,7 @@
 //! ```
 //!
 //! Whoever owns the machine tells it what has happened, does what [`Versions::next_action`] says, and tells how that went. There is one rule
-//! for what a device runs, [`Versions::choice`]; every event ends in asking it again, so that no event has a way of its own to a swap.
+//! for what a device runs, `Versions::choice`; every event ends in asking it again, so that no event has a way of its own to a swap.
 //!
 //! - *The newest file wins.* A change gives up the look that is under way. While a version is with a driver's thread the file may go on
 //!   changing; what is newest when the verdict comes is offered next, and what lay in between never is.
