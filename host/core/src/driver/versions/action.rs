@@ -1,0 +1,107 @@
+//! What is to be done.
+
+use std::sync::Arc;
+
+use super::VersionHash;
+
+/// What is to be done. The answer to each goes back to [`Versions`](super::Versions).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Read the plugin's file, beside everything else.
+    /// Answer: [`Versions::read`](super::Versions::read) or [`Versions::unreadable`](super::Versions::unreadable).
+    Read {
+        /// The plugin.
+        plugin: Arc<str>,
+        /// Number of the look, for the answer.
+        look: u64,
+    },
+    /// Compile and check what was read, beside everything else.
+    /// Answer: [`Versions::prepared`](super::Versions::prepared) or [`Versions::not_prepared`](super::Versions::not_prepared).
+    Prepare {
+        /// The plugin.
+        plugin: Arc<str>,
+        /// Number of the look, for the answer.
+        look: u64,
+        /// What was read.
+        hash: VersionHash,
+        /// Whether the file was there before the daemon: nothing runs yet that could be disturbed.
+        is_first: bool,
+    },
+    /// A look is of no interest any more.
+    GiveUp {
+        /// The plugin.
+        plugin: Arc<str>,
+    },
+    /// Prepare a good version that was kept.
+    /// Answer: [`Versions::fetched`](super::Versions::fetched) or [`Versions::not_fetched`](super::Versions::not_fetched).
+    Fetch {
+        /// The device that kept it.
+        device: Arc<str>,
+        /// The version.
+        hash: VersionHash,
+    },
+    /// Start a driver where none runs.
+    /// Answer: [`Versions::started`](super::Versions::started) or [`Versions::not_started`](super::Versions::not_started).
+    Start {
+        /// The device.
+        device: Arc<str>,
+        /// The version.
+        hash: VersionHash,
+    },
+    /// Put a version in place of the one that runs.
+    /// Answer: [`Versions::swapped`](super::Versions::swapped) or [`Versions::swap_refused`](super::Versions::swap_refused).
+    Swap {
+        /// The device.
+        device: Arc<str>,
+        /// The version.
+        hash: VersionHash,
+        /// Whether it comes back because its successor was no good.
+        is_return: bool,
+    },
+    /// Start the version that is down once more, whatever its strikes.
+    Release {
+        /// The device.
+        device: Arc<str>,
+    },
+    /// Stop the driver: its file is gone.
+    Stop {
+        /// The device.
+        device: Arc<str>,
+    },
+    /// Nothing runs, and nothing will before something changes.
+    Down {
+        /// The device.
+        device: Arc<str>,
+        /// Why.
+        reason: String,
+    },
+    /// Say that a file is refused; what runs goes on.
+    Refuse {
+        /// The plugin.
+        plugin: Arc<str>,
+        /// What was read, if it could be.
+        hash: Option<VersionHash>,
+        /// Why.
+        reason: String,
+    },
+    /// Say that a file is gone.
+    Gone {
+        /// The plugin.
+        plugin: Arc<str>,
+    },
+    /// Show the plugin as [`Versions::plugin`](super::Versions::plugin) has it now.
+    Publish {
+        /// The plugin.
+        plugin: Arc<str>,
+    },
+    /// Write [`Versions::record`](super::Versions::record) of the device. The bytes of a version are kept for as long as a record calls it good.
+    Persist {
+        /// The device.
+        device: Arc<str>,
+    },
+    /// No longer wanted: let go of what was prepared, and of its bytes, unless a record calls it good.
+    Forget {
+        /// The version.
+        hash: VersionHash,
+    },
+}

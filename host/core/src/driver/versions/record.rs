@@ -1,0 +1,34 @@
+//! What is remembered of a device.
+
+use serde::{Deserialize, Serialize};
+
+use super::{REFUSED, VersionHash};
+
+/// What is kept of a device over restarts of the daemon.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct VersionRecord {
+    /// The plugin that the device was bound to. Another plugin's versions do not run on its hardware, however good they were.
+    pub plugin: String,
+    /// Versions that lived through their probation, newest first.
+    pub good: Vec<VersionHash>,
+    /// Versions that are not offered again, oldest first.
+    pub refused: Vec<RefusedVersion>,
+}
+
+/// A version that is not offered again, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedVersion {
+    /// The version.
+    pub hash: VersionHash,
+    /// Why.
+    pub reason: String,
+}
+
+pub(super) fn remember(refused: &mut Vec<RefusedVersion>, hash: VersionHash, reason: String) {
+    refused.retain(|refused| refused.hash != hash);
+    if refused.len() >= REFUSED {
+        refused.remove(0);
+    }
+    refused.push(RefusedVersion { hash, reason });
+}
