@@ -3,7 +3,7 @@
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
-use autobench::config::{LogConfig, TerminalConfig};
+use autobench::config::LogConfig;
 use autobench::http::{HttpConfig, Server};
 use autobench::hub::{Hub, HubConfig};
 use autobench::load::{Look, Swarm, SwarmOptions};
@@ -92,16 +92,8 @@ impl Drop for Daemon {
 
 fn silent_log() -> LogHandle {
     LogHandle::new(LogConfig {
-        capacity: 500,
-        allowed_channels: Vec::new(),
         min_level: LogLevel::Error,
-        redact: None,
-        heartbeat: false,
-        terminal: TerminalConfig {
-            level: LogLevel::Fatal,
-            is_pretty: None,
-            no_color: true,
-        },
+        ..LogConfig::silent(500)
     })
 }
 

@@ -333,20 +333,12 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::config::{LogConfig, RedactPattern, TerminalConfig};
+    use crate::config::{LogConfig, RedactPattern};
 
     fn logs() -> LogHandle {
         LogHandle::new(LogConfig {
-            capacity: 100,
-            allowed_channels: Vec::new(),
-            min_level: LogLevel::Debug,
             redact: RedactPattern::new("hunter\\d").ok(),
-            heartbeat: false,
-            terminal: TerminalConfig {
-                level: LogLevel::Fatal,
-                is_pretty: None,
-                no_color: true,
-            },
+            ..LogConfig::silent(100)
         })
     }
 

@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::router::{canonical, fingerprint};
 use super::*;
 use crate::access::{Audit, Guard};
-use crate::config::{AuthConfig, LogConfig, TerminalConfig};
+use crate::config::{AuthConfig, LogConfig};
 use crate::driver::manifest::CommandDescription;
 use crate::http::{HttpConfig, Server};
 use crate::hub::HubConfig;
@@ -39,18 +39,7 @@ fn bench_with(data_dir: &Path, boot_id: &str, guard: impl FnOnce(LogHandle) -> G
         Store::new(&AppState::default()).unwrap(),
         StateConfig::new(boot_id),
     );
-    let logs = LogHandle::new(LogConfig {
-        capacity: 100,
-        allowed_channels: Vec::new(),
-        min_level: LogLevel::Debug,
-        redact: None,
-        heartbeat: false,
-        terminal: TerminalConfig {
-            level: LogLevel::Error,
-            is_pretty: None,
-            no_color: true,
-        },
-    });
+    let logs = LogHandle::new(LogConfig::silent(100));
     let config = HubConfig {
         guard: guard(logs.clone()),
         ..HubConfig::default()

@@ -183,6 +183,23 @@ impl PartialEq for RedactPattern {
 impl Eq for RedactPattern {}
 
 impl LogConfig {
+    /// A log that takes everything and prints next to nothing: for tests and measurements, which say only what is different with them.
+    #[doc(hidden)]
+    pub fn silent(capacity: usize) -> Self {
+        Self {
+            capacity,
+            allowed_channels: Vec::new(),
+            min_level: LogLevel::Debug,
+            redact: None,
+            heartbeat: false,
+            terminal: TerminalConfig {
+                level: LogLevel::Fatal,
+                is_pretty: None,
+                no_color: true,
+            },
+        }
+    }
+
     /// What acts on a record before it is numbered.
     pub fn policy(&self) -> LogPolicy {
         LogPolicy {

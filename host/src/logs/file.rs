@@ -365,21 +365,10 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::config::{LogConfig, TerminalConfig};
+    use crate::config::LogConfig;
 
     fn log(capacity: usize) -> LogHandle {
-        LogHandle::new(LogConfig {
-            capacity,
-            allowed_channels: Vec::new(),
-            min_level: LogLevel::Debug,
-            redact: None,
-            heartbeat: false,
-            terminal: TerminalConfig {
-                level: LogLevel::Fatal,
-                is_pretty: None,
-                no_color: true,
-            },
-        })
+        LogHandle::new(LogConfig::silent(capacity))
     }
 
     fn config(folder: &Path, max_bytes: u64, count: u32) -> LogFileConfig {

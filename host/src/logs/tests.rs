@@ -10,16 +10,12 @@ use crate::config::{RedactPattern, TerminalConfig};
 
 fn config() -> LogConfig {
     LogConfig {
-        capacity: 3,
-        allowed_channels: Vec::new(),
-        min_level: LogLevel::Debug,
-        redact: None,
-        heartbeat: false,
         terminal: TerminalConfig {
             level: LogLevel::Info,
             is_pretty: None,
             no_color: false,
         },
+        ..LogConfig::silent(3)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use autobench::config::{LogConfig, TerminalConfig};
+use autobench::config::LogConfig;
 use autobench::http::{self, HttpConfig};
 use autobench::hub::{Hub, HubConfig};
 use autobench::logs::LogHandle;
@@ -57,16 +57,8 @@ async fn start(has_test_endpoints: bool) -> http::Server {
         StateConfig::new("00112233aabbccdd"),
     );
     let logs = LogHandle::new(LogConfig {
-        capacity: 100,
-        allowed_channels: Vec::new(),
         min_level: LogLevel::Info,
-        redact: None,
-        heartbeat: false,
-        terminal: TerminalConfig {
-            level: LogLevel::Error,
-            is_pretty: None,
-            no_color: true,
-        },
+        ..LogConfig::silent(100)
     });
     let mut hub = HubConfig::default();
     hub.limits.clients = 1000;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use autobench::access::{Audit, Guard, digest};
-use autobench::config::{AuthConfig, TokenConfig};
+use autobench::config::{AuthConfig, LogConfig, TokenConfig};
 use autobench::hub::HubConfig;
 use autobench_core::access::{Access, MESSAGES, Method, ROUTES, Role, Route, RouteId};
 use autobench_core::driver::LogLevel;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::bench::{Answer, Bench, HANDSHAKE, Settings, log_config, until, within};
+use crate::bench::{Answer, Bench, HANDSHAKE, Settings, until, within};
 
 /// A token of each role. No other text of the tests looks like one of them.
 const TOKENS: [(&str, Role); 3] = [
@@ -45,7 +45,7 @@ pub async fn guarded() -> (Bench, tempfile::TempDir) {
 
 pub async fn guarded_with(change: impl FnOnce(&mut HubConfig)) -> (Bench, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
-    let logs = autobench::logs::LogHandle::new(log_config(500));
+    let logs = autobench::logs::LogHandle::new(LogConfig::silent(500));
     let mut settings = Settings {
         logs: Some(logs.clone()),
         ..Settings::default()

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use autobench::config::{LogConfig, TerminalConfig};
+use autobench::config::LogConfig;
 use autobench::http::{HttpConfig, Server};
 use autobench::hub::{EndpointInfo, Hub, HubConfig};
 use autobench::logs::{LogHandle, LogRecord};
@@ -35,22 +35,6 @@ pub struct Settings {
     pub log_heartbeat: bool,
     /// A log that others write to as well.
     pub logs: Option<LogHandle>,
-}
-
-/// A log that prints nothing.
-pub fn log_config(capacity: usize) -> LogConfig {
-    LogConfig {
-        capacity,
-        allowed_channels: Vec::new(),
-        min_level: LogLevel::Debug,
-        redact: None,
-        heartbeat: false,
-        terminal: TerminalConfig {
-            level: LogLevel::Info,
-            is_pretty: None,
-            no_color: false,
-        },
-    }
 }
 
 impl Default for Settings {
@@ -109,7 +93,7 @@ impl Bench {
         let logs = settings.logs.unwrap_or_else(|| {
             LogHandle::new(LogConfig {
                 heartbeat: settings.log_heartbeat,
-                ..log_config(settings.log_capacity)
+                ..LogConfig::silent(settings.log_capacity)
             })
         });
         let hub = Hub::start(

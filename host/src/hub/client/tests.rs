@@ -12,7 +12,7 @@ use super::super::channels::PIECE_BYTES;
 use super::super::metrics::Tally;
 use super::super::{EndpointInfo, Hub, HubConfig};
 use super::*;
-use crate::config::{LogConfig, TerminalConfig};
+use crate::config::LogConfig;
 use crate::logs::{LogHandle, LogRecord};
 use crate::state::{StateConfig, StateHandle};
 
@@ -42,18 +42,7 @@ fn bench_with_log(capacity: usize) -> Bench {
         ..StateConfig::new("00112233aabbccdd")
     };
     let state = StateHandle::start(Store::new(&AppState::default()).unwrap(), config);
-    let logs = LogHandle::new(LogConfig {
-        capacity,
-        allowed_channels: Vec::new(),
-        min_level: LogLevel::Debug,
-        redact: None,
-        heartbeat: false,
-        terminal: TerminalConfig {
-            level: LogLevel::Error,
-            is_pretty: None,
-            no_color: true,
-        },
-    });
+    let logs = LogHandle::new(LogConfig::silent(capacity));
     let hub = Hub::start(HubConfig::default(), state.clone(), logs.clone());
     drop(inside);
     Bench {
