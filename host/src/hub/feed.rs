@@ -296,12 +296,9 @@ impl Feed {
                 return self.say("welcome", &welcome, None);
             }
             First::Snapshot => {
-                let snapshot = channels.state.snapshot();
-                (
-                    "state.snapshot",
-                    snapshot.frame,
-                    Some((Channel::State, snapshot.cursor)),
-                )
+                let snapshot = channels.state.beginning();
+                let place = Some((Channel::State, snapshot.cursor));
+                ("state.snapshot", snapshot.frame, place)
             }
             First::History => {
                 let since_seq = channels.log_seq_before(self.shared.config.history_entries);

@@ -58,6 +58,11 @@ impl Personal {
         Ok(())
     }
 
+    /// Its turn has come, and it has to wait: nothing that was asked for later comes before it.
+    pub(super) fn put_back(&mut self, item: Item) {
+        self.0.push_front(item);
+    }
+
     pub(super) fn message(&mut self, message: &ServerMessage) -> Result<(), Full> {
         self.push(Item::Frame(frame::text(&message.to_json())))
     }

@@ -8,7 +8,8 @@
 //!
 //! There are two locks with one order: *stream*, then *store*. Whoever only changes the state takes the store's alone, for as long as the
 //! change takes; encoding and publishing a flush happens under the stream's. A snapshot takes both, closes the pending flush and publishes it
-//! first, so what follows in the stream begins at the snapshot's version: there is no gap and nothing twice.
+//! first, so what follows in the stream begins at the snapshot's version: there is no gap and nothing twice. Clients share theirs, and get what was
+//! flushed last: whoever has something already and asks again, however often, costs no flush, and there is one snapshot between two flushes.
 //!
 //! A change after a pause goes out at once, by the thread that made it; those that follow within the broadcast interval wait for the flusher task.
 //! It also runs the host-owned counters (see [`StateHandle::register_counters`]). This module knows nothing of sockets and clients, except
@@ -74,6 +75,17 @@ pub struct Snapshot {
     pub cursor: Cursor,
 }
 
+/// What a client begins with; one for all who ask between two flushes.
+#[derive(Debug, Clone)]
+pub struct Beginning {
+    /// The version.
+    pub version: u64,
+    /// The document in a `state.snapshot`, as a WebSocket frame.
+    pub frame: Bytes,
+    /// Where the patches go on.
+    pub cursor: Cursor,
+}
+
 /// Somebody looks at the state: the counters run while at least one of these lives.
 #[derive(Debug)]
 pub struct Watching {
@@ -120,8 +132,10 @@ struct Shared {
 
 struct Stream {
     ring: Ring,
-    /// The newest snapshot frame. One more copy of the document, dropped by the next flush.
-    frame: Option<(u64, Bytes)>,
+    /// The snapshot of what was published last. One more copy of the document, dropped by the next flush.
+    beginning: Option<Beginning>,
+    /// Somebody waits for the flusher to make the next one.
+    is_awaited: bool,
 }
 
 impl StateHandle {
@@ -131,7 +145,8 @@ impl StateHandle {
             shared: Arc::new(Shared {
                 stream: Mutex::new(Stream {
                     ring: Ring::new(config.ring_bytes, store.version()),
-                    frame: None,
+                    beginning: None,
+                    is_awaited: false,
                 }),
                 config,
                 metrics: StateMetrics::default(),
@@ -215,29 +230,38 @@ impl StateHandle {
 
     /// The document now, and where the stream goes on from it.
     pub fn snapshot(&self) -> Snapshot {
-        let begin = Instant::now();
-        let snapshot = self.take_snapshot();
-        self.shared.metrics.snapshots.inc();
-        self.shared.metrics.snapshot_time.observe(begin.elapsed());
-        snapshot
+        let mut stream = self.shared.stream.lock();
+        self.shared.take_snapshot(&mut stream)
     }
 
-    fn take_snapshot(&self) -> Snapshot {
+    /// The document for a client: as it was flushed last, if somebody has asked since, and otherwise as it is now. However many ask, there are at
+    /// most two flushes in an interval, and one snapshot for each.
+    pub fn beginning(&self) -> Beginning {
+        let mut stream = self.shared.stream.lock();
+        match &stream.beginning {
+            Some(beginning) => beginning.clone(),
+            None => self.shared.begin(&mut stream),
+        }
+    }
+
+    /// The same for a client that can wait, and costs no flush. None if one is to come: the client asks again when [`StateHandle::end`] has moved,
+    /// and gets what the flusher has made for all who wait.
+    pub fn beginning_unless_due(&self) -> Option<Beginning> {
         let shared = &self.shared;
         let mut stream = shared.stream.lock();
-        let snapshot = shared.store.lock().snapshot();
-        shared.publish(&mut stream, snapshot.closed);
-        let frame = match &stream.frame {
-            Some((version, frame)) if *version == snapshot.version => frame.clone(),
-            _ => self.frame(snapshot.version, &snapshot.data),
-        };
-        stream.frame = Some((snapshot.version, frame.clone()));
-        Snapshot {
-            version: snapshot.version,
-            data: snapshot.data,
-            frame,
-            cursor: stream.ring.cursor(),
+        if let Some(beginning) = &stream.beginning {
+            return Some(beginning.clone());
         }
+        if !shared.is_idle() && shared.store.lock().has_pending() {
+            stream.is_awaited = true;
+            return None;
+        }
+        Some(shared.begin(&mut stream))
+    }
+
+    /// The number that the next segment gets.
+    pub fn end(&self) -> u64 {
+        *self.shared.flushed.borrow()
     }
 
     /// The version up to which the stream of patches goes.
@@ -330,18 +354,6 @@ impl StateHandle {
             tracing::error!(%error, "the state's flusher ended badly");
         }
     }
-
-    fn frame(&self, version: u64, data: &[u8]) -> Bytes {
-        let boot_id = self.boot_id();
-        let built = frame::build_text(data.len() + boot_id.len() + 96, |out| {
-            encode::state_snapshot(out, boot_id, version, data);
-            Ok::<(), std::convert::Infallible>(())
-        });
-        match built {
-            Ok(frame) => frame,
-            Err(never) => match never {},
-        }
-    }
 }
 
 impl std::fmt::Debug for StateHandle {
@@ -366,17 +378,89 @@ impl Drop for Watching {
 
 impl Shared {
     fn flush(&self) {
+        let begin = self.begin_flush();
+        let mut stream = self.stream.lock();
+        let flush = self.store.lock().take_flush();
+        self.publish(&mut stream, flush);
+        drop(stream);
+        self.metrics.flush_time.observe(begin.elapsed());
+    }
+
+    /// The flusher's own: it makes the snapshot that clients wait for. Whoever changes the state does not, and waits for no client.
+    fn flush_for_all(&self) {
+        let mut stream = self.stream.lock();
+        if stream.is_awaited {
+            self.begin_flush();
+            self.take_snapshot(&mut stream);
+        } else {
+            drop(stream);
+            self.flush();
+        }
+    }
+
+    fn begin_flush(&self) -> Instant {
         // Before the flush is taken: a change that comes between is then in this flush or wakes the flusher again.
         self.is_dirty.store(false, Ordering::Release);
         let begin = Instant::now();
         let next = begin.saturating_duration_since(self.began) + self.config.broadcast_interval;
         let next_ns = u64::try_from(next.as_nanos()).unwrap_or(u64::MAX);
         self.next_flush_ns.store(next_ns, Ordering::Release);
-        let mut stream = self.stream.lock();
-        let flush = self.store.lock().take_flush();
-        self.publish(&mut stream, flush);
-        drop(stream);
-        self.metrics.flush_time.observe(begin.elapsed());
+        begin
+    }
+
+    fn begin(&self, stream: &mut Stream) -> Beginning {
+        if self.store.lock().has_pending() {
+            // It closes a flush, so the next one is an interval behind it.
+            self.begin_flush();
+        }
+        let Snapshot {
+            version,
+            frame,
+            cursor,
+            ..
+        } = self.take_snapshot(stream);
+        Beginning {
+            version,
+            frame,
+            cursor,
+        }
+    }
+
+    fn take_snapshot(&self, stream: &mut Stream) -> Snapshot {
+        let begin = Instant::now();
+        let snapshot = self.store.lock().snapshot();
+        self.publish(stream, snapshot.closed);
+        let frame = match &stream.beginning {
+            Some(known) if known.version == snapshot.version => known.frame.clone(),
+            _ => self.frame(snapshot.version, &snapshot.data),
+        };
+        let (version, cursor) = (snapshot.version, stream.ring.cursor());
+        stream.beginning = Some(Beginning {
+            version,
+            frame: frame.clone(),
+            cursor,
+        });
+        stream.is_awaited = false;
+        self.metrics.snapshots.inc();
+        self.metrics.snapshot_time.observe(begin.elapsed());
+        Snapshot {
+            version,
+            data: snapshot.data,
+            frame,
+            cursor,
+        }
+    }
+
+    fn frame(&self, version: u64, data: &[u8]) -> Bytes {
+        let boot_id = &self.config.boot_id;
+        let built = frame::build_text(data.len() + boot_id.len() + 96, |out| {
+            encode::state_snapshot(out, boot_id, version, data);
+            Ok::<(), std::convert::Infallible>(())
+        });
+        match built {
+            Ok(frame) => frame,
+            Err(never) => match never {},
+        }
     }
 
     fn next_flush(&self) -> Instant {
@@ -392,7 +476,7 @@ impl Shared {
         let Some(flush) = flush else {
             return;
         };
-        stream.frame = None;
+        stream.beginning = None;
         self.metrics.patches.inc();
         self.metrics.patch_bytes.add(flush.frame.len() as u64);
         stream.ring.push(Segment {
@@ -437,7 +521,7 @@ async fn run_flusher(shared: Arc<Shared>) {
         // An idle flush goes out at once, mostly by whoever made the change; only one that follows another is spaced.
         if is_waiting && shared.is_idle() {
             is_waiting = false;
-            shared.flush();
+            shared.flush_for_all();
         }
     }
     shared.flush();

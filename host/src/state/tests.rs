@@ -148,6 +148,64 @@ async fn a_snapshot_closes_the_pending_flush_and_the_stream_goes_on_from_it() {
     state.close().await;
 }
 
+/// Changes and clients in every order: who shares a snapshot and follows the stream from there has the document, and nobody costs a flush.
+#[tokio::test(start_paused = true)]
+async fn however_often_clients_ask_there_is_one_snapshot_between_two_flushes() {
+    const INTERVAL_MS: u64 = 10;
+    let state = start(INTERVAL_MS);
+    let begin = Instant::now();
+    let mut waiting = 0;
+    let mut shared: Vec<Beginning> = Vec::new();
+    let mut choices = 0x5eed_u64;
+    for n in 1..=3000 {
+        choices = choices.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        match choices >> 61 {
+            0 => tokio::time::sleep(Duration::from_millis(1)).await,
+            1..=4 => {
+                set_watts(&state, n);
+            }
+            _ => {
+                let known = *state.changes().borrow();
+                match state.beginning_unless_due() {
+                    Some(beginning) => shared.push(beginning),
+                    None => {
+                        waiting += 1;
+                        wait_for_segment(&state, known + 1).await;
+                        let version = state.published();
+                        let beginning = state.beginning_unless_due().unwrap();
+                        assert_eq!(beginning.version, version, "it was made with that flush");
+                        shared.push(beginning);
+                    }
+                }
+            }
+        }
+    }
+    let metrics = state.metrics();
+    let (patches, snapshots) = (metrics.patches.get(), metrics.snapshots.get());
+    let most = begin.elapsed().as_millis() as u64 / INTERVAL_MS + 1;
+    assert!(
+        waiting > 10 && shared.len() > 10 * waiting,
+        "{waiting} of {}",
+        shared.len()
+    );
+    assert!(
+        patches <= most && snapshots <= patches + 1,
+        "{patches} {snapshots} {most}"
+    );
+    state.close().await;
+    let now: Value = serde_json::from_slice(&state.snapshot().data).unwrap();
+    for beginning in shared.iter().step_by(7) {
+        let start = beginning.frame.iter().position(|&b| b == b'{').unwrap();
+        let message: Value = serde_json::from_slice(&beginning.frame[start..]).unwrap();
+        let mut mirror = message["data"].clone();
+        assert_eq!(mirror["version"], beginning.version);
+        for patch in self::patches(&state, beginning.cursor) {
+            apply(&mut mirror, &patch);
+        }
+        assert_eq!(mirror, now);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_update_that_changes_nothing_makes_no_frame() {
     let state = start(10);

@@ -130,6 +130,63 @@ async fn a_resync_is_a_snapshot_and_the_patches_go_on_behind_it() {
     bench.close().await;
 }
 
+/// Whoever asks as often as it may gets what everybody has: the interval between two flushes stays what it is.
+#[tokio::test]
+async fn clients_that_ask_for_snapshots_all_the_time_cause_no_flush() {
+    const INTERVAL: std::time::Duration = std::time::Duration::from_millis(20);
+    let bench = Bench::with(Settings {
+        broadcast_interval: INTERVAL,
+        ..Settings::default()
+    })
+    .await;
+    let mut mirrors = Vec::new();
+    for _ in 0..3 {
+        mirrors.push(bench.join().await);
+    }
+    let metrics = || {
+        let metrics = bench.state.metrics();
+        (metrics.patches.get(), metrics.snapshots.get())
+    };
+    let (patches, snapshots) = metrics();
+    let begin = std::time::Instant::now();
+    for round in 0..40 {
+        for (n, (client, _)) in (0..).zip(&mut mirrors) {
+            bench.set_watts(1000 + 10 * round + n);
+            client.say(json!({"type": "state.resync"})).await;
+        }
+        for (client, mirror) in &mut mirrors {
+            loop {
+                let message = client.next().await;
+                match message["type"].as_str().unwrap() {
+                    "state.patch" => apply(mirror, &message),
+                    "state.snapshot" => {
+                        assert!(message["stateVersion"].as_u64() >= mirror["version"].as_u64());
+                        *mirror = message["data"].clone();
+                        break;
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+    let intervals = (begin.elapsed().as_millis() / INTERVAL.as_millis()) as u64;
+    let (patches, snapshots) = (metrics().0 - patches, metrics().1 - snapshots);
+    // Twice what there is room for: who comes late on a busy machine need not wait again.
+    let most = 2 * intervals + 5;
+    assert!(
+        patches <= most && snapshots <= most,
+        "{patches} patches, {snapshots} snapshots, {intervals} intervals"
+    );
+    let last = bench.set_watts(7);
+    for (client, mirror) in &mut mirrors {
+        while mirror["version"].as_u64() < Some(last) {
+            apply(mirror, &client.wait_for("state.patch").await);
+        }
+        assert_eq!(mirror["powerMeter"]["lastSample"]["watts"], 7);
+    }
+    bench.close().await;
+}
+
 #[tokio::test]
 async fn a_replay_gives_what_the_ring_has_and_names_what_it_has_not() {
     let bench = Bench::with(Settings {

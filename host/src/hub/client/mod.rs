@@ -149,6 +149,7 @@ impl Client {
                 commands_from: 0,
                 rest: Bytes::new(),
                 has_own_writer: true,
+                awaits_flush: None,
                 was_passed: false,
                 is_narrow: false,
                 stalled_since: None,

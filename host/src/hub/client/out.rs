@@ -40,6 +40,8 @@ pub(super) struct Out {
     /// What is left of a frame or segment that was begun.
     pub(super) rest: Bytes,
     pub(super) has_own_writer: bool,
+    /// The number of the next flush when its snapshot's turn had come: it waits for that flush.
+    pub(super) awaits_flush: Option<u64>,
     /// The hub's loop came by meanwhile, so there may be news behind what its own writer looked at last.
     pub(super) was_passed: bool,
     /// Its socket blocked since it has its own writer: the line is what it waits for.

@@ -267,6 +267,16 @@ fn nobody_waits_for_a_client_while_a_large_answer_is_made_for_it() {
     let (stream, _accepted) = bench.runtime.block_on(connected());
     let client = client_of(&bench, stream);
     pump_until(&bench, &client, Pumped::CaughtUp);
+    let end = bench.state.end();
+    bench.state.replace_slice("filler", 1.into()).unwrap();
+    let begin = Instant::now();
+    while bench.state.end() == end {
+        assert!(
+            begin.elapsed() < PATIENCE,
+            "what was shared is dropped by a flush"
+        );
+        std::thread::yield_now();
+    }
     client.push(Item::Snapshot).unwrap();
     // The snapshot is made under the store's lock, which is held here until everybody was there.
     std::thread::scope(|scope| {
@@ -423,4 +433,36 @@ fn while_a_client_is_held_the_loop_leaves_it_alone_and_its_answer_comes_before_t
     let text = String::from_utf8_lossy(&bench.runtime.block_on(read_all(accepted.0))).into_owned();
     let place = |what: &str| text.find(what).unwrap_or_else(|| panic!("no {what}"));
     assert!(place("\"pong\"") < place("\"command_status\""));
+}
+
+#[test]
+fn a_snapshot_that_waits_for_a_flush_comes_with_it_and_what_was_asked_for_later_behind_it() {
+    let bench = bench();
+    let (stream, accepted) = bench.runtime.block_on(connected());
+    let client = client_of(&bench, stream);
+    let channels = &bench.hub.shared.channels;
+    pump_until(&bench, &client, Pumped::CaughtUp);
+    // Two changes of which one is out: the next flush is some milliseconds away, unless this thread sleeps so long. Then it tries again.
+    let begin = Instant::now();
+    let end = loop {
+        assert!(begin.elapsed() < PATIENCE, "a client waits for a flush");
+        for _ in 0..2 {
+            let n = begin.elapsed().as_nanos() as u64;
+            bench.state.replace_slice("filler", n.into()).unwrap();
+        }
+        let end = bench.state.end();
+        client.push(Item::Snapshot).unwrap();
+        let _inside = bench.runtime.enter();
+        if client.pump(channels).unwrap() == Pumped::AwaitsFlush {
+            break end;
+        }
+    };
+    let pong = ServerMessage::Pong(autobench_core::wire::Pong { ts: 1, id: None });
+    client.say(&pong).unwrap();
+    pump_until(&bench, &client, Pumped::CaughtUp);
+    assert!(bench.state.end() > end, "it has waited");
+    drop(client);
+    let text = String::from_utf8_lossy(&bench.runtime.block_on(read_all(accepted.0))).into_owned();
+    let last = |what: &str| text.rfind(what).unwrap_or_else(|| panic!("no {what}"));
+    assert!(last("\"state.snapshot\"") < last("\"pong\""));
 }

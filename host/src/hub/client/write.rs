@@ -34,6 +34,8 @@ pub(in crate::hub) enum Pumped {
     More,
     /// The socket takes nothing now.
     Blocked,
+    /// What comes next is made with the next flush, behind which the hub's loop wakes the client.
+    AwaitsFlush,
     /// The close frame is out, with this code.
     Closed(CloseCode),
     /// It was given up.
@@ -54,6 +56,9 @@ impl Client {
         if out.has_own_writer {
             // Its own writer looks at the rings again before it gives the client back.
             out.was_passed = true;
+            if out.awaits_flush.is_some() && view.has(Channel::State) {
+                self.wake.notify_one();
+            }
             if let Some(membership) = out.membership {
                 pass.is_member(membership);
             }
@@ -175,7 +180,9 @@ impl Client {
                 }
             }
             if let Some(item) = out.personal.pop() {
-                self.give(&mut out, item, channels);
+                if !self.give(&mut out, item, channels) {
+                    return Ok(Pumped::AwaitsFlush);
+                }
                 continue;
             }
             if let Phase::Closing(code, _) = out.phase {
@@ -253,12 +260,12 @@ impl Client {
         }
     }
 
-    /// Gives the client something apart from the channels, whose turn has come.
-    fn give(&self, out: &mut MutexGuard<'_, Out>, item: Item, channels: &Channels) {
+    /// Gives the client something apart from the channels, whose turn has come. False if it has to wait for a flush.
+    fn give(&self, out: &mut MutexGuard<'_, Out>, item: Item, channels: &Channels) -> bool {
         match item {
             Item::Frame(frame) => out.rest = frame,
             Item::Pong(payload) => out.rest = frame::pong(&payload),
-            Item::Snapshot => self.give_snapshot(out, channels),
+            Item::Snapshot => return self.give_snapshot(out, channels),
             Item::ExecutionState(id) => {
                 let made = outside(out, || {
                     let (frame, cursor) = channels.blocks.state(id);
@@ -285,26 +292,47 @@ impl Client {
                 }
             }
         }
+        true
     }
 
-    fn give_snapshot(&self, out: &mut MutexGuard<'_, Out>, channels: &Channels) {
+    fn give_snapshot(&self, out: &mut MutexGuard<'_, Out>, channels: &Channels) -> bool {
+        let end = channels.state.end();
+        if out.awaits_flush == Some(end) && !out.personal.is_crowded() {
+            out.personal.put_back(Item::Snapshot);
+            return false;
+        }
+        // Who has nothing yet does not wait, and who has waited does not wait again, lest the flushes be too fast for it. Nor does a client whose
+        // queue has filled meanwhile.
+        let can_wait = out.awaits_flush.is_none() && out.positions.get(Channel::State).is_some();
+        // Before the look: a flush that comes behind it wakes the client.
+        out.awaits_flush.get_or_insert(end);
         let made = outside(out, || {
-            let snapshot = channels.state.snapshot();
+            let snapshot = match can_wait {
+                true => channels.state.beginning_unless_due()?,
+                false => channels.state.beginning(),
+            };
             // Once for everybody who gets this version.
             let packed = self
                 .compression
                 .and_then(|_| channels.packed.snapshot(snapshot.version, &snapshot.frame));
-            (snapshot, packed)
+            Some((snapshot, packed))
         });
-        let Some((snapshot, packed)) = made else {
-            return;
+        let (snapshot, packed) = match made {
+            Some(Some(made)) => made,
+            Some(None) => {
+                out.personal.put_back(Item::Snapshot);
+                return false;
+            }
+            None => return true,
         };
+        out.awaits_flush = None;
         channels.metrics.snapshots.inc();
         out.follow(Channel::State, snapshot.cursor);
         out.send_next(match packed {
             Some(packed) => Packed::InWindow(packed),
             None => Packed::Plain(snapshot.frame),
         });
+        true
     }
 
     /// Everybody's channels are written. What the client reads where it is kept comes next, a piece of it. False if there is nothing.

@@ -132,7 +132,7 @@ impl Session {
             let has_more = matches!(pumped, Ok(Pumped::More));
             let interest = match pumped {
                 Ok(Pumped::CaughtUp) if self.resume() => continue,
-                Ok(Pumped::CaughtUp | Pumped::More) => Interest::READABLE,
+                Ok(Pumped::CaughtUp | Pumped::More | Pumped::AwaitsFlush) => Interest::READABLE,
                 Ok(Pumped::Blocked) if self.is_paused => Interest::WRITABLE,
                 Ok(Pumped::Blocked) => Interest::READABLE | Interest::WRITABLE,
                 Ok(Pumped::Closed(code)) => return End::Closed(code),
