@@ -233,6 +233,7 @@ fn initial_state(config: &BenchConfig, boot_id: &str) -> AppState {
             build: env!("CARGO_PKG_VERSION").to_owned(),
             status: MetaStatus::Booting,
             clients: 0,
+            max_client_lag_versions: 0,
             errors: 0,
             timings: BTreeMap::new(),
         },

@@ -3,6 +3,7 @@
 //! The loop that writes to everybody adds up what it does in a [`Tally`] of its own and gives it to the counters once per pass, so that a client
 //! costs no counter.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::metrics::{Counter, Histogram, Page};
@@ -77,6 +78,29 @@ impl Lag {
     pub(super) fn missing(&mut self, versions: u64) {
         self.most_versions = self.most_versions.max(versions);
         self.sum_versions += versions;
+    }
+}
+
+/// The lag as the state says it: looked at while clients are tended, so that whoever counts need not ask a client.
+#[derive(Debug, Default)]
+pub(super) struct LagWatch {
+    looked_at_version: AtomicU64,
+    most_versions: AtomicU64,
+}
+
+impl LagWatch {
+    /// At this version the client farthest behind lacks so many.
+    pub(super) fn note(&self, version: u64, most_versions: u64) {
+        let before = self.looked_at_version.swap(version, Ordering::Relaxed);
+        // What came since the last look may be on its way to everybody. And an exact number would rise with each patch that says it.
+        let is_behind = most_versions > version.saturating_sub(before);
+        let rounded = most_versions.checked_next_power_of_two().unwrap_or(u64::MAX);
+        self.most_versions
+            .store(if is_behind { rounded } else { 0 }, Ordering::Relaxed);
+    }
+
+    pub(super) fn most_versions(&self) -> u64 {
+        self.most_versions.load(Ordering::Relaxed)
     }
 }
 
@@ -197,5 +221,30 @@ impl HubMetrics {
             "Bytes of log entries encoded for clients, once for all",
             self.log_bytes.get(),
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_was_there_at_the_last_look_makes_a_lag_and_its_size_is_rounded() {
+        let lag = LagWatch::default();
+        let mut told = Vec::new();
+        // A client that stands still at version 95, one at 105, and one that has taken all but the newest.
+        for (version, most_versions) in [
+            (100, 5),
+            (200, 105),
+            (201, 96),
+            (202, 97),
+            (300, 60),
+            (310, 70),
+            (310, 0),
+        ] {
+            lag.note(version, most_versions);
+            told.push(lag.most_versions());
+        }
+        assert_eq!(told, [0, 128, 128, 128, 0, 128, 0]);
     }
 }

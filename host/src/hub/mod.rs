@@ -59,7 +59,7 @@ use channels::{Channels, Seen};
 use client::{At, Client, Opening, Patience, Stage};
 use feed::Listener;
 use following::Following;
-use metrics::{Lag, Tally};
+use metrics::{Lag, LagWatch, Tally};
 use personal::Full;
 use session::Session;
 
@@ -188,6 +188,8 @@ struct Shared {
     /// Listeners over server-sent events, by number.
     listeners: Mutex<BTreeMap<u64, Arc<Listener>>>,
     listener_count: AtomicUsize,
+    /// What `meta` says of how far they are behind.
+    lag: LagWatch,
     seats: AtomicUsize,
     /// Those of them that are taken for somebody whom nobody knows.
     strangers_seats: AtomicUsize,
@@ -230,6 +232,7 @@ impl Hub {
             client_count: AtomicUsize::new(0),
             listeners: Mutex::default(),
             listener_count: AtomicUsize::new(0),
+            lag: LagWatch::default(),
             seats: AtomicUsize::new(0),
             strangers_seats: AtomicUsize::new(0),
             next_number: AtomicU64::new(1),
@@ -355,15 +358,7 @@ impl Hub {
     /// Says it to a scraper, with how far clients are behind now.
     pub fn page(&self, page: &mut Page) {
         let version = self.shared.channels.state.published();
-        let now = std::time::Instant::now();
-        let clients = Arc::clone(&self.shared.clients.lock());
-        let mut lag = Lag::default();
-        for client in clients.iter() {
-            client.add_lag(&mut lag, version, now);
-        }
-        for listener in self.shared.listeners.lock().values() {
-            listener.add_lag(&mut lag, version, now);
-        }
+        let lag = self.shared.lag(version, std::time::Instant::now());
         self.metrics().page(page, self.clients(), lag);
     }
 
@@ -659,7 +654,22 @@ impl Shared {
         for client in clients.iter() {
             client.tend(now, patience, &self.config.guard);
         }
+        let version = self.channels.state.published();
+        self.lag.note(version, self.lag(version, now).most_versions);
         while self.sessions.lock().try_join_next().is_some() {}
+    }
+
+    /// How far clients and listeners are behind `version`.
+    fn lag(&self, version: u64, now: std::time::Instant) -> Lag {
+        let clients = Arc::clone(&self.clients.lock());
+        let mut lag = Lag::default();
+        for client in clients.iter() {
+            client.add_lag(&mut lag, version, now);
+        }
+        for listener in self.listeners.lock().values() {
+            listener.add_lag(&mut lag, version, now);
+        }
+        lag
     }
 
     /// Often enough for the shortest of the time-outs, and never more than once per second for the usual ones.
@@ -798,6 +808,7 @@ fn timings(shared: &Shared, mut present: Map<String, Value>) -> Map<String, Valu
 /// `meta` and `logs` follow what they count.
 fn count(shared: &Arc<Shared>, state: &StateHandle) {
     let clients_at = Pointer::of(["meta", "clients"]);
+    let lag_at = Pointer::of(["meta", "maxClientLagVersions"]);
     let errors_at = Pointer::of(["meta", "errors"]);
     let timings_at = Pointer::of(["meta", "timings"]);
     let logs_at = Pointer::of(["logs"]);
@@ -810,6 +821,9 @@ fn count(shared: &Arc<Shared>, state: &StateHandle) {
         // A document without these members, as in a test, has nothing to count.
         if store.get(&clients_at).is_some() {
             let _ = store.set(&clients_at, clients.into());
+        }
+        if store.get(&lag_at).is_some() {
+            let _ = store.set(&lag_at, shared.lag.most_versions().into());
         }
         if store.get(&errors_at).is_some() {
             let _ = store.set(&errors_at, shared.channels.logs.metrics().errors().into());

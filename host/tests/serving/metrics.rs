@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
-use crate::bench::{Bench, Settings, until};
+use crate::bench::{Bench, DEADLINE, Settings, apply, until};
 
 /// A page, read as strictly as a scraper may: each metric once, with help and type before its samples, names and units as they should be.
 struct Scrape {
@@ -272,9 +272,42 @@ async fn the_state_says_how_long_things_take_and_how_many_errors_there_were() {
     record.tag = Some("meter".to_owned());
     bench.logs.append(record);
     while mirror["meta"]["errors"] != 1 || mirror["meta"]["timings"]["stateFlushP99"].is_null() {
-        crate::bench::apply(&mut mirror, &client.wait_for("state.patch").await);
+        apply(&mut mirror, &client.wait_for("state.patch").await);
     }
     let timing = mirror["meta"]["timings"]["stateFlushP99"].as_f64().unwrap();
     assert!(timing > 0.0 && timing <= 1000.0, "{timing} ms");
+    bench.close().await;
+}
+
+#[tokio::test]
+async fn the_state_says_how_far_the_slowest_client_is_behind() {
+    let bench = Bench::start().await;
+    let (mut client, mut mirror) = bench.join().await;
+    assert_eq!(mirror["meta"]["maxClientLagVersions"], 0);
+    let silent = bench.raw_socket(Some(4096)).await;
+    let begin = std::time::Instant::now();
+    let mut n = 0;
+    while mirror["meta"]["maxClientLagVersions"] == 0 {
+        assert!(
+            begin.elapsed() < DEADLINE,
+            "a client that reads nothing is behind"
+        );
+        n += 1;
+        let filler = json!({"n": n, "text": "x".repeat(60_000)});
+        let version = bench.state.replace_slice("filler", filler).unwrap().unwrap();
+        while mirror["version"].as_u64() < Some(version) {
+            apply(&mut mirror, &client.wait_for("state.patch").await);
+        }
+    }
+    let lag = mirror["meta"]["maxClientLagVersions"].as_u64().unwrap();
+    // An exact number would rise with each patch that says it.
+    assert!(
+        lag.is_power_of_two() && lag < 2 * mirror["version"].as_u64().unwrap(),
+        "{lag}"
+    );
+    drop(silent);
+    while mirror["meta"]["maxClientLagVersions"] != 0 {
+        apply(&mut mirror, &client.wait_for("state.patch").await);
+    }
     bench.close().await;
 }

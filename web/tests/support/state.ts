@@ -5,7 +5,7 @@ import type { JsonObject } from '../../src/wire/types'
 export function stateDocument(version = 12): Wire.AppState {
   return {
     version,
-    meta: { bootId: '7f3a91c04be25d68', startedAt: '2026-01-01T00:00:00.000Z', build: '0.1.0', status: 'ready', clients: 2, errors: 0, timings: {} },
+    meta: { bootId: '7f3a91c04be25d68', startedAt: '2026-01-01T00:00:00.000Z', build: '0.1.0', status: 'ready', clients: 2, maxClientLagVersions: 0, errors: 0, timings: {} },
     message: '',
     layout: {
       rows: 2,

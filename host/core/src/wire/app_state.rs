@@ -67,6 +67,8 @@ pub struct Meta {
     pub status: MetaStatus,
     /// Connected clients.
     pub clients: u32,
+    /// Versions that the client farthest behind lacks, rounded up to a power of two; 0 if all keep up.
+    pub max_client_lag_versions: u64,
     /// Log entries of level error and fatal since the start.
     pub errors: u64,
     /// Durations by name, in milliseconds.

@@ -487,6 +487,8 @@ build: string,
 status: MetaStatus,
 /** Connected clients. */
 clients: number,
+/** Versions that the client farthest behind lacks, rounded up to a power of two; 0 if all keep up. */
+maxClientLagVersions: number,
 /** Log entries of level error and fatal since the start. */
 errors: number,
 /** Durations by name, in milliseconds. */
