@@ -69,9 +69,58 @@ impl Bucket {
     }
 }
 
+/// Lines about what may happen without end: a burst of them, and then one in a while. What is beyond is counted, and the next line says how much.
+#[derive(Debug)]
+pub(crate) struct Lines {
+    bucket: Bucket,
+    unsaid: u64,
+}
+
+impl Lines {
+    /// One in this time, and so many at once.
+    pub(crate) fn one_in(distance: Duration, burst: u32, now: Instant) -> Self {
+        Self {
+            bucket: Bucket::one_in(distance, burst, now),
+            unsaid: 0,
+        }
+    }
+
+    /// It has happened again. If that is to be said: how often it happened since the last line, besides.
+    pub(crate) fn say(&mut self, now: Instant) -> Option<u64> {
+        self.say_sum(1, now).map(|sum| sum - 1)
+    }
+
+    /// So much of it has happened. If that is to be said: how much since the last line, with this.
+    pub(crate) fn say_sum(&mut self, count: u64, now: Instant) -> Option<u64> {
+        self.unsaid += count;
+        let is_said = self.bucket.admit(now);
+        is_said.then(|| std::mem::take(&mut self.unsaid))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_beyond_the_burst_are_counted_and_said_with_the_next() {
+        let start = Instant::now();
+        let distance = Duration::from_secs(1);
+        let mut lines = Lines::one_in(distance, 30, start);
+        let said: Vec<_> = (0..1000).filter_map(|_| lines.say(start)).collect();
+        assert_eq!(said, [0; 30]);
+        assert_eq!(lines.say(start + distance), Some(970));
+        assert_eq!(lines.say(start + distance), None);
+    }
+
+    #[test]
+    fn what_is_said_at_once_is_added_up_behind_it() {
+        let start = Instant::now();
+        let mut lines = Lines::one_in(Duration::from_secs(5), 1, start);
+        assert_eq!(lines.say_sum(10, start), Some(10));
+        assert_eq!(lines.say_sum(5, start + Duration::from_secs(1)), None);
+        assert_eq!(lines.say_sum(7, start + Duration::from_secs(6)), Some(12));
+    }
 
     #[test]
     fn a_burst_passes_and_then_the_steady_rate_does() {

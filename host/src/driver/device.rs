@@ -25,6 +25,7 @@ use super::instance::Instance;
 use super::loader::Prepared;
 use super::record::{DeviceRecord, attached_port};
 use super::sink::DeviceSink;
+use crate::bucket::Lines;
 use crate::clock::{Clock, now_iso};
 use crate::logs::{LogHandle, LogRecord};
 use crate::serial::{Port, PortControl, PortEvents};
@@ -437,8 +438,13 @@ pub struct InboxFeed {
     pub health: Arc<Health>,
     /// The clock.
     pub clock: Clock,
-    /// Lost bytes that the log has not been told of.
-    pub overruns: OverrunLog,
+    /// What the log is told of lost bytes, so that a driver that is down does not flood it: see [`overrun_lines`].
+    pub overruns: Lines,
+}
+
+/// Lost bytes are told at once, and then added up.
+pub fn overrun_lines() -> Lines {
+    Lines::one_in(OVERRUN_LOG_SPACING, 1, Instant::now())
 }
 
 impl InboxFeed {
@@ -446,7 +452,7 @@ impl InboxFeed {
         let Some(lost) = lost else { return };
         let count = lost.end.saturating_sub(lost.start);
         self.health.overrun_bytes.add(count);
-        if let Some(total) = self.overruns.due(count, Instant::now()) {
+        if let Some(total) = self.overruns.say_sum(count, Instant::now()) {
             let message = format!(
                 "port {}: {total} bytes up to number {} came faster than the driver took them and are lost",
                 self.name, lost.end
@@ -486,40 +492,5 @@ impl PortEvents for InboxFeed {
 
     fn drained(&mut self) {
         self.inbox.transmit_drained(self.port);
-    }
-}
-
-/// Adds up lost bytes so that a driver that is down does not flood the log.
-#[derive(Default)]
-pub struct OverrunLog {
-    untold: u64,
-    told_at: Option<Instant>,
-}
-
-impl OverrunLog {
-    fn due(&mut self, count: u64, now: Instant) -> Option<u64> {
-        self.untold += count;
-        if self
-            .told_at
-            .is_some_and(|told| now.saturating_duration_since(told) < OVERRUN_LOG_SPACING)
-        {
-            return None;
-        }
-        self.told_at = Some(now);
-        Some(std::mem::take(&mut self.untold))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lost_bytes_are_told_at_once_and_then_added_up() {
-        let mut log = OverrunLog::default();
-        let start = Instant::now();
-        assert_eq!(log.due(10, start), Some(10));
-        assert_eq!(log.due(5, start + Duration::from_secs(1)), None);
-        assert_eq!(log.due(7, start + Duration::from_secs(6)), Some(12));
     }
 }

@@ -6,11 +6,13 @@ use std::time::{Duration, Instant};
 use autobench_core::access::RouteId;
 use parking_lot::Mutex;
 
+use crate::bucket::Lines;
+
 const DISTANCE: Duration = Duration::from_secs(60);
 
-/// By route and actor: when it was last said, and how often it has happened since. As many entries as there are tokens, for each route.
+/// By route and actor. As many entries as there are tokens, for each route.
 #[derive(Debug, Default)]
-pub(super) struct Often(Mutex<HashMap<(RouteId, String), (Instant, u64)>>);
+pub(super) struct Often(Mutex<HashMap<(RouteId, String), Lines>>);
 
 impl Often {
     /// It has happened again. How often since it was last said, if it is to be said now.
@@ -20,16 +22,8 @@ impl Often {
 
     fn count_at(&self, route: RouteId, actor: &str, now: Instant) -> Option<u64> {
         let mut all = self.0.lock();
-        let Some((said_at, since)) = all.get_mut(&(route, actor.to_owned())) else {
-            all.insert((route, actor.to_owned()), (now, 0));
-            return Some(0);
-        };
-        if now.saturating_duration_since(*said_at) < DISTANCE {
-            *since += 1;
-            return None;
-        }
-        *said_at = now;
-        Some(std::mem::take(since))
+        let lines = all.entry((route, actor.to_owned()));
+        lines.or_insert_with(|| Lines::one_in(DISTANCE, 1, now)).say(now)
     }
 }
 

@@ -11,7 +11,7 @@ use autobench_core::driver::LogLevel;
 use hyper::{Method, StatusCode};
 use parking_lot::Mutex;
 
-use crate::bucket::Bucket;
+use crate::bucket::Lines;
 use crate::logs::{LogHandle, LogRecord};
 
 /// Failures that are logged at once, and the distance of those behind them.
@@ -27,13 +27,7 @@ pub(super) struct RequestLog {
     /// Share of the requests that went well that is printed.
     sample: f64,
     went_well: AtomicU64,
-    failures: Mutex<Failures>,
-}
-
-#[derive(Debug)]
-struct Failures {
-    bucket: Bucket,
-    unsaid: u64,
+    failures: Mutex<Lines>,
 }
 
 impl RequestLog {
@@ -42,7 +36,7 @@ impl RequestLog {
             logs,
             sample,
             went_well: AtomicU64::new(0),
-            failures: Mutex::new(Failures::new(Instant::now())),
+            failures: Mutex::new(Lines::one_in(DISTANCE, BURST, Instant::now())),
         }
     }
 
@@ -68,38 +62,5 @@ impl RequestLog {
         }
         self.logs
             .append(LogRecord::new("request", LogLevel::Warn, message).of_module("http"));
-    }
-}
-
-impl Failures {
-    fn new(now: Instant) -> Self {
-        Self {
-            bucket: Bucket::one_in(DISTANCE, BURST, now),
-            unsaid: 0,
-        }
-    }
-
-    /// Whether this failure is said; then also how many before it were not.
-    fn say(&mut self, now: Instant) -> Option<u64> {
-        if !self.bucket.admit(now) {
-            self.unsaid += 1;
-            return None;
-        }
-        Some(std::mem::take(&mut self.unsaid))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn failures_beyond_the_burst_are_counted_and_said_later() {
-        let start = Instant::now();
-        let mut failures = Failures::new(start);
-        let said = (0..1000).filter(|_| failures.say(start).is_some()).count();
-        assert_eq!(said, BURST as usize);
-        assert_eq!(failures.say(start + DISTANCE), Some(1000 - said as u64));
-        assert_eq!(failures.say(start + DISTANCE), None);
     }
 }

@@ -9,6 +9,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use autobench_core::frame;
 use autobench_core::logs::{LogReader, Range};
@@ -22,6 +23,7 @@ use super::blocks::Blocks;
 use super::contexts::Packed;
 use super::metrics::HubMetrics;
 use super::series::{Backlog, EndpointInfo, Series};
+use crate::bucket::Lines;
 use crate::logs::LogHandle;
 use crate::state::StateHandle;
 
@@ -30,6 +32,10 @@ const MESSAGE_ENTRIES: usize = 256;
 /// Bytes of entries in one message, but one entry however long. It is also what a client holds at most of what was made for it alone while its
 /// socket takes nothing: the next piece is made when this one is out.
 pub(super) const PIECE_BYTES: usize = 64 << 10;
+
+/// Lines about clients that fell behind: so many at once, and the distance of those behind them.
+const BEHIND_BURST: u32 = 20;
+const BEHIND_DISTANCE: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(super) struct Channels {
@@ -44,6 +50,8 @@ pub(super) struct Channels {
     series: RwLock<BTreeMap<u32, Arc<Series>>>,
     /// What was compressed once for several clients.
     pub(super) packed: Packed,
+    /// What the log is told of clients that fall behind: the metrics count each, and a bench with many slow ones shall not fill the log.
+    behind: Mutex<Lines>,
 }
 
 /// The place of each channel up to which everybody who keeps up has been written to.
@@ -92,6 +100,7 @@ impl Channels {
             series: RwLock::default(),
             metrics: HubMetrics::default(),
             packed: Packed::default(),
+            behind: Mutex::new(Lines::one_in(BEHIND_DISTANCE, BEHIND_BURST, Instant::now())),
             state,
             logs,
         }
@@ -112,6 +121,14 @@ impl Channels {
 
     pub(super) fn endpoints(&self) -> Vec<EndpointInfo> {
         self.series.read().values().map(|series| series.info()).collect()
+    }
+
+    /// Says in the log that a client fell behind, while few do.
+    pub(super) fn fell_behind(&self, client: u64, channel: Channel) {
+        let unsaid = self.behind.lock().say(Instant::now());
+        if let Some(unsaid) = unsaid {
+            tracing::debug!(client, ?channel, unsaid, "fell behind");
+        }
     }
 
     /// Adds a message to alarms, events or commands. Such messages are rare and each is a segment. Gives the segment's number and its frame.

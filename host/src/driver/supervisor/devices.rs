@@ -9,7 +9,7 @@ use autobench_core::wire::{DeviceEntry, DeviceStatus, DriverEntry, PortEntry, Se
 use autobench_sim::wattsup;
 
 use super::super::alarms::Alarms;
-use super::super::device::{Device, DeviceParts, InboxFeed};
+use super::super::device::{Device, DeviceParts, InboxFeed, overrun_lines};
 use super::super::host_state::ReadSlices;
 use super::super::loader::Prepared;
 use super::super::manifest::{Manifest, Series};
@@ -161,7 +161,7 @@ impl Bench {
                 logs: services.logs.clone(),
                 health: Arc::clone(&health),
                 clock: services.clock,
-                overruns: Default::default(),
+                overruns: overrun_lines(),
             };
             ports.push(
                 Port::start(settings, Box::new(feed))

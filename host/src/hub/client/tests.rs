@@ -4,16 +4,17 @@ use autobench_core::deflate::Pass;
 use autobench_core::driver::{LogLevel, Sample};
 use autobench_core::outbox::View;
 use autobench_core::state::Store;
-use autobench_core::wire::{AppState, CommandStatus, OneOrMany, SeriesKind};
+use autobench_core::wire::{Alarm, AppState, CommandStatus, OneOrMany, SeriesKind};
 use tokio::io::AsyncReadExt;
 use tokio::runtime::Runtime;
+use tracing_subscriber::layer::SubscriberExt;
 
 use super::super::channels::PIECE_BYTES;
 use super::super::metrics::Tally;
 use super::super::{EndpointInfo, Hub, HubConfig};
 use super::*;
 use crate::config::LogConfig;
-use crate::logs::{LogHandle, LogRecord};
+use crate::logs::{LogHandle, LogLayer, LogRecord};
 use crate::state::{StateConfig, StateHandle};
 
 /// What happens under a lock that somebody holds may take this long; nothing here takes a hundredth of it.
@@ -31,6 +32,10 @@ fn bench() -> Bench {
 }
 
 fn bench_with_log(capacity: usize) -> Bench {
+    bench_with(capacity, HubConfig::default())
+}
+
+fn bench_with(log_capacity: usize, hub: HubConfig) -> Bench {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -42,8 +47,8 @@ fn bench_with_log(capacity: usize) -> Bench {
         ..StateConfig::new("00112233aabbccdd")
     };
     let state = StateHandle::start(Store::new(&AppState::default()).unwrap(), config);
-    let logs = LogHandle::new(LogConfig::silent(capacity));
-    let hub = Hub::start(HubConfig::default(), state.clone(), logs.clone());
+    let logs = LogHandle::new(LogConfig::silent(log_capacity));
+    let hub = Hub::start(hub, state.clone(), logs.clone());
     drop(inside);
     Bench {
         runtime,
@@ -433,6 +438,39 @@ fn while_a_client_is_held_the_loop_leaves_it_alone_and_its_answer_comes_before_t
     let text = String::from_utf8_lossy(&bench.runtime.block_on(read_all(accepted.0))).into_owned();
     let place = |what: &str| text.find(what).unwrap_or_else(|| panic!("no {what}"));
     assert!(place("\"pong\"") < place("\"command_status\""));
+}
+
+#[test]
+fn clients_that_fall_behind_all_the_time_are_told_of_in_a_few_lines() {
+    let config = HubConfig {
+        ring_bytes: 1024,
+        ..HubConfig::default()
+    };
+    let bench = bench_with(10_000, config);
+    let (stream, _unread) = bench.runtime.block_on(connected());
+    let client = client_of(&bench, stream);
+    client.want(Channel::Alarms, &bench.hub.shared.channels).unwrap();
+    pump_until(&bench, &client, Pumped::CaughtUp);
+    let alarm: Alarm = serde_json::from_value(serde_json::json!({
+        "alarmId": 1, "severity": "warning", "message": "too warm", "timestamp": "2026-01-01T00:00:00.000Z", "state": "raised",
+    }))
+    .unwrap();
+    let lines = tracing_subscriber::registry().with(LogLayer::new(bench.logs.clone()));
+    tracing::subscriber::with_default(lines, || {
+        for _ in 0..500 {
+            for _ in 0..20 {
+                bench.hub.publish_alarm(alarm.clone());
+            }
+            pump_until(&bench, &client, Pumped::CaughtUp);
+        }
+    });
+    assert!(bench.hub.metrics().missed.get() >= 500);
+    let said = bench.logs.encoded_since(0, usize::MAX).entries;
+    let told = said
+        .iter()
+        .filter(|entry| entry.message().contains("fell behind"));
+    let told = told.count();
+    assert!((1..=50).contains(&told), "{told} lines");
 }
 
 #[test]

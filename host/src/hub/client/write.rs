@@ -244,13 +244,13 @@ impl Client {
                 }
                 Next::Snapshot => {
                     metrics.lag_snapshots.inc();
-                    tracing::debug!(client = self.number, "fell behind the state; it gets a snapshot");
+                    channels.fell_behind(self.number, Channel::State);
                     out.lost(Channel::State, "patches were dropped; a snapshot follows");
                     out.recover(Item::Snapshot);
                 }
-                Next::Missed(channel, missed) => {
+                Next::Missed(channel, _) => {
                     metrics.missed.inc();
-                    tracing::debug!(client = self.number, ?channel, ?missed, "fell behind");
+                    channels.fell_behind(self.number, channel);
                     if let (Channel::Commands, Some(told)) = (channel, out.told_of_commands()) {
                         self.stages.lock().leave_ring(told);
                     }
