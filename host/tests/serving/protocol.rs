@@ -470,6 +470,24 @@ async fn the_series_that_there_are_come_and_the_answer_names_the_others() {
     let many: Vec<u32> = (0..=1024).collect();
     client.say(subscribe(json!(many))).await;
     assert_eq!(client.wait_for("error").await["code"], "bad-message");
+    let unsubscribe =
+        |ids: Value| json!({"type": "unsubscribe", "channel": "telemetry", "endpointIds": ids, "id": "u"});
+    client.say(unsubscribe(json!(many))).await;
+    let error = client.wait_for("error").await;
+    assert_eq!(
+        (&error["code"], &error["id"]),
+        (&json!("bad-message"), &json!("u"))
+    );
+    // It has both series still, and none when it names them as often as it may.
+    (1..=2).for_each(|id| bench.push_samples(id, 2..=2));
+    for _ in 0..2 {
+        client.wait_for("telemetry").await;
+    }
+    let repeated: Vec<u32> = (0..1024).map(|n| n % 3).collect();
+    client.say(unsubscribe(json!(repeated))).await;
+    assert_eq!(client.wait_for("ack").await["id"], "u");
+    let page = bench.get("/api/v1/clients").await.json();
+    assert_eq!(page[0]["subscriptions"], json!(["state", "logs"]));
     bench.close().await;
 }
 

@@ -114,10 +114,7 @@ impl Session {
                 let message = format!("no lease {lease_id} is open");
                 self.refuse(ErrorCode::UnknownLease, message, id)
             }
-            ClientMessage::Unsubscribe(topic) => {
-                self.unsubscribe(topic);
-                self.acknowledge(id)
-            }
+            ClientMessage::Unsubscribe(topic) => self.unsubscribe(id, topic),
             ClientMessage::SubscribeLogs { filters } => {
                 self.acknowledge(id)?;
                 self.client.filter_logs(filters)

@@ -42,15 +42,9 @@ impl Session {
             Topic::Events => SmallVec::from_slice(&[Channel::Events]),
             Topic::Commands { .. } => SmallVec::from_slice(&[Channel::Commands]),
             Topic::Telemetry { endpoint_ids } => {
-                let mut ids = endpoint_ids.unwrap_or_default();
-                if ids.len() > ENDPOINT_IDS {
-                    let message = format!(
-                        "\"endpointIds\" has more than {ENDPOINT_IDS} numbers; send several messages"
-                    );
-                    return self.refuse(ErrorCode::BadMessage, message, id);
-                }
-                ids.sort_unstable();
-                ids.dedup();
+                let Some(ids) = each_once(endpoint_ids.unwrap_or_default()) else {
+                    return self.refuse_list(id);
+                };
                 let known;
                 // A client that comes back to another run asks for all that it had: one that is gone must not cost it the others.
                 (known, unknown) = ids.into_iter().partition(|id| channels.series(*id).is_some());
@@ -87,7 +81,7 @@ impl Session {
         Ok(())
     }
 
-    pub(super) fn unsubscribe(&mut self, topic: Topic) {
+    pub(super) fn unsubscribe(&mut self, id: Option<MessageId>, topic: Topic) -> Result<(), Full> {
         let leaving: SmallVec<[Channel; 1]> = match topic {
             Topic::State => SmallVec::from_slice(&[Channel::State]),
             Topic::Logs => SmallVec::from_slice(&[Channel::Logs]),
@@ -102,7 +96,10 @@ impl Session {
             }
             Topic::Telemetry {
                 endpoint_ids: Some(ids),
-            } => ids.into_iter().map(Channel::Series).collect(),
+            } => match each_once(ids) {
+                Some(ids) => ids.into_iter().map(Channel::Series).collect(),
+                None => return self.refuse_list(id),
+            },
             Topic::Telemetry { endpoint_ids: None } => {
                 let all = self.subscriptions.iter().flatten().copied();
                 all.filter(|channel| matches!(channel, Channel::Series(_)))
@@ -121,6 +118,12 @@ impl Session {
             self.left(channel);
         }
         self.subscriptions.retain(|subscription| !subscription.is_empty());
+        self.acknowledge(id)
+    }
+
+    fn refuse_list(&self, id: Option<MessageId>) -> Result<(), Full> {
+        let message = format!("\"endpointIds\" has more than {ENDPOINT_IDS} numbers; send several messages");
+        self.refuse(ErrorCode::BadMessage, message, id)
     }
 
     fn joined(&self, channel: Channel) {
@@ -138,6 +141,16 @@ impl Session {
             series.leave();
         }
     }
+}
+
+/// The numbers in order. None if a message may not name so many.
+fn each_once(mut ids: Vec<u32>) -> Option<Vec<u32>> {
+    if ids.len() > ENDPOINT_IDS {
+        return None;
+    }
+    ids.sort_unstable();
+    ids.dedup();
+    Some(ids)
 }
 
 fn listed(ids: &[u32]) -> String {
