@@ -15,22 +15,20 @@ use autobench_core::wire::encode::LogsFrame;
 use autobench_core::wire::{ClientEntry, ClientLag, ErrorCode, ErrorMessage, ServerMessage, iso8601};
 use bytes::{Buf, Bytes};
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::channels::range_frame;
 use super::client::{id, subscription};
 use super::metrics::Lag;
 use super::series::GoesOn;
 use super::{Hub, Seat, Shared, now_ms};
-use crate::access::Actor;
+use crate::access::{Actor, Guard};
 
 /// How much of a channel is looked at in one go.
 const GO_BYTES: usize = 256 << 10;
 
 /// Distance of the signs of life while nothing happens: proxies give up connections that are silent for a minute.
 const HEARTBEAT: Duration = Duration::from_secs(15);
-/// How often is looked whether a listener is still let in, while nothing happens.
-const LOOK: Duration = Duration::from_secs(1);
 
 /// What somebody wants to hear.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,7 +65,6 @@ pub struct Feed {
     shared: Arc<Shared>,
     listener: Arc<Listener>,
     _seat: Seat,
-    actor: Actor,
     positions: Positions,
     place: Resume,
     /// What comes before anything of the rings.
@@ -85,6 +82,9 @@ pub(super) struct Listener {
     number: u64,
     peer: SocketAddr,
     page: String,
+    actor: Actor,
+    /// Its token or its session is over.
+    ended: Notify,
     channels: Vec<Channel>,
     since_ms: u64,
     reached: Mutex<Reached>,
@@ -135,6 +135,8 @@ impl Hub {
             number: shared.next_number.fetch_add(1, Ordering::Relaxed),
             peer: request.peer,
             page: request.page.clone(),
+            actor,
+            ended: Notify::new(),
             channels: request.channels.clone(),
             since_ms: now_ms(),
             reached: Mutex::default(),
@@ -142,7 +144,6 @@ impl Hub {
         let mut feed = Feed {
             listener: Arc::new(listener),
             _seat: seat,
-            actor,
             positions: Positions::new(),
             // What it has already: the first thing that it is sent must not move it back.
             place: Resume {
@@ -197,7 +198,7 @@ impl Feed {
     async fn wait_for_next(&mut self) -> Option<Part> {
         let heartbeat_at = tokio::time::Instant::now() + HEARTBEAT;
         loop {
-            if !self.shared.config.guard.still_knows(&self.actor) {
+            if !self.shared.config.guard.still_knows(&self.listener.actor) {
                 return None;
             }
             if let Some(part) = self.ready.pop_front() {
@@ -222,8 +223,8 @@ impl Feed {
                 // Another look, which is the last one.
                 _ = self.over.changed() => {}
                 () = tokio::time::sleep_until(heartbeat_at) => return Some(Part::Heartbeat),
-                // Nobody says so when a token or a session is over.
-                () = tokio::time::sleep(LOOK) => {}
+                // Another look at whether it is still let in.
+                () = self.listener.ended.notified() => {}
             }
         }
     }
@@ -382,6 +383,13 @@ impl Feed {
 }
 
 impl Listener {
+    /// Ends one that is no longer let in. It keeps the session of one that is: an open stream uses it.
+    pub(super) fn tend(&self, guard: &Guard) {
+        if !guard.still_knows(&self.actor) {
+            self.ended.notify_one();
+        }
+    }
+
     /// What an engineer is shown of it.
     pub(super) fn entry(&self, state_version: u64, newest_seq: u64) -> ClientEntry {
         let reached = self.reached.lock();

@@ -654,6 +654,9 @@ impl Shared {
         for client in clients.iter() {
             client.tend(now, patience, &self.config.guard);
         }
+        for listener in self.listeners.lock().values() {
+            listener.tend(&self.config.guard);
+        }
         let version = self.channels.state.published();
         self.lag.note(version, self.lag(version, now).most_versions);
         while self.sessions.lock().try_join_next().is_some() {}
