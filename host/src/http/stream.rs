@@ -2,6 +2,7 @@
 //! what was last said.
 
 use std::io;
+use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -28,7 +29,8 @@ const UNSENT_BYTES: u32 = 64 << 10;
 pub(super) struct Pace {
     /// The time that is looked at.
     pub(super) window: Duration,
-    /// What it has to take per second of that time.
+    /// What it has to take per second. Nobody is cut who takes that much in the long run, in portions of at most what a window wants: a peer's
+    /// system says that there is room again only when there is some.
     pub(super) least_bytes_per_s: u32,
 }
 
@@ -47,6 +49,10 @@ pub(super) struct Stream {
 struct Behind {
     /// What it took in this window.
     taken_bytes: u64,
+    /// What the system held at the window's beginning and the peer had not acknowledged.
+    held_bytes: u64,
+    /// What the peer took beyond its due, up to what one window wants.
+    ahead_bytes: f64,
     /// The window's end.
     until: Pin<Box<Sleep>>,
 }
@@ -93,31 +99,40 @@ impl Stream {
             window,
             least_bytes_per_s,
         } = self.pace;
-        let place = &self.place;
+        let least_bytes = (f64::from(least_bytes_per_s) * window.as_secs_f64()).max(1.0);
+        let (place, socket) = (&self.place, &self.socket);
         let behind = self.behind.get_or_insert_with(|| {
             place.set_blocked(true);
             // A limit in time, and nothing that could be waited for instead.
             let until = Box::pin(tokio::time::sleep(window));
             Behind {
                 taken_bytes: 0,
+                held_bytes: held_bytes(socket),
+                ahead_bytes: least_bytes,
                 until,
             }
         });
         while behind.until.as_mut().poll(context).is_ready() {
-            let least_bytes = f64::from(least_bytes_per_s) * window.as_secs_f64();
-            if (behind.taken_bytes as f64) < least_bytes.max(1.0) {
+            // The system takes much at once and hands it on bit by bit: what counts is what the peer has of it.
+            let held_bytes = held_bytes(socket);
+            let peer_bytes = (behind.taken_bytes + behind.held_bytes).saturating_sub(held_bytes);
+            behind.ahead_bytes = (behind.ahead_bytes + peer_bytes as f64 - least_bytes).min(least_bytes);
+            if peer_bytes == 0 || behind.ahead_bytes < 0.0 {
                 // The system shall not keep what this peer will never take.
-                let _ = SockRef::from(&self.socket).set_linger(Some(Duration::ZERO));
+                let _ = SockRef::from(socket).set_linger(Some(Duration::ZERO));
                 return Poll::Ready(Err(io::Error::new(
                     io::ErrorKind::TimedOut,
                     "the peer takes nothing of its answer, or hardly anything",
                 )));
             }
             behind.taken_bytes = 0;
+            behind.held_bytes = held_bytes;
             behind.until.as_mut().reset(tokio::time::Instant::now() + window);
             // Whoever takes enough has not waited since it began.
-            place.set_blocked(false);
-            place.set_blocked(true);
+            if peer_bytes as f64 >= least_bytes {
+                place.set_blocked(false);
+                place.set_blocked(true);
+            }
         }
         Poll::Pending
     }
@@ -127,6 +142,19 @@ impl Stream {
         if self.behind.take().is_some() {
             self.place.set_blocked(false);
         }
+    }
+}
+
+/// What the system holds of what was written, and the peer's has not acknowledged.
+fn held_bytes(socket: &TcpStream) -> u64 {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: the descriptor is that of the borrowed socket, and the system writes one integer to where it is told.
+    let answer = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+    // A system that does not say leaves what the socket took.
+    if answer == 0 {
+        u64::try_from(bytes).unwrap_or(0)
+    } else {
+        0
     }
 }
 
@@ -201,5 +229,76 @@ impl AsyncWrite for Stream {
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         poll_hear_out(&mut this.socket, &mut this.ending, context).map(Ok)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpSocket};
+
+    use super::super::places::{Places, Room};
+    use super::*;
+
+    const LEAST_BYTES_PER_S: u32 = 10 << 10;
+    /// Windows of the time that is looked at, of one second each.
+    const LOOKED_AT: Duration = Duration::from_secs(6);
+
+    /// How a connection ended within that time whose peer reads so much per second, if it did.
+    async fn borne(bytes_per_s: u128) -> Option<io::Error> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        let mut peer = socket.connect(listener.local_addr().unwrap()).await.unwrap();
+        let places = Places::new(1, Duration::ZERO);
+        let Room::Taken(taken) = places.take() else {
+            panic!("there is room");
+        };
+        let pace = Pace {
+            window: Duration::from_secs(1),
+            least_bytes_per_s: LEAST_BYTES_PER_S,
+        };
+        let (accepted, _) = listener.accept().await.unwrap();
+        let mut stream = Stream::new(accepted, Arc::clone(taken.place()), pace);
+        let writing = async {
+            let block = vec![0; 64 << 10];
+            loop {
+                if let Err(error) = stream.write_all(&block).await {
+                    return error;
+                }
+            }
+        };
+        let reading = async {
+            let begin = Instant::now();
+            let (mut buffer, mut read) = (vec![0; 512], 0_u128);
+            while begin.elapsed() < LOOKED_AT {
+                if read * 1000 < bytes_per_s * begin.elapsed().as_millis() {
+                    let Ok(count) = peer.read(&mut buffer).await else {
+                        break;
+                    };
+                    read += count as u128;
+                } else {
+                    // The pace of a slow reader, which is what it is here for.
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            }
+        };
+        tokio::select! {
+            biased;
+            error = writing => Some(error),
+            () = reading => None,
+        }
+    }
+
+    #[tokio::test]
+    async fn the_least_that_a_peer_has_to_take_is_what_is_said() {
+        let least = u128::from(LEAST_BYTES_PER_S);
+        let (above, below, nothing) = tokio::join!(borne(least * 5 / 4), borne(least / 2), borne(0));
+        assert!(above.is_none(), "{above:?}");
+        for cut in [below, nothing] {
+            assert_eq!(cut.expect("it is cut").kind(), io::ErrorKind::TimedOut);
+        }
     }
 }
