@@ -114,7 +114,8 @@ impl Listener {
             };
             let Some(data) = field("data") else { continue };
             self.events.push_back(Event {
-                name: field("event").unwrap(),
+                // What `onmessage` hears.
+                name: field("event").unwrap_or_else(|| "message".to_owned()),
                 id: field("id"),
                 data: serde_json::from_str(&data).unwrap(),
             });
@@ -371,6 +372,28 @@ async fn telemetry_events_and_alarms_are_events_too() {
         .is_problem(404, "unknown-endpoint");
     bench
         .get("/api/v1/events?channels=weather")
+        .await
+        .is_problem(400, "bad-query");
+    bench.close().await;
+}
+
+#[tokio::test]
+async fn a_page_that_only_has_onmessage_hears_every_event() {
+    let bench = Bench::start().await;
+    let mut listener = Listener::open(&bench, "?named=false", None).await;
+    for kind in ["welcome", "state.snapshot", "logs.history"] {
+        assert_eq!(listener.expect("message").await["type"], kind);
+    }
+    // A large one goes out in pieces.
+    let text = "x".repeat(20_000);
+    let at = autobench_core::state::Pointer::parse("/message").unwrap();
+    bench.state.update(|store| store.set(&at, text.into())).unwrap();
+    while listener.expect("message").await["type"] != "state.patch" {}
+    assert!(listener.last_id.is_some(), "it has a place to go on from");
+    let mut named = Listener::open(&bench, "?named=true", None).await;
+    named.expect("welcome").await;
+    bench
+        .get("/api/v1/events?named=perhaps")
         .await
         .is_problem(400, "bad-query");
     bench.close().await;
