@@ -29,7 +29,8 @@ use subtle::ConstantTimeEq;
 
 use crate::config::AuthConfig;
 pub use audit::{Audit, AuditEntry, CHANNEL, Outcome, command_action};
-use failures::{Failures, network_of};
+use failures::Failures;
+pub(crate) use failures::network_of;
 use sessions::{SessionId, Sessions};
 pub use token::{NewToken, digest};
 

@@ -73,6 +73,10 @@ pub(super) enum Problem {
     BadUpgrade(&'static str),
     #[error("{0} clients are connected, which is the limit; close one, or raise daemon.limits.clients")]
     TooManyClients(u32),
+    #[error(
+        "there are too many clients that have not said who they are, from this address or altogether; show the token with the upgrade"
+    )]
+    TooManyStrangers,
     #[error("the query has {name:?}, which has to be {rule}")]
     BadQuery { name: &'static str, rule: &'static str },
     #[error("the daemon is {0}")]
@@ -112,7 +116,7 @@ impl Problem {
             Self::BadLayout(_) | Self::NotTaken(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::UpgradeRequired => StatusCode::UPGRADE_REQUIRED,
             Self::TooManyAttempts(_) | Self::RateLimited(_) => StatusCode::TOO_MANY_REQUESTS,
-            Self::TooManyClients(_) | Self::NotReady(_) | Self::Unhealthy(_) => {
+            Self::TooManyClients(_) | Self::TooManyStrangers | Self::NotReady(_) | Self::Unhealthy(_) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
         }
@@ -148,6 +152,7 @@ impl Problem {
             Self::UpgradeRequired => "upgrade-required",
             Self::BadUpgrade(_) => "bad-upgrade",
             Self::TooManyClients(_) => "too-many-clients",
+            Self::TooManyStrangers => "too-many-clients",
             Self::BadQuery { .. } => "bad-query",
             Self::NotReady(_) => "not-ready",
             Self::Unhealthy(_) => "unhealthy",

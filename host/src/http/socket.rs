@@ -108,13 +108,14 @@ fn accept(
     let resume = query.text("resume").and_then(|text| Resume::parse(&text));
     let begins_with = channels_of(&query.text("subscribe").unwrap_or_default())?;
     let seat = match visitor.actor {
-        Some(_) => hub.take_seat(),
-        None => hub.take_strangers_seat(),
+        Some(_) => hub
+            .take_seat()
+            .ok_or(Problem::TooManyClients(hub.limits().clients)),
+        None => hub
+            .take_strangers_seat(visitor.peer.ip())
+            .ok_or(Problem::TooManyStrangers),
     };
-    let seat = seat
-        .map(purpose)
-        .ok_or(Problem::TooManyClients(hub.limits().clients))?
-        .with_deflate(deflate);
+    let seat = purpose(seat?).with_deflate(deflate);
     let (response, upgraded) =
         upgrade(request).map_err(|_| Problem::BadUpgrade("a header of the handshake is missing"))?;
     *handshake.0.lock() = Some(Accepted {

@@ -27,9 +27,10 @@ mod metrics;
 mod personal;
 mod series;
 mod session;
+mod strangers;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -62,6 +63,7 @@ use following::Following;
 use metrics::{Lag, LagWatch, Tally};
 use personal::Full;
 use session::Session;
+use strangers::Strangers;
 
 pub use feed::{Feed, FeedRequest, Part};
 pub use metrics::HubMetrics;
@@ -136,8 +138,8 @@ impl Drop for Handles {
 pub struct Seat {
     shared: Arc<Shared>,
     purpose: Purpose,
-    /// Whether it is one of those for clients that have not said who they are.
-    is_strangers: bool,
+    /// The place that it takes of those for clients that have not said who they are.
+    strangers: Option<strangers::Place>,
     _watching: Watching,
     /// What the handshake agreed on about compression.
     deflate: Option<Agreement>,
@@ -191,8 +193,8 @@ struct Shared {
     /// What `meta` says of how far they are behind.
     lag: LagWatch,
     seats: AtomicUsize,
-    /// Those of them that are taken for somebody whom nobody knows.
-    strangers_seats: AtomicUsize,
+    /// Those of them for somebody whom nobody knows.
+    strangers: Arc<Strangers>,
     next_number: AtomicU64,
     /// Numbers the events that clients cause.
     next_event: AtomicU64,
@@ -225,6 +227,7 @@ impl Hub {
         let (running, over) = watch::channel(());
         let shared = Arc::new(Shared {
             channels: Channels::new(state.clone(), logs, config.ring_bytes),
+            strangers: Strangers::in_a_house_of(config.limits.clients as usize),
             config,
             following: Following::default(),
             router: OnceLock::new(),
@@ -234,7 +237,6 @@ impl Hub {
             listener_count: AtomicUsize::new(0),
             lag: LagWatch::default(),
             seats: AtomicUsize::new(0),
-            strangers_seats: AtomicUsize::new(0),
             next_number: AtomicU64::new(1),
             next_event: AtomicU64::new(1),
             has_news: AtomicBool::new(false),
@@ -372,19 +374,14 @@ impl Hub {
         &self.shared.config.guard
     }
 
-    /// A place for a client that has not said who it is. Such clients get only a quarter of the house, so that they keep nobody out who has.
-    pub fn take_strangers_seat(&self) -> Option<Seat> {
-        let shared = &self.shared;
-        let limit = (shared.config.limits.clients as usize / 4).max(1);
-        if !take_one(&shared.strangers_seats, limit) {
-            shared.channels.metrics.refused.inc();
-            return None;
-        }
-        let Some(mut seat) = self.take_seat() else {
-            shared.strangers_seats.fetch_sub(1, Ordering::AcqRel);
+    /// A place for a client that has not said who it is. Such clients get only a quarter of the house, and one address only a share of that.
+    pub fn take_strangers_seat(&self, from: IpAddr) -> Option<Seat> {
+        let Some(place) = self.shared.strangers.take(from) else {
+            self.shared.channels.metrics.refused.inc();
             return None;
         };
-        seat.is_strangers = true;
+        let mut seat = self.take_seat()?;
+        seat.strangers = Some(place);
         Some(seat)
     }
 
@@ -406,7 +403,7 @@ impl Hub {
         Some(Seat {
             shared: Arc::clone(shared),
             purpose: Purpose::Bench,
-            is_strangers: false,
+            strangers: None,
             _watching: shared.channels.state.watch(),
             deflate: None,
         })
@@ -518,9 +515,7 @@ impl Seat {
 
     /// Its client has said who it is, and takes no stranger's place from now on.
     fn know(&mut self) {
-        if std::mem::take(&mut self.is_strangers) {
-            self.shared.strangers_seats.fetch_sub(1, Ordering::AcqRel);
-        }
+        self.strangers = None;
     }
 
     fn is_echo(&self) -> bool {
@@ -538,7 +533,6 @@ impl Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.know();
         self.shared.seats.fetch_sub(1, Ordering::AcqRel);
     }
 }

@@ -1,5 +1,6 @@
 //! What one actor can cost the others: lines of the record, places, guesses. And that what an actor ends is over everywhere.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use autobench::logs::LogLayer;
@@ -10,7 +11,9 @@ use tokio::net::{TcpSocket, TcpStream};
 use tracing_subscriber::layer::SubscriberExt;
 
 use crate::access::{audited, bearer, guarded, guarded_with, token_of};
-use crate::bench::{Bench, Settings, until, within};
+use crate::bench::{Bench, HANDSHAKE, Settings, until, within};
+
+const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// A session for a token: the header line that a browser sends from then on.
 async fn session(bench: &Bench, token: &str) -> String {
@@ -105,19 +108,60 @@ async fn what_a_client_says_after_its_session_has_ended_is_not_done() {
 #[tokio::test]
 async fn strangers_that_come_at_once_get_no_more_than_their_quarter() {
     let (bench, _folder) = guarded_with(|hub| hub.limits.clients = 8).await;
-    let seats: Vec<_> = (0..8).filter_map(|_| bench.hub.take_strangers_seat()).collect();
+    let seats: Vec<_> = (0..8)
+        .filter_map(|_| bench.hub.take_strangers_seat(HERE))
+        .collect();
     assert_eq!(seats.len(), 2, "upgrades that are answered and not adopted yet");
     drop(seats);
     let mut stranger = bench.connect().await;
     stranger.expect("welcome").await;
-    let other = bench.hub.take_strangers_seat();
-    assert!(other.is_some() && bench.hub.take_strangers_seat().is_none());
+    let other = bench.hub.take_strangers_seat(HERE);
+    assert!(other.is_some() && bench.hub.take_strangers_seat(HERE).is_none());
     // Whoever has said who it is takes no stranger's place any more.
     stranger
         .say(json!({"type": "auth", "token": token_of(Role::Viewer)}))
         .await;
     stranger.expect("state.snapshot").await;
-    assert!(bench.hub.take_strangers_seat().is_some());
+    assert!(bench.hub.take_strangers_seat(HERE).is_some());
+    bench.close().await;
+}
+
+#[tokio::test]
+async fn strangers_from_one_address_leave_places_to_those_from_others() {
+    // Sixteen places for strangers, four for an address.
+    let (bench, _folder) = guarded_with(|hub| hub.limits.clients = 64).await;
+    let from = |last: u32| format!("X-Forwarded-For: 192.0.2.{last}\r\n");
+    let mut crowd = Vec::new();
+    for _ in 0..4 {
+        crowd.push(bench.connect_with(&from(1)).await);
+    }
+    let handshake = |more: &str| {
+        HANDSHAKE
+            .replace("Connection: Upgrade", "Connection: Upgrade, close")
+            .replace("\r\n\r\n", &format!("\r\n{more}\r\n"))
+    };
+    let refused = bench.request(&handshake(&from(1))).await;
+    refused.is_problem(503, "too-many-clients");
+    // Whoever is on this machine may call itself what it likes: dividing its places would keep nobody from anything.
+    let mut others = vec![bench.connect_with(&from(2)).await];
+    for _ in 0..11 {
+        others.push(bench.connect().await);
+    }
+    bench
+        .request(&handshake(""))
+        .await
+        .is_problem(503, "too-many-clients");
+    drop(others);
+    until("the others have left", || bench.hub.clients() == 4).await;
+    // Whoever has said who it is takes no stranger's place any more.
+    let mut first = crowd.remove(0);
+    first.expect("welcome").await;
+    first
+        .say(json!({"type": "auth", "token": token_of(Role::Viewer)}))
+        .await;
+    first.expect("state.snapshot").await;
+    let mut fifth = bench.connect_with(&from(1)).await;
+    fifth.expect("welcome").await;
     bench.close().await;
 }
 

@@ -1,0 +1,122 @@
+//! Places for clients that have not said who they are: a quarter of the house, so that they keep nobody out who has, and of that quarter only a
+//! share for each address, so that one keeps not all the others out.
+//!
+//! The loopback interface is not divided. Whoever is on this machine may name any client in `X-Forwarded-For`, so a share would hold nobody; and
+//! behind a proxy there that names none, everybody comes from it.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::access::network_of;
+
+/// The house has so many places for each of a stranger's, and the strangers for each of an address.
+const SHARE: usize = 4;
+
+/// The places for strangers.
+#[derive(Debug)]
+pub(super) struct Strangers {
+    limit: usize,
+    limit_of_address: usize,
+    taken: Mutex<Taken>,
+}
+
+/// Bounded by the places: an address without one is forgotten.
+#[derive(Debug, Default)]
+struct Taken {
+    all: usize,
+    by_address: HashMap<IpAddr, usize>,
+}
+
+/// A stranger's place. Dropping it frees it.
+#[derive(Debug)]
+pub(super) struct Place {
+    strangers: Arc<Strangers>,
+    /// Whose it is. None for this machine.
+    address: Option<IpAddr>,
+}
+
+impl Strangers {
+    pub(super) fn in_a_house_of(clients: usize) -> Arc<Self> {
+        let limit = (clients / SHARE).max(1);
+        Arc::new(Self {
+            limit,
+            limit_of_address: (limit / SHARE).max(1),
+            taken: Mutex::default(),
+        })
+    }
+
+    /// A place, unless there is none for anybody, or for this address.
+    pub(super) fn take(self: &Arc<Self>, from: IpAddr) -> Option<Place> {
+        let address = (!from.to_canonical().is_loopback()).then(|| network_of(from));
+        let mut taken = self.taken.lock();
+        if taken.all >= self.limit {
+            return None;
+        }
+        if let Some(address) = address {
+            let count = taken.by_address.get(&address).copied().unwrap_or_default();
+            if count >= self.limit_of_address {
+                return None;
+            }
+            taken.by_address.insert(address, count + 1);
+        }
+        taken.all += 1;
+        Some(Place {
+            strangers: Arc::clone(self),
+            address,
+        })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut taken = self.strangers.taken.lock();
+        taken.all -= 1;
+        let Some(address) = self.address else { return };
+        if let Some(count) = taken.by_address.get_mut(&address) {
+            *count -= 1;
+            if *count == 0 {
+                taken.by_address.remove(&address);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places(strangers: &Arc<Strangers>, from: &str, asked: usize) -> Vec<Place> {
+        let from = from.parse().unwrap();
+        (0..asked).filter_map(|_| strangers.take(from)).collect()
+    }
+
+    #[test]
+    fn an_address_gets_its_share_and_all_together_theirs() {
+        let strangers = Strangers::in_a_house_of(100);
+        let one = places(&strangers, "192.0.2.1", 100);
+        assert_eq!(one.len(), 6);
+        // One network of IPv6 is one house.
+        let two = places(&strangers, "2001:db8::1", 3);
+        let three = places(&strangers, "2001:db8::2", 100);
+        assert_eq!((two.len(), three.len()), (3, 3));
+        let here = places(&strangers, "127.0.0.1", 100);
+        assert_eq!(here.len(), 13, "what is left of 25");
+        assert!(places(&strangers, "192.0.2.2", 1).is_empty());
+        drop((one, two, three, here));
+        let taken = strangers.taken.lock();
+        assert_eq!((taken.all, taken.by_address.len()), (0, 0));
+    }
+
+    #[test]
+    fn whoever_is_on_this_machine_has_all_that_there_is() {
+        for here in ["127.0.0.1", "127.1.2.3", "::1", "::ffff:127.0.0.1"] {
+            let strangers = Strangers::in_a_house_of(100);
+            assert_eq!(places(&strangers, here, 100).len(), 25, "{here}");
+        }
+        let small = Strangers::in_a_house_of(1);
+        assert_eq!(places(&small, "192.0.2.1", 9).len(), 1);
+    }
+}
