@@ -7,10 +7,11 @@
 //! ```
 //!
 //! Each connection is one task of the accepting task, which ends when they have ended: nothing is detached. A connection that does not send
-//! its request's head or body in time is cut, and so is one that takes nothing of its answer (`stream`, `body`). There is room for only so
-//! many; when one more comes, the one that has waited longest for its peer goes (`places`). Sockets do not count here once they are the
+//! its request's head or body in time is cut, and so is one that takes nothing of its answer (`stream`, `body`). Large answers are handed over
+//! piece by piece, and to nobody are more of them under way than a number of bytes (`answers`). There is room for only so many connections; when one more comes, the one that has waited longest for its peer goes (`places`). Sockets do not count here once they are the
 //! hub's, which has a limit of its own.
 
+mod answers;
 mod bench;
 mod body;
 mod commands;
@@ -43,11 +44,11 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use hyper::Request;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{self, HeaderMap};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use hyper::{Method, Request};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
@@ -60,6 +61,7 @@ use crate::hub::Hub;
 use crate::logs::LogHandle;
 use crate::metrics::Registry;
 use crate::state::StateHandle;
+use answers::{Answers, Taker};
 use body::{Lateness, Timed};
 use gate::Visitor;
 use ingest::Intake;
@@ -93,6 +95,9 @@ pub struct HttpConfig {
     pub connections: usize,
     /// How long each of them may at least wait before it has to make room.
     pub least_wait: Duration,
+    /// Bytes of large answers under way to one actor, or to one address where nobody has to say who it is. One more answer is refused then, with
+    /// 429; one alone may be of any size.
+    pub answer_bytes: u64,
     /// Whether `/ws/echo` is there, for suites that test the socket from outside.
     pub test_endpoints: bool,
     /// Share of the requests that went well and changed nothing that is printed, from 0 to 1.
@@ -119,6 +124,7 @@ impl HttpConfig {
             least_bytes_per_s: 1024,
             connections: 256,
             least_wait: Duration::from_millis(250),
+            answer_bytes: 32 << 20,
             test_endpoints: false,
             request_sample: 1.0,
             ingest_channels: Vec::new(),
@@ -158,6 +164,7 @@ struct Shared {
     intake: Intake,
     often: Often,
     requests: RequestLog,
+    answers: Answers,
 }
 
 impl Server {
@@ -181,6 +188,7 @@ impl Server {
             cookie: format!("autobench-session-{}", local_addr.port()),
             series: config.series.clone(),
             intake: Intake::new(config.ingest_channels.clone()),
+            answers: Answers::new(config.answer_bytes),
             often: Often::default(),
             state,
             logs,
@@ -368,12 +376,14 @@ async fn answer(
         .and_then(|()| Visitor::of(&shared, request.uri(), request.headers(), peer));
     let mut response = match visitor {
         Ok(visitor) => {
+            let taker = Taker::of(&visitor, shared.hub.guard().is_open());
             request.extensions_mut().insert(handshake);
             request.extensions_mut().insert(visitor);
             let (request, lateness) = timed(request, shared.body_timeout, place);
             let response = router.oneshot(request).await?;
             match lateness {
                 Some(lateness) if lateness.is_late() => Problem::RequestTimeout.into_response(),
+                _ if method == Method::GET => shared.answers.begin(taker, response),
                 _ => response,
             }
         }

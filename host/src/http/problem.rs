@@ -77,6 +77,8 @@ pub(super) enum Problem {
         "there are too many clients that have not said who they are, from this address or altogether; show the token with the upgrade"
     )]
     TooManyStrangers,
+    #[error("large answers that you asked for are still under way; take them, and try again in {0} s")]
+    TooManyAnswers(u64),
     #[error("the query has {name:?}, which has to be {rule}")]
     BadQuery { name: &'static str, rule: &'static str },
     #[error("the daemon is {0}")]
@@ -115,7 +117,9 @@ impl Problem {
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::BadLayout(_) | Self::NotTaken(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::UpgradeRequired => StatusCode::UPGRADE_REQUIRED,
-            Self::TooManyAttempts(_) | Self::RateLimited(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::TooManyAttempts(_) | Self::TooManyAnswers(_) | Self::RateLimited(_) => {
+                StatusCode::TOO_MANY_REQUESTS
+            }
             Self::TooManyClients(_) | Self::TooManyStrangers | Self::NotReady(_) | Self::Unhealthy(_) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
@@ -153,6 +157,7 @@ impl Problem {
             Self::BadUpgrade(_) => "bad-upgrade",
             Self::TooManyClients(_) => "too-many-clients",
             Self::TooManyStrangers => "too-many-clients",
+            Self::TooManyAnswers(_) => "too-many-answers",
             Self::BadQuery { .. } => "bad-query",
             Self::NotReady(_) => "not-ready",
             Self::Unhealthy(_) => "unhealthy",
@@ -180,7 +185,7 @@ impl Problem {
                     HeaderValue::from_static("Bearer realm=\"autobench\""),
                 );
             }
-            Self::TooManyAttempts(wait_s) | Self::RateLimited(wait_s) => {
+            Self::TooManyAttempts(wait_s) | Self::TooManyAnswers(wait_s) | Self::RateLimited(wait_s) => {
                 headers.insert(RETRY_AFTER, HeaderValue::from(*wait_s));
             }
             _ => {}

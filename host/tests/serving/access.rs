@@ -44,6 +44,13 @@ pub async fn guarded() -> (Bench, tempfile::TempDir) {
 }
 
 pub async fn guarded_with(change: impl FnOnce(&mut HubConfig)) -> (Bench, tempfile::TempDir) {
+    let (mut settings, folder) = guarded_settings();
+    change(&mut settings.hub);
+    (Bench::with(settings).await, folder)
+}
+
+/// What such a bench is begun with.
+pub fn guarded_settings() -> (Settings, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let logs = autobench::logs::LogHandle::new(LogConfig::silent(500));
     let mut settings = Settings {
@@ -52,8 +59,7 @@ pub async fn guarded_with(change: impl FnOnce(&mut HubConfig)) -> (Bench, tempfi
     };
     settings.hub.guard = Guard::new(&auth(), Some(INGEST), Audit::open(folder.path(), logs).unwrap());
     settings.http.test_endpoints = true;
-    change(&mut settings.hub);
-    (Bench::with(settings).await, folder)
+    (settings, folder)
 }
 
 /// The record: first what those did who may act on the bench, then what everybody else did or tried.

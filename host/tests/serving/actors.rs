@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tracing_subscriber::layer::SubscriberExt;
 
-use crate::access::{audited, bearer, guarded, guarded_with, token_of};
+use crate::access::{audited, bearer, guarded, guarded_settings, guarded_with, token_of};
 use crate::bench::{Bench, HANDSHAKE, Settings, until, within};
 
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -162,6 +162,67 @@ async fn strangers_from_one_address_leave_places_to_those_from_others() {
     first.expect("state.snapshot").await;
     let mut fifth = bench.connect_with(&from(1)).await;
     fifth.expect("welcome").await;
+    bench.close().await;
+}
+
+/// A connection that has asked for the state, seen that the answer begins, and takes no more of it.
+async fn ask_and_take_nothing(bench: &Bench, more: &str) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut stream = socket.connect(bench.address).await.unwrap();
+    stream
+        .write_all(get("/api/v1/state", more).as_bytes())
+        .await
+        .unwrap();
+    let mut head = [0; 12];
+    within(stream.read_exact(&mut head)).await.unwrap();
+    assert_eq!(&head, b"HTTP/1.1 200");
+    stream
+}
+
+#[tokio::test]
+async fn large_answers_that_an_actor_does_not_take_keep_only_that_actor_from_more() {
+    let (mut settings, _folder) = guarded_settings();
+    settings.http.answer_bytes = 20 << 20;
+    settings.http.stall_timeout = Duration::from_secs(3600);
+    let bench = Bench::with(settings).await;
+    fill(&bench);
+    let viewer = bearer(token_of(Role::Viewer));
+    let first = ask_and_take_nothing(&bench, &viewer).await;
+    let _second = ask_and_take_nothing(&bench, &viewer).await;
+    let refused = bench.request(&get("/api/v1/state", &viewer)).await;
+    refused.is_problem(429, "too-many-answers");
+    assert!(refused.header("retry-after").unwrap().parse::<u64>().unwrap() >= 1);
+    // What is small is no matter, and neither is what others ask for.
+    assert_eq!(bench.request(&get("/api/v1/message", &viewer)).await.status, 200);
+    let operator = bearer(token_of(Role::Operator));
+    assert_eq!(bench.request(&get("/api/v1/state", &operator)).await.status, 200);
+    drop(first);
+    let begin = std::time::Instant::now();
+    while bench.request(&get("/api/v1/state", &viewer)).await.status != 200 {
+        assert!(
+            begin.elapsed() < crate::bench::DEADLINE,
+            "its place is free again"
+        );
+    }
+    bench.close().await;
+}
+
+#[tokio::test]
+async fn where_nobody_says_who_it_is_large_answers_are_limited_by_address() {
+    let mut settings = Settings::default();
+    settings.http.answer_bytes = 1 << 20;
+    settings.http.stall_timeout = Duration::from_secs(3600);
+    let bench = Bench::with(settings).await;
+    fill(&bench);
+    let from = |last: u32| format!("X-Forwarded-For: 192.0.2.{last}\r\n");
+    // One alone may be larger than the bound: nobody else could ever have it.
+    let _taking_nothing = ask_and_take_nothing(&bench, &from(1)).await;
+    let refused = bench.request(&get("/api/v1/state", &from(1))).await;
+    refused.is_problem(429, "too-many-answers");
+    let elsewhere = bench.request(&get("/api/v1/state", &from(2))).await;
+    assert_eq!(elsewhere.status, 200);
+    assert_eq!(elsewhere.json()["version"], bench.document()["version"]);
     bench.close().await;
 }
 
