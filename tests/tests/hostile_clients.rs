@@ -20,6 +20,7 @@ use e2e::{
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -70,8 +71,39 @@ impl Siege {
     }
 }
 
+/// Hostile clients, on a thread and a runtime of their own: forty that write as much as the system takes hold a runtime up for tens of milliseconds,
+/// whoever they write to. On the mirror's it would be that which is measured, and not what the daemon does for them.
+struct Hostile {
+    clients: JoinSet<()>,
+    /// There until it is dropped, where it may not be waited for.
+    runtime: Option<Runtime>,
+}
+
+impl Hostile {
+    fn new() -> Self {
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        Self {
+            clients: JoinSet::new(),
+            runtime: Some(runtime.expect("a runtime")),
+        }
+    }
+
+    fn spawn(&mut self, client: impl Future<Output = ()> + Send + 'static) {
+        let runtime = self.runtime.as_ref().expect("there until it is dropped");
+        self.clients.spawn_on(client, runtime.handle());
+    }
+}
+
+impl Drop for Hostile {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
 /// Measures a mirror without and beside hostile clients, while others are watched. Each hostile client goes on until the siege is over.
-async fn beside(name: &str, attack: impl AsyncFnOnce(Siege, &mut JoinSet<()>)) {
+async fn beside(name: &str, attack: impl AsyncFnOnce(Siege, &mut Hostile)) {
     let _alone = ALONE.lock().await;
     let bench = Bench::new();
     let mut sim = Sim::start(&bench.artifacts, bench.folder(), METER_SPEED, 11, "none");
@@ -101,7 +133,7 @@ async fn beside(name: &str, attack: impl AsyncFnOnce(Siege, &mut JoinSet<()>)) {
     for _ in 0..MIRRORS {
         mirrors.push(daemon.client().await);
     }
-    let mut hostile = JoinSet::new();
+    let mut hostile = Hostile::new();
     attack(siege.clone(), &mut hostile).await;
     let disturbed = p99(delays(&mut watched, energy).await);
     eventually("each hostile client ends as it should", async || {
@@ -110,7 +142,7 @@ async fn beside(name: &str, attack: impl AsyncFnOnce(Siege, &mut JoinSet<()>)) {
     .await;
     siege.is_over.store(true, Ordering::Release);
     let ended = async {
-        while let Some(ended) = hostile.join_next().await {
+        while let Some(ended) = hostile.clients.join_next().await {
             ended.expect("a hostile client ends as it should");
         }
     };

@@ -12,6 +12,8 @@ use serde_json::{Value, json};
 use test_support::client_frame as frame;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
+use tokio::runtime::Builder;
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use crate::bench::{Answer, Bench, Client, HANDSHAKE, Settings, apply, until, within};
@@ -135,6 +137,29 @@ async fn answered_beside(bench: &Bench, mut attackers: JoinSet<()>) -> usize {
     }
 }
 
+/// Lets so many attackers loose on a thread and a runtime of their own, and gives one task that has ended when they have. Forty that write as much
+/// as the system takes hold a runtime up for tens of milliseconds, whoever they write to: on that of daemon and mirror it would be that, and not
+/// what the daemon does for them, which delays the mirror.
+fn attackers<F: Future<Output = ()> + Send + 'static>(
+    count: usize,
+    attack: impl Fn() -> F + Send + 'static,
+) -> JoinSet<()> {
+    let (ended, all_ended) = oneshot::channel();
+    std::thread::spawn(move || {
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut attackers: JoinSet<()> = (0..count).map(|_| attack()).collect();
+            while let Some(ended) = attackers.join_next().await {
+                ended.unwrap();
+            }
+        });
+        let _ = ended.send(());
+    });
+    let mut waiting = JoinSet::new();
+    waiting.spawn(async { all_ended.await.expect("all ended as they should") });
+    waiting
+}
+
 /// Sends a flood until it is cut, and gives what was said meanwhile.
 async fn flood_until_cut(stream: &mut TcpStream, flood: &[u8]) -> Vec<u8> {
     let (mut reader, mut writer) = stream.split();
@@ -219,20 +244,19 @@ async fn pipelines_that_are_never_read() {
             .state
             .replace_slice("ballast", json!({"text": "x".repeat(100_000)}))
             .unwrap();
-        let mut attackers = JoinSet::new();
-        for _ in 0..40 {
-            let address = bench.address;
-            attackers.spawn(async move {
-                let socket = TcpSocket::new_v4().unwrap();
-                socket.set_recv_buffer_size(4096).unwrap();
-                let mut stream = socket.connect(address).await.unwrap();
-                let requests = "GET /api/v1/state HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(100);
-                // Until it is cut.
-                within(async { while stream.write_all(requests.as_bytes()).await.is_ok() {} }).await;
-            });
-        }
+        let snapshots = || bench.state.metrics().snapshots.get();
+        let (address, before) = (bench.address, snapshots());
+        let attackers = attackers(40, move || async move {
+            let socket = TcpSocket::new_v4().unwrap();
+            socket.set_recv_buffer_size(4096).unwrap();
+            let mut stream = socket.connect(address).await.unwrap();
+            let requests = "GET /api/v1/state HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(100);
+            // Until it is cut.
+            within(async { while stream.write_all(requests.as_bytes()).await.is_ok() {} }).await;
+        });
         let answered = answered_beside(bench, attackers).await;
-        format!("all 40 were cut, and {answered} requests beside them were answered")
+        let rendered = snapshots() - before;
+        format!("all 40 were cut, the state was rendered {rendered} times for them, and {answered} requests beside them were answered")
     })
     .await;
 }
