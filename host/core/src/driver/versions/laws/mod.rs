@@ -1,0 +1,297 @@
+//! Random histories of files, drivers, settings and restarts, against what must hold of every choice.
+//!
+//! A bench does what the machine says, in an order of its own: answers come late, drivers refuse or break down, the daemon is killed between
+//! any two steps. The laws are checked at each action, and, after everything has been answered, on what runs.
+
+mod model;
+mod world;
+
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use self::model::{Act, DEVICES, Due, PLUGINS, S, act, version};
+use self::world::World;
+use super::*;
+
+fn world(devices: &[&'static str]) -> World {
+    let mut world = World {
+        configured: devices.iter().copied().collect(),
+        ..World::default()
+    };
+    world.start();
+    world
+}
+
+fn write(world: &mut World, number: u8) {
+    world.act(&Act::Write {
+        plugin: 0,
+        version: number,
+    });
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: cases(), ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_history_ends_with_the_newest_file_or_with_what_was_good(
+        acts in prop::collection::vec(act(), 1..120),
+    ) {
+        let mut world = world(&DEVICES);
+        for act in &acts {
+            world.act(act);
+        }
+        world.finish();
+        world.check_at_rest();
+        // A daemon that starts on what is left ends in the same place.
+        world.start();
+        world.finish();
+        world.check_at_rest();
+    }
+}
+
+fn cases() -> u32 {
+    match std::env::var_os("AUTOBENCH_LONG") {
+        Some(_) => 200_000,
+        None => 2_000,
+    }
+}
+
+#[test]
+fn of_files_that_come_while_one_is_prepared_only_the_newest_is_offered() {
+    let mut world = world(&["a"]);
+    write(&mut world, 0);
+    world.finish();
+    write(&mut world, 1);
+    world.pass(QUIET_NS);
+    world.answer(0);
+    assert!(matches!(world.due[..], [Due::Prepare { .. }]));
+    for number in [2, 3, 1, 2] {
+        write(&mut world, number);
+    }
+    assert!(world.due.is_empty(), "what is under way is given up");
+    world.pass(QUIET_NS);
+    let swaps = world.swaps;
+    world.finish();
+    assert_eq!(
+        (world.threads["a"].runs, world.swaps),
+        (Some(version(2)), swaps + 1)
+    );
+}
+
+#[test]
+fn a_file_that_changes_during_a_swap_is_swapped_in_after_it() {
+    let mut world = world(&["a"]);
+    write(&mut world, 0);
+    world.finish();
+    write(&mut world, 1);
+    world.pass(QUIET_NS);
+    world.answer(0);
+    world.answer(0);
+    assert!(matches!(world.due[..], [Due::Swap { hash, .. }] if hash == version(1)));
+    write(&mut world, 2);
+    world.pass(QUIET_NS);
+    // The newer one is ready first, and waits.
+    world.answer(1);
+    world.answer(1);
+    assert!(matches!(world.due[..], [Due::Swap { hash, .. }] if hash == version(1)));
+    world.answer(0);
+    assert!(matches!(world.due[..], [Due::Swap { hash, .. }] if hash == version(2)));
+}
+
+#[test]
+fn the_hundredth_swap_is_as_the_first() {
+    let mut world = world(&["a"]);
+    write(&mut world, 0);
+    world.finish();
+    for swap in 1..=100 {
+        write(&mut world, swap % 4);
+        world.finish();
+        assert_eq!(world.swaps, u64::from(swap));
+        assert_eq!(world.threads["a"].runs, Some(version(swap % 4)));
+        assert_eq!(world.at_hand.len(), 1);
+    }
+}
+
+#[test]
+fn what_breaks_down_on_probation_gives_way_to_what_ran_before_and_never_comes_back_by_itself() {
+    let mut world = world(&["a"]);
+    write(&mut world, 0);
+    world.finish();
+    write(&mut world, 6);
+    world.finish();
+    assert_eq!((world.threads["a"].runs, world.returns), (Some(version(0)), 1));
+    let view = world.versions.plugin(PLUGINS[0]).unwrap();
+    assert!(view.refusal.unwrap().contains("first seconds"));
+    assert_eq!(
+        view.described_by,
+        Some(version(0)),
+        "what runs describes the plugin"
+    );
+    // Killed with the refused file in the folder: the good one is started from what was kept, and the other not even tried.
+    world.start();
+    world.finish();
+    assert_eq!((world.threads["a"].runs, world.returns), (Some(version(0)), 1));
+    // Putting it there again is a wish.
+    write(&mut world, 6);
+    world.finish();
+    assert_eq!((world.threads["a"].runs, world.returns), (Some(version(0)), 2));
+}
+
+#[test]
+fn a_device_that_is_bound_to_another_plugin_never_goes_back_to_the_former_ones_driver() {
+    let mut world = world(&["a"]);
+    write(&mut world, 0);
+    world.finish();
+    assert!(world.kept.contains(&version(0)));
+    // The other plugin's only version refuses to start.
+    world.act(&Act::Write {
+        plugin: 1,
+        version: 5,
+    });
+    world.act(&Act::Configure {
+        device: 0,
+        plugin: 1,
+        is_there: true,
+    });
+    world.finish();
+    assert_ne!(world.threads["a"].runs, Some(version(0)));
+    assert!(world.records["a"].good.is_empty());
+    // Its file is the only place that still has it.
+    world.act(&Act::Remove { plugin: 0 });
+    world.finish();
+    assert!(!world.kept.contains(&version(0)), "its bytes are let go of");
+    world.act(&Act::Kill);
+    world.finish();
+    assert_ne!(world.threads["a"].runs, Some(version(0)));
+}
+
+#[test]
+fn what_was_not_good_for_long_enough_is_still_what_one_goes_back_to() {
+    let mut world = world(&["a"]);
+    write(&mut world, 0);
+    world.pass(QUIET_NS);
+    (0..3).for_each(|_| world.answer(0));
+    assert!(world.versions.record("a").unwrap().good.is_empty());
+    write(&mut world, 6);
+    world.finish();
+    assert_eq!(world.threads["a"].runs, Some(version(0)));
+}
+
+#[test]
+fn a_good_version_that_breaks_down_stays_the_drivers_own_affair() {
+    let mut world = world(&["a"]);
+    write(&mut world, 0);
+    world.finish();
+    write(&mut world, 1);
+    world.finish();
+    world.break_down("a", true);
+    assert!(world.due.is_empty());
+    assert_eq!(world.threads["a"].runs, Some(version(1)));
+    assert!(world.threads["a"].is_quarantined);
+    // Nothing has changed when it is looked at again.
+    world.act(&Act::Rescan);
+    world.finish();
+    assert!(world.threads["a"].is_quarantined);
+    write(&mut world, 1);
+    world.finish();
+    assert!(!world.threads["a"].is_quarantined);
+    world.come_alive("a", version(1));
+    world.break_down("a", true);
+    world.act(&Act::Settings {
+        device: 0,
+        are_right: true,
+    });
+    assert!(!world.threads["a"].is_quarantined);
+}
+
+#[test]
+fn a_refused_version_is_not_tried_again_because_its_file_was_looked_at_again() {
+    let mut world = world(&["a"]);
+    write(&mut world, 0);
+    world.finish();
+    write(&mut world, 6);
+    world.finish();
+    world.act(&Act::Rescan);
+    world.finish();
+    assert_eq!((world.threads["a"].runs, world.returns), (Some(version(0)), 1));
+    // One whose change was missed is found to be another, and tried.
+    world.files.insert(PLUGINS[0].into(), version(1));
+    world.written.insert((PLUGINS[0].into(), version(1)));
+    world.act(&Act::Rescan);
+    world.finish();
+    assert_eq!(world.threads["a"].runs, Some(version(1)));
+}
+
+#[test]
+fn a_kept_version_that_is_lost_is_said_and_the_next_one_taken() {
+    let mut versions = Versions::default();
+    let (device, plugin): (Arc<str>, Arc<str>) = ("a".into(), "meter".into());
+    let record = VersionRecord {
+        plugin: plugin.to_string(),
+        good: vec![version(1), version(2)],
+        refused: vec![RefusedVersion {
+            hash: version(3),
+            reason: "trap".to_owned(),
+        }],
+    };
+    versions.device_added(&device, &plugin, record);
+    versions.file_found(&plugin);
+    versions.read(&plugin, 1, version(3));
+    versions.prepared(&plugin, 1);
+    let actions = |versions: &mut Versions| std::iter::from_fn(|| versions.next_action()).collect::<Vec<_>>();
+    let fetch = |hash| Action::Fetch {
+        device: Arc::clone(&device),
+        hash,
+    };
+    assert!(actions(&mut versions).contains(&fetch(version(1))));
+    versions.not_fetched("a", version(1));
+    assert!(actions(&mut versions).contains(&fetch(version(2))));
+    versions.not_fetched("a", version(2));
+    let reason = "trap".to_owned();
+    assert!(actions(&mut versions).contains(&Action::Down { device, reason }));
+}
+
+#[test]
+fn a_file_that_is_not_whole_has_a_second_to_become_so() {
+    let mut versions = Versions::default();
+    let plugin: Arc<str> = "meter".into();
+    versions.file_changed(&plugin, 0);
+    let look = |versions: &mut Versions, now_ns| {
+        versions.time(now_ns);
+        let Some(Action::Read { look, .. }) = versions.next_action() else {
+            panic!("it is not looked at");
+        };
+        look
+    };
+    let first = look(&mut versions, QUIET_NS);
+    let why = || Unreadable::Incomplete("it is empty".to_owned());
+    versions.unreadable(&plugin, first, why(), QUIET_NS);
+    assert_eq!(versions.next_action(), None);
+    assert_eq!(versions.next_deadline_ns(), Some(S));
+    let second = look(&mut versions, S);
+    versions.unreadable(&plugin, second, why(), S);
+    assert!(matches!(versions.next_action(), Some(Action::Refuse { .. })));
+    // Told once, however often it is looked at.
+    assert!(matches!(versions.next_action(), Some(Action::Publish { .. })));
+    versions.file_changed(&plugin, 2 * S);
+    let third = look(&mut versions, 4 * S);
+    versions.unreadable(&plugin, third, why(), 4 * S);
+    assert!(!matches!(versions.next_action(), Some(Action::Refuse { .. })));
+}
+
+#[test]
+fn files_are_not_gone_while_their_folder_is() {
+    let mut world = world(&["a"]);
+    write(&mut world, 0);
+    world.finish();
+    world.versions.folder(false);
+    world.files.clear();
+    world.versions.file_changed(&PLUGINS[0].into(), world.now_ns);
+    world.finish();
+    assert_eq!(world.threads["a"].runs, Some(version(0)));
+    world.versions.folder(true);
+    world.versions.file_changed(&PLUGINS[0].into(), world.now_ns);
+    world.finish();
+    assert_eq!(world.threads["a"].runs, None);
+}

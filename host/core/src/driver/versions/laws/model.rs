@@ -1,0 +1,127 @@
+//! What can happen on a bench, and what its versions do.
+
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::super::VersionHash;
+
+pub(super) const MS: u64 = 1_000_000;
+pub(super) const S: u64 = 1_000_000_000;
+/// Contents that a file can have.
+pub(super) const VERSIONS: u8 = 8;
+pub(super) const DEVICES: [&str; 3] = ["a", "b", "other"];
+pub(super) const PLUGINS: [&str; 2] = ["meter", "relay"];
+
+/// What a version does. The same number always does the same, so that what was refused would be refused again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Nature {
+    Good,
+    /// No driver at all.
+    Unpreparable,
+    RefusesToStart,
+    /// Starts, and breaks down soon.
+    BreaksDown,
+    /// Does not suit the settings before they are corrected.
+    WantsOtherSettings,
+}
+
+pub(super) fn nature(hash: VersionHash) -> Nature {
+    match hash.0[0] % VERSIONS {
+        0..4 => Nature::Good,
+        4 => Nature::Unpreparable,
+        5 => Nature::RefusesToStart,
+        6 => Nature::BreaksDown,
+        _ => Nature::WantsOtherSettings,
+    }
+}
+
+pub(super) fn version(number: u8) -> VersionHash {
+    VersionHash([number; 32])
+}
+
+/// The plugin that a device is bound to before somebody binds it to another.
+pub(super) fn first_plugin_of(device: &str) -> usize {
+    usize::from(device == "other")
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Act {
+    /// Somebody writes a file, maybe the same as before.
+    Write {
+        plugin: usize,
+        version: u8,
+    },
+    Remove {
+        plugin: usize,
+    },
+    /// The system has dropped events: every file may have changed.
+    Rescan,
+    /// One of the answers that are due is given.
+    Answer {
+        which: usize,
+    },
+    Pass {
+        ms: u64,
+    },
+    /// A driver that runs breaks down, maybe for the fifth time.
+    Break {
+        device: usize,
+        is_quarantined: bool,
+    },
+    Settings {
+        device: usize,
+        are_right: bool,
+    },
+    Configure {
+        device: usize,
+        plugin: usize,
+        is_there: bool,
+    },
+    /// The daemon is killed and starts again.
+    Kill,
+}
+
+pub(super) fn act() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        4 => (0..PLUGINS.len(), 0..VERSIONS).prop_map(|(plugin, version)| Act::Write { plugin, version }),
+        1 => (0..PLUGINS.len()).prop_map(|plugin| Act::Remove { plugin }),
+        1 => Just(Act::Rescan),
+        12 => any::<usize>().prop_map(|which| Act::Answer { which }),
+        3 => (0u64..50).prop_map(|ms| Act::Pass { ms }),
+        1 => (900u64..12_000).prop_map(|ms| Act::Pass { ms }),
+        2 => (0..DEVICES.len(), any::<bool>())
+            .prop_map(|(device, is_quarantined)| Act::Break { device, is_quarantined }),
+        1 => (0..DEVICES.len(), any::<bool>())
+            .prop_map(|(device, are_right)| Act::Settings { device, are_right }),
+        1 => (0..DEVICES.len(), 0..PLUGINS.len(), any::<bool>())
+            .prop_map(|(device, plugin, is_there)| Act::Configure { device, plugin, is_there }),
+        1 => Just(Act::Kill),
+    ]
+}
+
+/// An answer that is due.
+#[derive(Debug, Clone)]
+pub(super) enum Due {
+    Read {
+        plugin: Arc<str>,
+        look: u64,
+    },
+    Prepare {
+        plugin: Arc<str>,
+        look: u64,
+        hash: VersionHash,
+    },
+    Fetch {
+        device: Arc<str>,
+        hash: VersionHash,
+    },
+    Start {
+        device: Arc<str>,
+        hash: VersionHash,
+    },
+    Swap {
+        device: Arc<str>,
+        hash: VersionHash,
+    },
+}
