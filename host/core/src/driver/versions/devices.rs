@@ -96,7 +96,7 @@ impl Versions {
     /// The driver broke down.
     pub fn broke_down(&mut self, device: &str, broken: Broken) {
         let Some(running) = self.running_mut(device, broken.hash) else {
-            return;
+            return self.former_broke_down(device, broken.hash);
         };
         running.is_quarantined = broken.is_quarantined;
         let on_probation = running.probation != Probation::Over;
@@ -126,15 +126,21 @@ impl Versions {
 
     /// A good version that was kept cannot be run any more.
     pub fn not_fetched(&mut self, device: &str, hash: VersionHash) {
+        // Else its file has brought it meanwhile, and it is kept anew.
+        let is_lost = !self.at_hand.contains(&hash);
         let Some((name, entry)) = self.device_mut(device) else {
             return;
         };
-        entry.fetching.take_if(|fetching| *fetching == hash);
-        entry.record.good.retain(|good| *good != hash);
-        if let Some(running) = &mut entry.running {
-            running.former.take_if(|former| *former == hash);
+        if entry.fetching.take_if(|fetching| *fetching == hash).is_none() {
+            return;
         }
-        self.actions.push_back(Action::Persist { device: name });
+        if is_lost {
+            entry.record.good.retain(|good| *good != hash);
+            if let Some(running) = &mut entry.running {
+                running.former.take_if(|former| *former == hash);
+            }
+            self.actions.push_back(Action::Persist { device: name });
+        }
         self.settle(device);
         self.tidy();
     }
@@ -260,6 +266,18 @@ impl Versions {
         // The file may have changed while the version was with the driver's thread.
         self.settle(device);
         self.publish(&plugin);
+        self.tidy();
+    }
+
+    /// The driver broke down while it was being swapped, and its successor runs already: what did not live long enough is nothing to go back to.
+    fn former_broke_down(&mut self, device: &str, hash: VersionHash) {
+        let running = self
+            .devices
+            .get_mut(device)
+            .and_then(|entry| entry.running.as_mut());
+        if let Some(running) = running {
+            running.former.take_if(|former| *former == hash);
+        }
         self.tidy();
     }
 

@@ -19,6 +19,7 @@ impl Versions {
 
     /// The file is to be looked at again, because changes may have been missed.
     pub fn file_may_have_changed(&mut self, plugin: &Arc<str>, now_ns: u64) {
+        let look = self.next_look();
         let file = self.files.entry(Arc::clone(plugin)).or_default();
         file.changed_ns = Some(now_ns);
         let former = std::mem::replace(
@@ -28,7 +29,7 @@ impl Versions {
             },
         );
         // An answer that comes nevertheless is an older file's.
-        file.look += 1;
+        file.look = look;
         if matches!(former, Work::Reading | Work::Preparing(_)) {
             self.actions.push_back(Action::GiveUp {
                 plugin: Arc::clone(plugin),
@@ -122,15 +123,21 @@ impl Versions {
     }
 
     pub(super) fn look_at(&mut self, plugin: &Arc<str>) {
+        let look = self.next_look();
         let Some(file) = self.files.get_mut(plugin) else {
             return;
         };
-        file.look += 1;
+        file.look = look;
         file.work = Work::Reading;
         self.actions.push_back(Action::Read {
             plugin: Arc::clone(plugin),
-            look: file.look,
+            look,
         });
+    }
+
+    fn next_look(&mut self) -> u64 {
+        self.looks += 1;
+        self.looks
     }
 
     /// A version is in the file and ready: every device that wants it gets it.

@@ -65,6 +65,8 @@ pub struct PluginView {
 pub struct Versions {
     files: BTreeMap<Arc<str>, File>,
     devices: BTreeMap<Arc<str>, Device>,
+    /// Number of the last look. No number comes twice: a file may go and come back while somebody still looks at the former one.
+    looks: u64,
     /// Versions that are prepared.
     at_hand: BTreeSet<VersionHash>,
     /// Set while the folder of all files is gone, which says nothing about any of them.

@@ -10,18 +10,9 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use self::model::{Act, DEVICES, Due, PLUGINS, S, act, version};
+use self::model::{Act, DEVICES, Due, Luck, PLUGINS, S, act, version};
 use self::world::World;
 use super::*;
-
-fn world(devices: &[&'static str]) -> World {
-    let mut world = World {
-        configured: devices.iter().copied().collect(),
-        ..World::default()
-    };
-    world.start();
-    world
-}
 
 fn write(world: &mut World, number: u8) {
     world.act(&Act::Write {
@@ -37,7 +28,7 @@ proptest! {
     fn every_history_ends_with_the_newest_file_or_with_what_was_good(
         acts in prop::collection::vec(act(), 1..120),
     ) {
-        let mut world = world(&DEVICES);
+        let mut world = World::with(&DEVICES);
         for act in &acts {
             world.act(act);
         }
@@ -59,7 +50,7 @@ fn cases() -> u32 {
 
 #[test]
 fn of_files_that_come_while_one_is_prepared_only_the_newest_is_offered() {
-    let mut world = world(&["a"]);
+    let mut world = World::with(&["a"]);
     write(&mut world, 0);
     world.finish();
     write(&mut world, 1);
@@ -81,7 +72,7 @@ fn of_files_that_come_while_one_is_prepared_only_the_newest_is_offered() {
 
 #[test]
 fn a_file_that_changes_during_a_swap_is_swapped_in_after_it() {
-    let mut world = world(&["a"]);
+    let mut world = World::with(&["a"]);
     write(&mut world, 0);
     world.finish();
     write(&mut world, 1);
@@ -101,7 +92,7 @@ fn a_file_that_changes_during_a_swap_is_swapped_in_after_it() {
 
 #[test]
 fn the_hundredth_swap_is_as_the_first() {
-    let mut world = world(&["a"]);
+    let mut world = World::with(&["a"]);
     write(&mut world, 0);
     world.finish();
     for swap in 1..=100 {
@@ -115,7 +106,7 @@ fn the_hundredth_swap_is_as_the_first() {
 
 #[test]
 fn what_breaks_down_on_probation_gives_way_to_what_ran_before_and_never_comes_back_by_itself() {
-    let mut world = world(&["a"]);
+    let mut world = World::with(&["a"]);
     write(&mut world, 0);
     world.finish();
     write(&mut world, 6);
@@ -140,7 +131,7 @@ fn what_breaks_down_on_probation_gives_way_to_what_ran_before_and_never_comes_ba
 
 #[test]
 fn a_device_that_is_bound_to_another_plugin_never_goes_back_to_the_former_ones_driver() {
-    let mut world = world(&["a"]);
+    let mut world = World::with(&["a"]);
     write(&mut world, 0);
     world.finish();
     assert!(world.kept.contains(&version(0)));
@@ -168,7 +159,7 @@ fn a_device_that_is_bound_to_another_plugin_never_goes_back_to_the_former_ones_d
 
 #[test]
 fn what_was_not_good_for_long_enough_is_still_what_one_goes_back_to() {
-    let mut world = world(&["a"]);
+    let mut world = World::with(&["a"]);
     write(&mut world, 0);
     world.pass(QUIET_NS);
     (0..3).for_each(|_| world.answer(0));
@@ -180,12 +171,13 @@ fn what_was_not_good_for_long_enough_is_still_what_one_goes_back_to() {
 
 #[test]
 fn a_good_version_that_breaks_down_stays_the_drivers_own_affair() {
-    let mut world = world(&["a"]);
+    let mut world = World::with(&["a"]);
     write(&mut world, 0);
     world.finish();
     write(&mut world, 1);
     world.finish();
     world.break_down("a", true);
+    world.hear_all();
     assert!(world.due.is_empty());
     assert_eq!(world.threads["a"].runs, Some(version(1)));
     assert!(world.threads["a"].is_quarantined);
@@ -196,8 +188,8 @@ fn a_good_version_that_breaks_down_stays_the_drivers_own_affair() {
     write(&mut world, 1);
     world.finish();
     assert!(!world.threads["a"].is_quarantined);
-    world.come_alive("a", version(1));
     world.break_down("a", true);
+    world.hear_all();
     world.act(&Act::Settings {
         device: 0,
         are_right: true,
@@ -207,7 +199,7 @@ fn a_good_version_that_breaks_down_stays_the_drivers_own_affair() {
 
 #[test]
 fn a_refused_version_is_not_tried_again_because_its_file_was_looked_at_again() {
-    let mut world = world(&["a"]);
+    let mut world = World::with(&["a"]);
     write(&mut world, 0);
     world.finish();
     write(&mut world, 6);
@@ -253,6 +245,75 @@ fn a_kept_version_that_is_lost_is_said_and_the_next_one_taken() {
 }
 
 #[test]
+fn what_its_file_has_brought_stays_good_although_what_was_kept_of_it_is_lost() {
+    let mut world = World::with(&["a"]);
+    write(&mut world, 0);
+    world.finish();
+    write(&mut world, 4);
+    world.finish();
+    // With a file that is no driver, the good version is fetched.
+    world.start();
+    (0..2).for_each(|_| world.answer(0));
+    assert!(matches!(world.due[..], [Due::Fetch { .. }]));
+    // It comes as a file meanwhile, and runs.
+    write(&mut world, 0);
+    world.pass(QUIET_NS);
+    (0..3).for_each(|_| world.answer(1));
+    world.hear_all();
+    assert_eq!(world.threads["a"].runs, Some(version(0)));
+    world.answer_by(0, Luck::Fails);
+    assert_eq!(world.records["a"].good, [version(0)]);
+}
+
+#[test]
+fn what_broke_down_as_it_was_swapped_is_nothing_to_go_back_to() {
+    let mut world = World::with(&["a"]);
+    write(&mut world, 0);
+    world.finish();
+    write(&mut world, 1);
+    world.pass(QUIET_NS);
+    (0..3).for_each(|_| world.answer(0));
+    world.hear_all();
+    assert_eq!(world.threads["a"].runs, Some(version(1)));
+    write(&mut world, 6);
+    world.pass(QUIET_NS);
+    (0..2).for_each(|_| world.answer(0));
+    assert!(matches!(world.due[..], [Due::Swap { hash, .. }] if hash == version(6)));
+    world.answer_by(0, Luck::BreaksDown);
+    world.hear_all();
+    // The new one breaks down too, and what is left is what was good.
+    world.finish();
+    assert_eq!(world.threads["a"].runs, Some(version(0)));
+}
+
+#[test]
+fn a_look_at_a_file_that_went_says_nothing_about_the_file_that_came_after_it() {
+    let mut versions = Versions::default();
+    let plugin: Arc<str> = "meter".into();
+    let look = |versions: &mut Versions| {
+        std::iter::from_fn(|| versions.next_action())
+            .find_map(|action| match action {
+                Action::Read { look, .. } => Some(look),
+                _ => None,
+            })
+            .unwrap()
+    };
+    versions.file_changed(&plugin, 0);
+    versions.time(QUIET_NS);
+    let given_up = look(&mut versions);
+    versions.file_changed(&plugin, S);
+    versions.time(3 * S);
+    let gone = look(&mut versions);
+    versions.unreadable(&plugin, gone, Unreadable::Gone, 3 * S);
+    assert!(versions.plugin(&plugin).is_none());
+    versions.file_changed(&plugin, 4 * S);
+    versions.time(5 * S);
+    assert_ne!(look(&mut versions), given_up);
+    versions.read(&plugin, given_up, version(1));
+    assert_eq!(versions.next_action(), None);
+}
+
+#[test]
 fn a_file_that_is_not_whole_has_a_second_to_become_so() {
     let mut versions = Versions::default();
     let plugin: Arc<str> = "meter".into();
@@ -282,7 +343,7 @@ fn a_file_that_is_not_whole_has_a_second_to_become_so() {
 
 #[test]
 fn files_are_not_gone_while_their_folder_is() {
-    let mut world = world(&["a"]);
+    let mut world = World::with(&["a"]);
     write(&mut world, 0);
     world.finish();
     world.versions.folder(false);

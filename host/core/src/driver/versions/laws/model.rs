@@ -60,6 +60,15 @@ pub(super) enum Act {
     /// One of the answers that are due is given.
     Answer {
         which: usize,
+        luck: Luck,
+    },
+    /// The answer of a look that was given up comes nevertheless.
+    AnswerLate {
+        which: usize,
+    },
+    /// What a driver's thread has said is heard.
+    Hear {
+        which: usize,
     },
     Pass {
         ms: u64,
@@ -87,7 +96,9 @@ pub(super) fn act() -> impl Strategy<Value = Act> {
         4 => (0..PLUGINS.len(), 0..VERSIONS).prop_map(|(plugin, version)| Act::Write { plugin, version }),
         1 => (0..PLUGINS.len()).prop_map(|plugin| Act::Remove { plugin }),
         1 => Just(Act::Rescan),
-        12 => any::<usize>().prop_map(|which| Act::Answer { which }),
+        12 => (any::<usize>(), luck()).prop_map(|(which, luck)| Act::Answer { which, luck }),
+        2 => any::<usize>().prop_map(|which| Act::AnswerLate { which }),
+        6 => any::<usize>().prop_map(|which| Act::Hear { which }),
         3 => (0u64..50).prop_map(|ms| Act::Pass { ms }),
         1 => (900u64..12_000).prop_map(|ms| Act::Pass { ms }),
         2 => (0..DEVICES.len(), any::<bool>())
@@ -98,6 +109,20 @@ pub(super) fn act() -> impl Strategy<Value = Act> {
             .prop_map(|(device, plugin, is_there)| Act::Configure { device, plugin, is_there }),
         1 => Just(Act::Kill),
     ]
+}
+
+/// What happens while something is under way, whatever the version is like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Luck {
+    Good,
+    /// The daemon or the system fails: no thread for a start, no memory for a swap, no bytes for a fetch.
+    Fails,
+    /// The driver that runs breaks down meanwhile, and is started again.
+    BreaksDown,
+}
+
+fn luck() -> impl Strategy<Value = Luck> {
+    prop_oneof![6 => Just(Luck::Good), 1 => Just(Luck::Fails), 1 => Just(Luck::BreaksDown)]
 }
 
 /// An answer that is due.
@@ -121,6 +146,11 @@ pub(super) enum Due {
         hash: VersionHash,
     },
     Swap {
+        device: Arc<str>,
+        hash: VersionHash,
+    },
+    /// No answer: a version that cannot live breaks down.
+    Doom {
         device: Arc<str>,
         hash: VersionHash,
     },

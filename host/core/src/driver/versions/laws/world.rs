@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::super::*;
-use super::model::{Act, DEVICES, Due, MS, Nature, PLUGINS, first_plugin_of, nature, version};
+use super::model::{Act, DEVICES, Due, Luck, MS, Nature, PLUGINS, first_plugin_of, nature, version};
 
 #[derive(Debug, Default)]
 pub(super) struct Thread {
@@ -13,20 +13,27 @@ pub(super) struct Thread {
     pub(super) is_quarantined: bool,
 }
 
+/// What a driver's thread has said and nobody has heard yet: as on the host's board, what is newer overwrites what no longer matters.
+#[derive(Debug, Default)]
+struct Turn {
+    broken: Option<Broken>,
+    live: Option<VersionHash>,
+}
+
 /// The bench: files, threads, the disk. What it does not lose when the daemon is killed stands first.
 #[derive(Default)]
 pub(super) struct World {
     pub(super) files: BTreeMap<Arc<str>, VersionHash>,
-    pub(super) configured: BTreeSet<&'static str>,
+    configured: BTreeSet<&'static str>,
     /// Devices that were bound to another plugin than at first.
-    pub(super) rebound: BTreeMap<Arc<str>, usize>,
+    rebound: BTreeMap<Arc<str>, usize>,
     /// Files that somebody has put there since they were last read.
-    pub(super) touched: BTreeSet<Arc<str>>,
+    touched: BTreeSet<Arc<str>>,
     /// What was in each file when it was read last, or when the daemon started.
-    pub(super) last_read: BTreeMap<Arc<str>, VersionHash>,
+    last_read: BTreeMap<Arc<str>, VersionHash>,
     /// What was ever in a plugin's file.
     pub(super) written: BTreeSet<(Arc<str>, VersionHash)>,
-    pub(super) settings_are_right: BTreeSet<&'static str>,
+    settings_are_right: BTreeSet<&'static str>,
     pub(super) records: BTreeMap<Arc<str>, VersionRecord>,
     /// Versions whose bytes are kept.
     pub(super) kept: BTreeSet<VersionHash>,
@@ -34,14 +41,31 @@ pub(super) struct World {
     pub(super) threads: BTreeMap<Arc<str>, Thread>,
     pub(super) at_hand: BTreeSet<VersionHash>,
     pub(super) due: Vec<Due>,
+    /// Answers of looks that were given up. They may come nevertheless.
+    late: Vec<Due>,
+    board: BTreeMap<Arc<str>, Turn>,
     pub(super) now_ns: u64,
     /// What a device has refused since its file was last read after a change.
-    pub(super) refused: BTreeSet<(Arc<str>, VersionHash)>,
+    refused: BTreeSet<(Arc<str>, VersionHash)>,
+    /// What the configuration or the daemon did not let run on a device, since either has changed.
+    misfits: BTreeSet<(Arc<str>, VersionHash)>,
+    /// What was heard to have broken down and not to have come back since.
+    broken: BTreeSet<(Arc<str>, VersionHash)>,
     pub(super) swaps: u64,
     pub(super) returns: u64,
 }
 
 impl World {
+    /// A daemon that has just started, with these devices and without a file.
+    pub(super) fn with(devices: &[&'static str]) -> Self {
+        let mut world = Self {
+            configured: devices.iter().copied().collect(),
+            ..Self::default()
+        };
+        world.start();
+        world
+    }
+
     pub(super) fn start(&mut self) {
         self.versions = Versions::default();
         self.threads.clear();
@@ -50,9 +74,11 @@ impl World {
         self.last_read.clone_from(&self.files);
         self.let_go();
         self.due.clear();
+        self.late.clear();
+        self.board.clear();
+        self.broken.clear();
         // The configuration may have been mended meanwhile: what did not suit it is tried again.
-        self.refused
-            .retain(|(_, hash)| nature(*hash) != Nature::WantsOtherSettings);
+        self.misfits.clear();
         for device in self.configured.clone() {
             self.add(device);
         }
@@ -62,7 +88,7 @@ impl World {
         self.obey();
     }
 
-    pub(super) fn add(&mut self, device: &'static str) {
+    fn add(&mut self, device: &'static str) {
         let name: Arc<str> = device.into();
         let record = self.records.get(&name).cloned().unwrap_or_default();
         self.threads.insert(Arc::clone(&name), Thread::default());
@@ -71,12 +97,12 @@ impl World {
         self.obey();
     }
 
-    pub(super) fn plugin_of(&self, device: &str) -> Arc<str> {
+    fn plugin_of(&self, device: &str) -> Arc<str> {
         let rebound = self.rebound.get(device).copied();
         PLUGINS[rebound.unwrap_or_else(|| first_plugin_of(device))].into()
     }
 
-    pub(super) fn bind(&mut self, device: &'static str, plugin: usize) {
+    fn bind(&mut self, device: &'static str, plugin: usize) {
         if self.plugin_of(device) != PLUGINS[plugin].into() {
             self.rebound.insert(device.into(), plugin);
             // Another plugin begins without a past.
@@ -107,7 +133,9 @@ impl World {
                     self.versions.file_may_have_changed(&plugin, self.now_ns);
                 }
             }
-            Act::Answer { which } => self.answer(which),
+            Act::Answer { which, luck } => self.answer_by(which, luck),
+            Act::AnswerLate { which } => self.answer_late(which),
+            Act::Hear { which } => self.hear(which),
             Act::Pass { ms } => self.pass(ms * MS),
             Act::Break {
                 device,
@@ -120,9 +148,7 @@ impl World {
                     false => self.settings_are_right.remove(device),
                 };
                 if self.configured.contains(device) {
-                    self.refused.retain(|(name, hash)| {
-                        **name != *device || nature(*hash) != Nature::WantsOtherSettings
-                    });
+                    self.misfits.retain(|(name, _)| **name != *device);
                     self.versions.settings_changed(device);
                     self.obey();
                     let thread = &self.threads[device];
@@ -136,13 +162,16 @@ impl World {
             } => {
                 let device = DEVICES[device];
                 if self.configured.remove(device) {
-                    self.due.retain(|due| !matches!(due, Due::Start { device: name, .. } | Due::Swap { device: name, .. } | Due::Fetch { device: name, .. } if **name == *device));
+                    // A fetch goes on beside, and its answer comes whatever has become of the device.
+                    self.due.retain(|due| {
+                        !matches!(due, Due::Start { device: name, .. } | Due::Swap { device: name, .. } if **name == *device)
+                    });
+                    self.board.remove(device);
+                    self.broken.retain(|(name, _)| **name != *device);
+                    self.misfits.retain(|(name, _)| **name != *device);
                     self.threads.remove(device);
                     self.versions.device_removed(device);
                     self.obey();
-                    self.refused.retain(|(name, hash)| {
-                        **name != *device || nature(*hash) != Nature::WantsOtherSettings
-                    });
                 }
                 if is_there {
                     self.bind(device, plugin);
@@ -167,52 +196,88 @@ impl World {
         }
     }
 
+    /// A driver that lives breaks down, and is started again unless it broke down too often.
     pub(super) fn break_down(&mut self, device: &str, is_quarantined: bool) {
-        let Some(thread) = self.threads.get_mut(device) else {
-            return;
-        };
-        let Some(hash) = thread.runs.filter(|_| thread.is_live) else {
-            return;
-        };
+        let lives = self.threads.get(device).filter(|thread| thread.is_live);
+        if let Some(hash) = lives.and_then(|thread| thread.runs) {
+            self.fall(device, hash, is_quarantined);
+            if !is_quarantined {
+                self.come_alive(device, hash);
+            }
+        }
+    }
+
+    fn fall(&mut self, device: &str, hash: VersionHash, is_quarantined: bool) {
         let blame = match nature(hash) {
             Nature::WantsOtherSettings => Blame::Circumstances,
             _ => Blame::Version,
         };
+        let thread = self.threads.get_mut(device).unwrap();
         thread.is_live = false;
         thread.is_quarantined = is_quarantined;
-        let broken = Broken {
-            hash,
-            reason: "trap".to_owned(),
-            blame,
-            is_quarantined,
+        let turn = Turn {
+            broken: Some(Broken {
+                hash,
+                reason: "trap".to_owned(),
+                blame,
+                is_quarantined,
+            }),
+            live: None,
         };
-        self.versions.broke_down(device, broken);
-        self.obey();
-        self.note_refusals();
-        if !is_quarantined
-            && self
-                .threads
-                .get(device)
-                .is_some_and(|thread| thread.runs == Some(hash))
-        {
-            self.come_alive(device, hash);
+        self.board.insert(device.into(), turn);
+    }
+
+    fn come_alive(&mut self, device: &str, hash: VersionHash) {
+        let thread = self.threads.get_mut(device).unwrap();
+        thread.is_live = true;
+        thread.is_quarantined = false;
+        self.board.entry(device.into()).or_default().live = Some(hash);
+        if nature(hash) == Nature::BreaksDown {
+            self.doom(device, hash);
         }
     }
 
-    pub(super) fn come_alive(&mut self, device: &str, hash: VersionHash) {
-        if let Some(thread) = self.threads.get_mut(device) {
-            thread.is_live = true;
-            thread.is_quarantined = false;
+    /// Starts the driver of the version that the thread has.
+    fn start_driver(&mut self, device: &str, hash: VersionHash) {
+        match nature(hash) {
+            Nature::RefusesToStart => self.doom(device, hash),
+            _ => self.come_alive(device, hash),
         }
-        self.versions.live(device, hash, self.now_ns);
+    }
+
+    fn doom(&mut self, device: &str, hash: VersionHash) {
+        let device = device.into();
+        self.due.push(Due::Doom { device, hash });
+    }
+
+    /// One driver's thread is heard.
+    fn hear(&mut self, which: usize) {
+        let which = which % self.board.len().max(1);
+        let Some(device) = self.board.keys().nth(which).cloned() else {
+            return;
+        };
+        let turn = self.board.remove(&device).unwrap();
+        if let Some(broken) = turn.broken {
+            if broken.blame == Blame::Version {
+                self.broken.insert((Arc::clone(&device), broken.hash));
+            }
+            self.versions.broke_down(&device, broken);
+        }
+        if let Some(hash) = turn.live {
+            self.broken.remove(&(Arc::clone(&device), hash));
+            self.versions.live(&device, hash, self.now_ns);
+        }
         self.obey();
-        if nature(hash) == Nature::BreaksDown {
-            self.break_down(device, true);
+    }
+
+    pub(super) fn hear_all(&mut self) {
+        while !self.board.is_empty() {
+            self.hear(0);
         }
     }
 
     /// What the machine has refused by itself: it says so in what it keeps.
-    pub(super) fn note_refusals(&mut self) {
+    fn note_refusals(&mut self) {
         for (name, record) in &self.records {
             // What has lived for long enough is good, whatever it did before.
             self.refused
@@ -227,97 +292,145 @@ impl World {
     }
 
     pub(super) fn answer(&mut self, which: usize) {
+        self.answer_by(which, Luck::Good);
+    }
+
+    /// What a look has found that nobody waits for any more.
+    fn answer_late(&mut self, which: usize) {
+        if self.late.is_empty() {
+            return;
+        }
+        let before = format!("{:?}", self.versions);
+        match self.late.remove(which % self.late.len()) {
+            Due::Read { plugin, look } => self.answer_read(&plugin, look),
+            Due::Prepare { plugin, look, hash } => self.answer_prepare(&plugin, look, hash),
+            other => unreachable!("{other:?} is no look"),
+        }
+        let after = format!("{:?}", self.versions);
+        assert_eq!(before, after, "an answer that nobody waits for changes nothing");
+    }
+
+    fn answer_read(&mut self, plugin: &Arc<str>, look: u64) {
+        match self.files.get(plugin).copied() {
+            Some(hash) => self.versions.read(plugin, look, hash),
+            None => self
+                .versions
+                .unreadable(plugin, look, Unreadable::Gone, self.now_ns),
+        }
+    }
+
+    fn answer_prepare(&mut self, plugin: &Arc<str>, look: u64, hash: VersionHash) {
+        match nature(hash) {
+            Nature::Unpreparable => {
+                let why = Unprepared {
+                    reason: "no driver".to_owned(),
+                    may_be_incomplete: hash.0[0].is_multiple_of(2),
+                };
+                self.versions.not_prepared(plugin, look, why, self.now_ns);
+            }
+            _ => self.versions.prepared(plugin, look),
+        }
+    }
+
+    pub(super) fn answer_by(&mut self, which: usize, luck: Luck) {
         if self.due.is_empty() {
             return;
         }
         match self.due.remove(which % self.due.len()) {
-            Due::Read { plugin, look } => match self.files.get(&plugin) {
-                Some(hash) => self.read(&plugin, look, *hash),
-                None => {
-                    self.versions
-                        .unreadable(&plugin, look, Unreadable::Gone, self.now_ns);
-                    if self.versions.plugin(&plugin).is_none() {
-                        self.last_read.remove(&plugin);
-                    }
-                }
-            },
-            Due::Prepare { plugin, look, hash } => match nature(hash) {
-                Nature::Unpreparable => {
-                    let why = Unprepared {
-                        reason: "no driver".to_owned(),
-                        may_be_incomplete: hash.0[0].is_multiple_of(2),
-                    };
-                    self.versions.not_prepared(&plugin, look, why, self.now_ns);
-                }
-                _ => {
+            Due::Read { plugin, look } => self.read(&plugin, look),
+            Due::Prepare { plugin, look, hash } => {
+                if nature(hash) != Nature::Unpreparable {
                     self.at_hand.insert(hash);
                     self.kept.insert(hash);
-                    self.versions.prepared(&plugin, look);
                 }
-            },
-            Due::Fetch { device, hash } => {
-                assert!(self.kept.contains(&hash), "a good version was let go of");
-                self.at_hand.insert(hash);
-                self.versions.fetched(&device, hash);
+                self.answer_prepare(&plugin, look, hash);
+            }
+            Due::Fetch { device, hash } => self.fetch(&device, hash, luck),
+            Due::Start { device, hash } if luck == Luck::Fails => {
+                self.misfits.insert((Arc::clone(&device), hash));
+                self.versions.not_started(&device, hash, "no thread".to_owned());
             }
             Due::Start { device, hash } => {
                 self.threads.get_mut(&device).unwrap().runs = Some(hash);
                 self.versions.started(&device, hash);
-                self.obey();
-                let still = self.threads[&device].runs == Some(hash);
-                if still && nature(hash) != Nature::RefusesToStart {
-                    self.come_alive(&device, hash);
-                } else if still {
-                    self.threads.get_mut(&device).unwrap().is_live = true;
-                    self.break_down(&device, true);
+                self.start_driver(&device, hash);
+                if luck == Luck::BreaksDown {
+                    self.break_down(&device, false);
                 }
             }
-            Due::Swap { device, hash } => match nature(hash) {
-                Nature::RefusesToStart => {
-                    self.refused.insert((Arc::clone(&device), hash));
-                    self.versions
-                        .swap_refused(&device, hash, Blame::Version, "no".to_owned());
+            Due::Swap { device, hash } => {
+                if luck == Luck::BreaksDown {
+                    self.break_down(&device, false);
                 }
-                Nature::WantsOtherSettings if !self.settings_are_right.contains(&*device) => {
-                    self.refused.insert((Arc::clone(&device), hash));
-                    self.versions
-                        .swap_refused(&device, hash, Blame::Circumstances, "settings".to_owned());
+                self.swap(&device, hash, luck);
+            }
+            Due::Doom { device, hash } => {
+                let thread = self.threads.get(&device);
+                if thread.is_some_and(|thread| thread.runs == Some(hash)) {
+                    self.fall(&device, hash, true);
                 }
-                _ => {
-                    let thread = self.threads.get_mut(&device).unwrap();
-                    thread.runs = Some(hash);
-                    thread.is_live = true;
-                    thread.is_quarantined = false;
-                    self.swaps += 1;
-                    self.versions.swapped(&device, hash, self.now_ns);
-                    self.obey();
-                    if nature(hash) == Nature::BreaksDown {
-                        self.break_down(&device, true);
-                    }
-                }
-            },
+            }
         }
         self.obey();
     }
 
-    pub(super) fn read(&mut self, plugin: &Arc<str>, look: u64, hash: VersionHash) {
-        let file = &self.versions.files[plugin];
-        let counts = file.look == look;
-        if counts
+    fn fetch(&mut self, device: &Arc<str>, hash: VersionHash, luck: Luck) {
+        let entry = self.versions.devices.get(device);
+        let is_waited_for = entry.is_some_and(|entry| entry.fetching == Some(hash));
+        let is_kept = self.kept.contains(&hash);
+        assert!(is_kept || !is_waited_for, "a good version was let go of");
+        if !is_kept || luck == Luck::Fails {
+            self.versions.not_fetched(device, hash);
+        } else {
+            self.at_hand.insert(hash);
+            self.versions.fetched(device, hash);
+        }
+    }
+
+    fn swap(&mut self, device: &Arc<str>, hash: VersionHash, luck: Luck) {
+        let lacks_settings =
+            nature(hash) == Nature::WantsOtherSettings && !self.settings_are_right.contains(&**device);
+        let refusal = match nature(hash) {
+            _ if luck == Luck::Fails => Some((Blame::Circumstances, "no memory")),
+            Nature::RefusesToStart => Some((Blame::Version, "no")),
+            _ if lacks_settings => Some((Blame::Circumstances, "settings")),
+            _ => None,
+        };
+        if let Some((blame, reason)) = refusal {
+            let refusals = match blame {
+                Blame::Circumstances => &mut self.misfits,
+                Blame::Version => &mut self.refused,
+            };
+            refusals.insert((Arc::clone(device), hash));
+            return self.versions.swap_refused(device, hash, blame, reason.to_owned());
+        }
+        self.threads.get_mut(device).unwrap().runs = Some(hash);
+        self.come_alive(device, hash);
+        self.swaps += 1;
+        self.versions.swapped(device, hash, self.now_ns);
+    }
+
+    fn read(&mut self, plugin: &Arc<str>, look: u64) {
+        if let Some(hash) = self.files.get(plugin).copied()
             && (self.touched.remove(plugin) | (self.last_read.insert(Arc::clone(plugin), hash) != Some(hash)))
         {
+            // Somebody wants it tried.
             let bound: Vec<_> = DEVICES
                 .into_iter()
                 .filter(|name| self.plugin_of(name) == *plugin)
                 .collect();
-            self.refused
-                .retain(|(name, refused)| !bound.contains(&&**name) || *refused != hash);
+            for refusals in [&mut self.refused, &mut self.misfits, &mut self.broken] {
+                refusals.retain(|(name, refused)| !bound.contains(&&**name) || *refused != hash);
+            }
         }
-        self.versions.read(plugin, look, hash);
+        self.answer_read(plugin, look);
+        if self.versions.plugin(plugin).is_none() {
+            self.last_read.remove(plugin);
+        }
     }
 
     /// Does what the machine says, and checks it.
-    pub(super) fn obey(&mut self) {
+    fn obey(&mut self) {
         while let Some(action) = self.versions.next_action() {
             match action {
                 Action::Read { plugin, look } => self.due.push(Due::Read { plugin, look }),
@@ -325,9 +438,9 @@ impl World {
                     assert!(!self.at_hand.contains(&hash), "it is prepared already");
                     self.due.push(Due::Prepare { plugin, look, hash });
                 }
-                Action::GiveUp { plugin } => self.due.retain(|due| {
-                    !matches!(due, Due::Read { plugin: of, .. } | Due::Prepare { plugin: of, .. } if *of == plugin)
-                }),
+                Action::GiveUp { plugin } => self.late.extend(self.due.extract_if(.., |due| {
+                    matches!(due, Due::Read { plugin: of, .. } | Due::Prepare { plugin: of, .. } if *of == plugin)
+                })),
                 Action::Fetch { device, hash } => {
                     self.check_binding(&device, hash);
                     self.due.push(Due::Fetch { device, hash });
@@ -341,15 +454,24 @@ impl World {
                     assert!(self.threads[&device].runs.is_some(), "there is nothing to swap");
                     assert_ne!(self.threads[&device].runs, Some(hash), "it runs already");
                     self.check_offer(&device, hash);
+                    assert!(
+                        !is_return || !self.broken.contains(&(Arc::clone(&device), hash)) || self.is_good(&device, hash),
+                        "{device} goes back to {hash:?}, which broke down itself"
+                    );
                     self.returns += u64::from(is_return);
                     self.due.push(Due::Swap { device, hash });
                 }
                 Action::Release { device } => {
-                    self.threads.get_mut(&device).unwrap().is_quarantined = false;
+                    let thread = self.threads.get_mut(&device).unwrap();
+                    thread.is_quarantined = false;
+                    if let Some(hash) = thread.runs.filter(|_| !thread.is_live) {
+                        self.start_driver(&device, hash);
+                    }
                 }
                 Action::Stop { device } => {
                     self.check_idle(&device);
                     *self.threads.get_mut(&device).unwrap() = Thread::default();
+                    self.board.remove(&device);
                 }
                 Action::Persist { device } => {
                     let record = self.versions.record(&device).unwrap().clone();
@@ -375,6 +497,15 @@ impl World {
             "what runs was let go of"
         );
         assert!(self.at_hand.len() <= 2 * PLUGINS.len() + 4 * DEVICES.len());
+        for (name, device) in &self.versions.devices {
+            for misfit in &device.misfits {
+                assert!(
+                    self.misfits.contains(&(Arc::clone(name), misfit.hash)),
+                    "nothing speaks against {:?} on {name}",
+                    misfit.hash
+                );
+            }
+        }
         for (name, record) in &self.records {
             if let Some(now) = self.versions.record(name) {
                 assert_eq!(now, record, "what the disk says is what the machine knows");
@@ -383,7 +514,7 @@ impl World {
     }
 
     /// Lets go of bytes that are neither at hand nor good for anybody.
-    pub(super) fn let_go(&mut self) {
+    fn let_go(&mut self) {
         let good = || self.records.values().flat_map(|record| &record.good);
         let at_hand = &self.at_hand;
         self.kept
@@ -394,24 +525,31 @@ impl World {
         );
     }
 
-    pub(super) fn check_offer(&self, device: &Arc<str>, hash: VersionHash) {
+    fn check_offer(&self, device: &Arc<str>, hash: VersionHash) {
         self.check_idle(device);
         self.check_binding(device, hash);
         assert!(self.at_hand.contains(&hash), "it is not prepared");
+        let offer = (Arc::clone(device), hash);
         assert!(
-            !self.refused.contains(&(Arc::clone(device), hash)),
+            !self.refused.contains(&offer) && !self.misfits.contains(&offer),
             "{hash:?} is offered to {device} again"
         );
     }
 
-    pub(super) fn check_binding(&self, device: &Arc<str>, hash: VersionHash) {
+    fn is_good(&self, device: &str, hash: VersionHash) -> bool {
+        self.records
+            .get(device)
+            .is_some_and(|record| record.good.contains(&hash))
+    }
+
+    fn check_binding(&self, device: &Arc<str>, hash: VersionHash) {
         assert!(
             self.written.contains(&(self.plugin_of(device), hash)),
             "{device} gets {hash:?}, which never was a version of its plugin"
         );
     }
 
-    pub(super) fn check_idle(&self, device: &Arc<str>) {
+    fn check_idle(&self, device: &Arc<str>) {
         let is_offered = self.due.iter().any(
             |due| matches!(due, Due::Start { device: to, .. } | Due::Swap { device: to, .. } if to == device),
         );
@@ -422,7 +560,11 @@ impl World {
     pub(super) fn finish(&mut self) {
         for round in 0.. {
             assert!(round < 10_000, "it never comes to rest");
-            if !self.due.is_empty() {
+            if !self.late.is_empty() {
+                self.answer_late(0);
+            } else if !self.board.is_empty() {
+                self.hear(0);
+            } else if !self.due.is_empty() {
                 self.answer(0);
             } else if let Some(due_ns) = self.versions.next_deadline_ns() {
                 self.pass(due_ns.saturating_sub(self.now_ns));
@@ -443,7 +585,12 @@ impl World {
             let is_refused = device.refusal_of(*in_file).is_some();
             if nature(*in_file) != Nature::Unpreparable && !is_refused {
                 assert_eq!(thread.runs, Some(*in_file), "{name} does not run the newest file");
-            } else if let Some(good) = device.record.good.first() {
+            } else if let Some(good) = device
+                .record
+                .good
+                .iter()
+                .find(|good| device.refusal_of(**good).is_none())
+            {
                 assert!(
                     thread.runs.is_some(),
                     "{name} stands still although {good:?} is good"
@@ -478,7 +625,7 @@ impl World {
         );
     }
 
-    pub(super) fn refuses(&self, plugin: &str, hash: VersionHash) -> bool {
+    fn refuses(&self, plugin: &str, hash: VersionHash) -> bool {
         let bound = self
             .versions
             .devices
