@@ -1,12 +1,17 @@
 //! What an edit of the configuration does: only the drivers whose entry changed notice it.
 
+use std::time::Duration;
+
 use autobench_core::driver::{LogLevel, StopReason};
 use autobench_core::state::Pointer;
 
 use tokio::time::Instant;
 
-use super::{Bench, GRACE};
+use super::Bench;
 use crate::config::{AuthConfig, BenchConfig, ConfigErrors, DeviceConfig, DeviceId};
+
+/// How long a configuration that stops a device is given to become whole.
+const GRACE: Duration = Duration::from_secs(1);
 
 impl Bench {
     pub(super) async fn reload_configuration(&mut self) {
