@@ -35,6 +35,7 @@ use crate::http::{HttpConfig, Server};
 use crate::hub::{Hub, HubConfig};
 use crate::layout;
 use crate::logs::{self, LogHandle};
+use crate::metrics::Registry;
 use crate::state::{StateConfig, StateHandle};
 
 /// How long clients are given to take what they are owed when the daemon stops.
@@ -145,8 +146,10 @@ impl App {
         let guard = Guard::new(&config.auth, config.ingest.token.as_deref(), audit);
         let endpoints = Endpoints::open(config.daemon.data_dir.join("endpoints.json"));
         let hub = Hub::start(hub_config(&config, guard), state.clone(), logs.clone());
+        let metrics = Registry::default();
         let http = HttpConfig {
             test_endpoints,
+            metrics: metrics.clone(),
             ..http_config(&config, endpoints.clone())
         };
         let server = Server::start(http, state.clone(), logs.clone(), hub.clone())
@@ -184,6 +187,7 @@ impl App {
             commands: commands.router().clone(),
             clock,
             endpoints,
+            metrics,
         };
         let supervisor = Supervisor::start(config, config_loader, loader, services)
             .await

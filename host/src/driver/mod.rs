@@ -26,6 +26,7 @@ mod limits;
 mod lives;
 pub mod loader;
 pub mod manifest;
+mod metrics;
 pub mod package;
 pub mod record;
 mod shelf;

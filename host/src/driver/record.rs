@@ -8,6 +8,7 @@ use autobench_core::wire::{DeviceEntry, PortEntry, PortIdentityEntry, iso8601};
 use parking_lot::Mutex;
 
 use super::health::Health;
+use super::metrics::Scraped;
 use crate::state::StateHandle;
 
 /// A device's entry and the way it gets into the state.
@@ -17,6 +18,8 @@ pub struct DeviceRecord {
 }
 
 struct Shared {
+    device: Arc<str>,
+    plugin: Arc<str>,
     path: Pointer,
     health_path: Pointer,
     last_seen_path: Pointer,
@@ -30,6 +33,8 @@ impl DeviceRecord {
     pub fn publish(state: StateHandle, id: &str, entry: DeviceEntry) -> Self {
         let record = Self {
             shared: Arc::new(Shared {
+                device: id.into(),
+                plugin: entry.plugin.as_str().into(),
                 path: Pointer::of(["devices", id]),
                 health_path: Pointer::of(["devices", id, "driver", "health"]),
                 last_seen_path: Pointer::of(["devices", id, "lastSeen"]),
@@ -105,6 +110,15 @@ impl DeviceRecord {
         let last_seen_ms = shared.health.last_seen_ms.get();
         if last_seen_ms > 0 {
             let _ = store.set(&shared.last_seen_path, iso8601(last_seen_ms).into());
+        }
+    }
+
+    /// The counters, for a scraper. Takes no lock.
+    pub(super) fn scraped(&self) -> Scraped {
+        Scraped {
+            device: Arc::clone(&self.shared.device),
+            plugin: Arc::clone(&self.shared.plugin),
+            health: Arc::clone(&self.shared.health),
         }
     }
 

@@ -39,6 +39,7 @@ use crate::commands::Router;
 use crate::config::{BenchConfig, ConfigLoader, DeviceConfig, DeviceId};
 use crate::hub::Hub;
 use crate::logs::{LogHandle, LogRecord};
+use crate::metrics::Registry;
 use crate::state::StateHandle;
 
 /// What the supervisor works with.
@@ -56,6 +57,8 @@ pub struct Services {
     pub clock: Clock,
     /// Numbers of telemetry series.
     pub endpoints: Endpoints,
+    /// Who asks what drivers count.
+    pub metrics: Registry,
 }
 
 /// An emulator that the daemon has started for a `sim` port.
@@ -186,6 +189,11 @@ impl Bench {
                 .lock()
                 .values()
                 .for_each(|record| record.write_counters(store))
+        });
+        let scraped = Arc::clone(&records);
+        services.metrics.register(move |page| {
+            let drivers: Vec<_> = scraped.lock().values().map(DeviceRecord::scraped).collect();
+            super::metrics::page(page, &drivers);
         });
         Ok(Self {
             config,
