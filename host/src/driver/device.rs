@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -14,7 +15,6 @@ use autobench_core::driver::{
     Breakdown, CallTime, Cell, LogLevel, PortIdentity, PortIndex, Refusal, Setup, SharedInbox, StartReason,
     Step, StopReason, SwapRefusal,
 };
-use autobench_core::wire::DeviceStatus;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
@@ -26,7 +26,7 @@ use super::loader::Prepared;
 use super::record::{DeviceRecord, attached_port};
 use super::sink::DeviceSink;
 use crate::bucket::Lines;
-use crate::clock::{Clock, now_iso};
+use crate::clock::Clock;
 use crate::logs::{LogHandle, LogRecord};
 use crate::serial::{Port, PortControl, PortEvents};
 
@@ -106,26 +106,6 @@ struct Orders {
     waiting: Mutex<Option<VecDeque<Order>>>,
 }
 
-/// Ends the orders with the thread that takes them, also when it panics.
-struct LastOrder {
-    orders: Arc<Orders>,
-    record: DeviceRecord,
-}
-
-impl Drop for LastOrder {
-    fn drop(&mut self) {
-        self.orders.waiting.lock().take();
-        if std::thread::panicking() {
-            self.record.change(|entry| {
-                entry.status = DeviceStatus::Stopped;
-                entry.reason =
-                    Some("its thread ended by a fault of the daemon; standard error says which".to_owned());
-                entry.stale_since.get_or_insert_with(now_iso);
-            });
-        }
-    }
-}
-
 impl Device {
     /// Starts the thread, which starts the driver.
     pub fn start(parts: DeviceParts) -> io::Result<Self> {
@@ -158,7 +138,7 @@ impl Device {
         };
         let thread = std::thread::Builder::new()
             .name(name)
-            .spawn(move || worker.run())?;
+            .spawn(move || worker.work())?;
         Ok(Self {
             inbox,
             orders,
@@ -167,13 +147,13 @@ impl Device {
         })
     }
 
-    /// Puts another version in place of the one that runs.
+    /// Puts another version in place of the one that runs. No answer: the thread has ended, before it took the order or over it.
     pub async fn swap(
         &self,
         prepared: Arc<Prepared>,
         endpoints: Vec<u32>,
         readable_slices: Arc<[String]>,
-    ) -> SwapOutcome {
+    ) -> Option<SwapOutcome> {
         let (answer, outcome) = oneshot::channel();
         self.order(Order::Swap {
             prepared,
@@ -181,11 +161,7 @@ impl Device {
             readable_slices,
             answer,
         });
-        outcome.await.unwrap_or_else(|_| SwapOutcome::Refused {
-            reason: "the driver's thread has ended".to_owned(),
-            blame: Blame::Circumstances,
-            predecessor_runs: false,
-        })
+        outcome.await.ok()
     }
 
     /// Gives the driver new settings.
@@ -236,11 +212,16 @@ struct Worker {
 }
 
 impl Worker {
-    fn run(mut self) {
-        let _last_order = LastOrder {
-            orders: Arc::clone(&self.orders),
-            record: self.sink.record.clone(),
-        };
+    fn work(mut self) {
+        // What a panic leaves half done is not used again, but for what others wait for: the cell is gone with the thread.
+        let ended = panic::catch_unwind(AssertUnwindSafe(|| self.run()));
+        self.orders.waiting.lock().take();
+        if ended.is_err() {
+            self.sink.thread_ended();
+        }
+    }
+
+    fn run(&mut self) {
         loop {
             while let Some(order) = self.next_order() {
                 if let Order::Stop(reason) = order {

@@ -25,6 +25,8 @@ pub struct Turn {
     pub broken: Option<Broken>,
     /// It lives, since then.
     pub live: Option<VersionHash>,
+    /// Its thread has ended since then, and nobody asked it to.
+    pub has_ended: bool,
 }
 
 impl Lives {
@@ -38,8 +40,16 @@ impl Lives {
         self.note(device, |turn| {
             *turn = Turn {
                 broken: Some(broken),
-                live: None,
+                ..Turn::default()
             };
+        });
+    }
+
+    /// The driver's thread ends by itself. It is the last that it says.
+    pub fn ended(&self, device: &Arc<str>) {
+        self.note(device, |turn| {
+            turn.live = None;
+            turn.has_ended = true;
         });
     }
 
@@ -88,6 +98,15 @@ mod tests {
         lives.broke_down(&device, broken.clone());
         lives.live(&device, version);
         let turn = lives.changed().await.remove("meter").unwrap();
-        assert_eq!((turn.broken, turn.live), (Some(broken), Some(version)));
+        assert_eq!((turn.broken, turn.live), (Some(broken.clone()), Some(version)));
+        // The end of its thread is the last, and what broke down before it is told with it.
+        lives.broke_down(&device, broken.clone());
+        lives.live(&device, version);
+        lives.ended(&device);
+        let turn = lives.changed().await.remove("meter").unwrap();
+        assert_eq!(
+            (turn.broken, turn.live, turn.has_ended),
+            (Some(broken), None, true)
+        );
     }
 }

@@ -325,6 +325,21 @@ impl DeviceSink {
         }
     }
 
+    /// The driver's thread ends by a fault of the daemon. Nobody is left who waits for it, and who starts drivers hears of it last: another thread has
+    /// its own word on all of this.
+    pub fn thread_ended(&mut self) {
+        let reason = "its thread ended by a fault of the daemon; standard error says which";
+        self.commands.down(reason, true);
+        self.clear_alarms();
+        self.hub.abort_blocks(&self.device);
+        self.record.change(|entry| {
+            entry.status = DeviceStatus::Stopped;
+            entry.reason = Some(reason.to_owned());
+            entry.stale_since.get_or_insert_with(now_iso);
+        });
+        self.lives.ended(&self.device);
+    }
+
     fn clear_alarms(&mut self) {
         let alarms = self.alarms.clear_all();
         if alarms.is_empty() {

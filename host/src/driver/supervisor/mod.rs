@@ -295,12 +295,20 @@ impl Bench {
 
     /// Tells the machine how the drivers are.
     async fn hear(&mut self, turns: BTreeMap<Arc<str>, Turn>) {
-        for (device, Turn { broken, live }) in turns {
+        for (device, turn) in turns {
+            let Turn {
+                broken,
+                live,
+                has_ended,
+            } = turn;
             if let Some(broken) = broken {
                 self.versions.broke_down(&device, broken);
             }
             if let Some(version) = live {
                 self.versions.live(&device, version, self.now_ns());
+            }
+            if has_ended {
+                self.versions.ended(&device);
             }
         }
         self.act().await;
@@ -324,7 +332,7 @@ impl Bench {
                     self.packages.remove(&plugin);
                 }
                 Action::Fetch { device, hash } => self.fetch(device, hash),
-                Action::Start { device, hash } => self.start_version(&device, hash),
+                Action::Start { device, hash } => self.start_version(&device, hash).await,
                 Action::Swap {
                     device,
                     hash,

@@ -15,6 +15,25 @@ use super::{Bench, Slot, member_path};
 use crate::clock::now_iso;
 use crate::config::DeviceId;
 
+/// Why a version does not take the place of another.
+enum NotSwapped {
+    Refused {
+        blame: Blame,
+        reason: String,
+    },
+    /// There is no thread any more that could.
+    Lost,
+}
+
+impl NotSwapped {
+    fn circumstances(reason: &str) -> Self {
+        Self::Refused {
+            blame: Blame::Circumstances,
+            reason: reason.to_owned(),
+        }
+    }
+}
+
 impl Bench {
     /// Says that nobody can run what is in a file. What runs goes on.
     pub(super) fn say_refused(&self, stem: &str, hash: Option<VersionHash>, reason: &str) {
@@ -120,9 +139,16 @@ impl Bench {
     }
 
     /// Starts a version on a device, and tells the machine how that went.
-    pub(super) fn start_version(&mut self, device: &str, hash: VersionHash) {
+    pub(super) async fn start_version(&mut self, device: &str, hash: VersionHash) {
         let started = match (self.device_id(device), self.prepared.get(&hash).cloned()) {
-            (Some(id), Some(prepared)) => self.start_driver(&id, &prepared),
+            (Some(id), Some(prepared)) => {
+                let has_remains = self.devices.get(&id).is_some_and(|slot| slot.device.is_some());
+                if has_remains {
+                    // Of a thread that has ended by itself: its ports, which the new one is to have, and its last words, which are not the new one's.
+                    self.stop_driver(&id, StopReason::Reconfigured).await;
+                }
+                self.start_driver(&id, &prepared)
+            }
             _ => Err("the version is not at hand".to_owned()),
         };
         match started {
@@ -135,11 +161,21 @@ impl Bench {
     pub(super) async fn swap(&mut self, device: &str, hash: VersionHash, is_return: bool) {
         let outcome = match (self.device_id(device), self.prepared.get(&hash).cloned()) {
             (Some(id), Some(prepared)) => self.swap_to(&id, &prepared, is_return).await,
-            _ => Err((Blame::Circumstances, "the version is not at hand".to_owned())),
+            _ => Err(NotSwapped::circumstances("the version is not at hand")),
         };
         match outcome {
             Ok(()) => self.versions.swapped(device, hash, self.now_ns()),
-            Err((blame, reason)) => self.versions.swap_refused(device, hash, blame, reason),
+            Err(NotSwapped::Lost) => {
+                let message = format!(
+                    "driver {} is started in a thread of its own: the former one has ended",
+                    hash.short()
+                );
+                self.log_of(LogLevel::Warn, device, message);
+                self.versions.swap_lost(device, hash);
+            }
+            Err(NotSwapped::Refused { blame, reason }) => {
+                self.versions.swap_refused(device, hash, blame, reason)
+            }
         }
     }
 
@@ -152,7 +188,7 @@ impl Bench {
         id: &DeviceId,
         prepared: &Arc<Prepared>,
         is_return: bool,
-    ) -> Result<(), (Blame, String)> {
+    ) -> Result<(), NotSwapped> {
         let began = Instant::now();
         let endpoints = self.register_series(id, &prepared.manifest);
         let Some((slot, device)) = self
@@ -160,21 +196,20 @@ impl Bench {
             .get(id)
             .and_then(|slot| Some((slot, slot.device.as_ref()?)))
         else {
-            return Err((Blame::Circumstances, "no driver runs".to_owned()));
+            return Err(NotSwapped::circumstances("no driver runs"));
         };
         let from = slot
             .record
             .read(|entry| entry.driver.as_ref().map(|driver| driver.sha256.clone()));
         let outcome = match fit(&slot.config, &prepared.manifest) {
-            Ok(()) => {
-                device
-                    .swap(
-                        Arc::clone(prepared),
-                        endpoints.clone(),
-                        readable_slices(&slot.config, &prepared.manifest),
-                    )
-                    .await
-            }
+            Ok(()) => device
+                .swap(
+                    Arc::clone(prepared),
+                    endpoints.clone(),
+                    readable_slices(&slot.config, &prepared.manifest),
+                )
+                .await
+                .ok_or(NotSwapped::Lost)?,
             Err(reason) => SwapOutcome::Refused {
                 reason,
                 blame: Blame::Circumstances,
@@ -266,7 +301,7 @@ impl Bench {
         }
         self.publish_reload(id, &reload);
         if let SwapOutcome::Refused { reason, blame, .. } = outcome {
-            return Err((blame, reason));
+            return Err(NotSwapped::Refused { blame, reason });
         }
         self.describe_series(id, &prepared.manifest);
         self.adopt_limits(id, prepared);

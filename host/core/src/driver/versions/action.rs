@@ -40,7 +40,7 @@ pub enum Action {
         /// The version.
         hash: VersionHash,
     },
-    /// Start a driver where none runs.
+    /// Start a driver where none runs; what is left of a thread that has ended is cleared away first.
     /// Answer: [`Versions::started`](super::Versions::started) or [`Versions::not_started`](super::Versions::not_started).
     Start {
         /// The device.
@@ -49,7 +49,8 @@ pub enum Action {
         hash: VersionHash,
     },
     /// Put a version in place of the one that runs.
-    /// Answer: [`Versions::swapped`](super::Versions::swapped) or [`Versions::swap_refused`](super::Versions::swap_refused).
+    /// Answer: [`Versions::swapped`](super::Versions::swapped), [`Versions::swap_refused`](super::Versions::swap_refused) or
+    /// [`Versions::swap_lost`](super::Versions::swap_lost).
     Swap {
         /// The device.
         device: Arc<str>,

@@ -54,6 +54,7 @@ impl Versions {
             return;
         };
         entry.misfits.clear();
+        entry.running.take_if(|running| running.has_ended);
         if let Some(running) = &mut entry.running {
             running.is_quarantined = false;
             // Settings that a person has corrected are a reason to try once more; a driver that runs does not notice.
@@ -70,6 +71,10 @@ impl Versions {
 
     /// The driver's thread could not be started with the version.
     pub fn not_started(&mut self, device: &str, hash: VersionHash, reason: String) {
+        if let Some(entry) = self.devices.get_mut(device) {
+            // What was left of it was cleared away for the start.
+            entry.running.take_if(|running| running.has_ended);
+        }
         self.refused(device, hash, Blame::Circumstances, reason);
     }
 
@@ -111,6 +116,35 @@ impl Versions {
             self.settle(device);
             self.tell_refused(device);
         }
+        self.tidy();
+    }
+
+    /// The driver's thread has ended, and nobody asked it to. What it ran stays down until its file or the settings are new; another version is
+    /// started.
+    pub fn ended(&mut self, device: &str) {
+        let running = self
+            .devices
+            .get_mut(device)
+            .and_then(|entry| entry.running.as_mut());
+        if let Some(running) = running {
+            running.has_ended = true;
+            if running.probation != Probation::Over {
+                running.probation = Probation::Waits;
+            }
+            self.settle(device);
+        }
+        self.tidy();
+    }
+
+    /// The driver's thread has ended before it took the version, or over it. The version is started in a new one.
+    pub fn swap_lost(&mut self, device: &str, hash: VersionHash) {
+        let Some(entry) = self.devices.get_mut(device) else {
+            return;
+        };
+        entry.offered.take_if(|offered| *offered == hash);
+        self.ended(device);
+        // New settings may have come meanwhile, with which what ran no longer counts.
+        self.settle(device);
         self.tidy();
     }
 
@@ -189,14 +223,18 @@ impl Versions {
         if device.offered.is_some() {
             return;
         }
-        let runs = device.running.as_ref().map(|running| running.hash);
+        let runs = device.runs();
         let Some(hash) = choice else {
             return match device.running.take() {
                 Some(_) => self.actions.push_back(Action::Stop { device: name }),
                 None => self.say_why_down(&name),
             };
         };
-        if runs == Some(hash) {
+        if device
+            .running
+            .as_ref()
+            .is_some_and(|running| running.hash == hash)
+        {
             return;
         }
         let action = if !at_hand {
@@ -250,9 +288,11 @@ impl Versions {
         });
         entry.running = Some(Running {
             hash,
-            former: former.filter(|former| entry.refusal_of(*former).is_none()),
+            // What has come back is not its own way back.
+            former: former.filter(|former| *former != hash && entry.refusal_of(*former).is_none()),
             probation: if is_known_good { Probation::Over } else { probation },
             is_quarantined: false,
+            has_ended: false,
         });
         let plugin = Arc::clone(&entry.plugin);
         if is_known_good {
@@ -358,6 +398,12 @@ impl Versions {
 }
 
 impl Device {
+    /// What a thread runs, be it down.
+    pub(super) fn runs(&self) -> Option<VersionHash> {
+        let running = self.running.as_ref().filter(|running| !running.has_ended);
+        running.map(|running| running.hash)
+    }
+
     /// Why the version is not offered to the device, if it is not.
     pub(super) fn refusal_of(&self, hash: VersionHash) -> Option<&str> {
         self.misfits

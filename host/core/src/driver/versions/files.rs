@@ -199,6 +199,9 @@ impl Versions {
                     device: Arc::clone(&name),
                 });
             }
+            device
+                .running
+                .take_if(|running| running.has_ended && running.hash == hash);
             if let Some(running) = self.running_mut(&name, hash)
                 && std::mem::take(&mut running.is_quarantined)
             {

@@ -126,6 +126,8 @@ struct Running {
     former: Option<VersionHash>,
     probation: Probation,
     is_quarantined: bool,
+    /// Its thread has ended by itself. It is not started again before something is new: what ended it might do so again.
+    has_ended: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -205,7 +207,7 @@ impl Versions {
             bound().find_map(|(name, device)| Some(format!("on {name}: {}", device.refusal_of(ready)?)))
         });
         let failed = file.failure.as_ref();
-        let running = || bound().filter_map(|(_, device)| Some(device.running.as_ref()?.hash));
+        let running = || bound().filter_map(|(_, device)| device.runs());
         let newest = file
             .current
             .filter(|current| running().any(|hash| hash == *current));

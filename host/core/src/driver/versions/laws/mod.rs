@@ -287,6 +287,88 @@ fn what_broke_down_as_it_was_swapped_is_nothing_to_go_back_to() {
 }
 
 #[test]
+fn what_came_back_and_broke_down_is_nothing_to_go_back_to_again() {
+    let mut world = World::with(&["a"]);
+    write(&mut world, 0);
+    world.pass(QUIET_NS);
+    (0..3).for_each(|_| world.answer(0));
+    world.hear_all();
+    write(&mut world, 6);
+    world.pass(QUIET_NS);
+    // Read, prepared, swapped in, broken down, and swapped out.
+    (0..4).for_each(|_| world.answer(0));
+    world.hear_all();
+    world.answer(0);
+    assert_eq!((world.threads["a"].runs, world.returns), (Some(version(0)), 1));
+    world.break_down("a", true);
+    world.hear_all();
+    write(&mut world, 6);
+    world.finish();
+    assert_eq!((world.threads["a"].runs, world.returns), (Some(version(6)), 1));
+}
+
+#[test]
+fn a_device_whose_thread_has_ended_stays_down_until_its_file_or_its_settings_are_new() {
+    let mut world = World::with(&["a"]);
+    write(&mut world, 0);
+    world.finish();
+    let end = |world: &mut World| {
+        world.end_thread("a");
+        world.finish();
+        assert_eq!(world.threads["a"].runs, None);
+    };
+    end(&mut world);
+    // Nothing is new.
+    world.act(&Act::Rescan);
+    world.finish();
+    assert_eq!(world.threads["a"].runs, None);
+    write(&mut world, 1);
+    world.finish();
+    assert_eq!(world.threads["a"].runs, Some(version(1)));
+    end(&mut world);
+    // The same once more is a wish.
+    write(&mut world, 1);
+    world.finish();
+    assert_eq!(world.threads["a"].runs, Some(version(1)));
+    end(&mut world);
+    world.act(&Act::Settings {
+        device: 0,
+        are_right: true,
+    });
+    world.finish();
+    assert_eq!(world.threads["a"].runs, Some(version(1)));
+    assert_eq!(world.records["a"].good, [version(1), version(0)]);
+}
+
+#[test]
+fn a_version_that_comes_while_nobody_knows_yet_that_the_thread_has_ended_is_started() {
+    let mut world = World::with(&["a"]);
+    write(&mut world, 0);
+    world.finish();
+    write(&mut world, 1);
+    world.pass(QUIET_NS);
+    (0..2).for_each(|_| world.answer(0));
+    assert!(matches!(world.due[..], [Due::Swap { .. }]));
+    world.end_thread("a");
+    world.answer(0);
+    world.finish();
+    assert_eq!(world.threads["a"].runs, Some(version(1)));
+    // The same with new settings, which come before the answer.
+    write(&mut world, 2);
+    world.pass(QUIET_NS);
+    (0..2).for_each(|_| world.answer(0));
+    assert!(matches!(world.due[..], [Due::Swap { .. }]));
+    world.end_thread("a");
+    world.hear_all();
+    world.act(&Act::Settings {
+        device: 0,
+        are_right: true,
+    });
+    world.finish();
+    assert_eq!(world.threads["a"].runs, Some(version(2)));
+}
+
+#[test]
 fn a_look_at_a_file_that_went_says_nothing_about_the_file_that_came_after_it() {
     let mut versions = Versions::default();
     let plugin: Arc<str> = "meter".into();

@@ -78,6 +78,10 @@ pub(super) enum Act {
         device: usize,
         is_quarantined: bool,
     },
+    /// A driver's thread ends by a fault of the daemon.
+    End {
+        device: usize,
+    },
     Settings {
         device: usize,
         are_right: bool,
@@ -103,6 +107,7 @@ pub(super) fn act() -> impl Strategy<Value = Act> {
         1 => (900u64..12_000).prop_map(|ms| Act::Pass { ms }),
         2 => (0..DEVICES.len(), any::<bool>())
             .prop_map(|(device, is_quarantined)| Act::Break { device, is_quarantined }),
+        1 => (0..DEVICES.len()).prop_map(|device| Act::End { device }),
         1 => (0..DEVICES.len(), any::<bool>())
             .prop_map(|(device, are_right)| Act::Settings { device, are_right }),
         1 => (0..DEVICES.len(), 0..PLUGINS.len(), any::<bool>())

@@ -11,6 +11,8 @@ pub(super) struct Thread {
     pub(super) runs: Option<VersionHash>,
     pub(super) is_live: bool,
     pub(super) is_quarantined: bool,
+    /// What it ran when it ended by itself.
+    ended: Option<VersionHash>,
 }
 
 /// What a driver's thread has said and nobody has heard yet: as on the host's board, what is newer overwrites what no longer matters.
@@ -18,6 +20,7 @@ pub(super) struct Thread {
 struct Turn {
     broken: Option<Broken>,
     live: Option<VersionHash>,
+    has_ended: bool,
 }
 
 /// The bench: files, threads, the disk. What it does not lose when the daemon is killed stands first.
@@ -141,6 +144,7 @@ impl World {
                 device,
                 is_quarantined,
             } => self.break_down(DEVICES[device], is_quarantined),
+            Act::End { device } => self.end_thread(DEVICES[device]),
             Act::Settings { device, are_right } => {
                 let device = DEVICES[device];
                 match are_right {
@@ -223,8 +227,25 @@ impl World {
                 is_quarantined,
             }),
             live: None,
+            has_ended: false,
         };
         self.board.insert(device.into(), turn);
+    }
+
+    /// A driver's thread ends without having been asked to.
+    pub(super) fn end_thread(&mut self, device: &str) {
+        let Some(thread) = self.threads.get_mut(device) else {
+            return;
+        };
+        if let Some(hash) = thread.runs {
+            *thread = Thread {
+                ended: Some(hash),
+                ..Thread::default()
+            };
+            let turn = self.board.entry(device.into()).or_default();
+            turn.live = None;
+            turn.has_ended = true;
+        }
     }
 
     fn come_alive(&mut self, device: &str, hash: VersionHash) {
@@ -266,6 +287,9 @@ impl World {
         if let Some(hash) = turn.live {
             self.broken.remove(&(Arc::clone(&device), hash));
             self.versions.live(&device, hash, self.now_ns);
+        }
+        if turn.has_ended {
+            self.versions.ended(&device);
         }
         self.obey();
     }
@@ -347,16 +371,21 @@ impl World {
             }
             Due::Fetch { device, hash } => self.fetch(&device, hash, luck),
             Due::Start { device, hash } if luck == Luck::Fails => {
+                self.clear_away(&device);
                 self.misfits.insert((Arc::clone(&device), hash));
                 self.versions.not_started(&device, hash, "no thread".to_owned());
             }
             Due::Start { device, hash } => {
+                self.clear_away(&device);
                 self.threads.get_mut(&device).unwrap().runs = Some(hash);
                 self.versions.started(&device, hash);
                 self.start_driver(&device, hash);
                 if luck == Luck::BreaksDown {
                     self.break_down(&device, false);
                 }
+            }
+            Due::Swap { device, hash } if self.threads[&device].ended.is_some() => {
+                self.versions.swap_lost(&device, hash);
             }
             Due::Swap { device, hash } => {
                 if luck == Luck::BreaksDown {
@@ -372,6 +401,12 @@ impl World {
             }
         }
         self.obey();
+    }
+
+    /// What is left of a thread: nobody hears any more what it has said.
+    fn clear_away(&mut self, device: &Arc<str>) {
+        *self.threads.get_mut(device).unwrap() = Thread::default();
+        self.board.remove(device);
     }
 
     fn fetch(&mut self, device: &Arc<str>, hash: VersionHash, luck: Luck) {
@@ -451,7 +486,8 @@ impl World {
                     self.due.push(Due::Start { device, hash });
                 }
                 Action::Swap { device, hash, is_return } => {
-                    assert!(self.threads[&device].runs.is_some(), "there is nothing to swap");
+                    let thread = &self.threads[&device];
+                    assert!(thread.runs.or(thread.ended).is_some(), "there is nothing to swap");
                     assert_ne!(self.threads[&device].runs, Some(hash), "it runs already");
                     self.check_offer(&device, hash);
                     assert!(
@@ -470,8 +506,7 @@ impl World {
                 }
                 Action::Stop { device } => {
                     self.check_idle(&device);
-                    *self.threads.get_mut(&device).unwrap() = Thread::default();
-                    self.board.remove(&device);
+                    self.clear_away(&device);
                 }
                 Action::Persist { device } => {
                     let record = self.versions.record(&device).unwrap().clone();
@@ -583,6 +618,11 @@ impl World {
             };
             let device = &self.versions.devices[name];
             let is_refused = device.refusal_of(*in_file).is_some();
+            if let Some(ended) = thread.ended {
+                let is_new = *in_file != ended && nature(*in_file) != Nature::Unpreparable && !is_refused;
+                assert!(!is_new, "{name} stands still although its file is a new one");
+                continue;
+            }
             if nature(*in_file) != Nature::Unpreparable && !is_refused {
                 assert_eq!(thread.runs, Some(*in_file), "{name} does not run the newest file");
             } else if let Some(good) = device
