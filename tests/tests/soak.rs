@@ -47,6 +47,10 @@ const POSTED_ENTRIES: usize = 120;
 /// Changes of a flood, each of some 2 KiB: several rings and lines full.
 const FLOOD_CHANGES: usize = 100;
 
+/// The route that gives the document, and who it is in the ledger.
+const STATE_ROUTE: &str = "/api/v1/state";
+const WITNESS: &str = "the witness";
+
 type Hash = [u8; 32];
 
 /// Which part of the log a client wants.
@@ -88,11 +92,12 @@ struct Known {
 #[derive(Default)]
 struct Ledger {
     known: HashMap<u64, Hash>,
-    /// Versions that somebody has reached, each of which has to be compared.
-    claimed: u64,
     /// Claims that came before the witness was there.
     waiting: Vec<(u64, Hash, String)>,
-    checked: u64,
+    /// By who it is: the states that came to it over the wire, counted as they are read and before anything is made of them.
+    came: BTreeMap<String, u64>,
+    /// By who it is: the documents of it that were compared with the witness's.
+    checked: BTreeMap<String, u64>,
     entries: HashMap<u64, Known>,
     /// Numbers that a filter kept out.
     kept_out: HashSet<(Part, u64)>,
@@ -100,16 +105,15 @@ struct Ledger {
 }
 
 impl Ledger {
-    fn claim(&mut self, version: u64, hash: Hash, who: String) {
-        self.claimed += 1;
-        self.compare(version, hash, who);
+    fn came(&mut self, who: &str) {
+        *self.came.entry(who.to_owned()).or_default() += 1;
     }
 
     fn compare(&mut self, version: u64, hash: Hash, who: String) {
         match self.known.get(&version) {
             Some(known) => {
                 assert_eq!(*known, hash, "{who} has another document at version {version}");
-                self.checked += 1;
+                *self.checked.entry(who).or_default() += 1;
             }
             None => self.waiting.push((version, hash, who)),
         }
@@ -476,6 +480,9 @@ impl Follower {
                             payload
                         };
                         let message: Value = serde_json::from_slice(&text).expect("JSON");
+                        if matches!(message["type"].as_str(), Some("state.snapshot" | "state.patch")) {
+                            self.ledger.lock().unwrap().came(&self.name);
+                        }
                         self.take(&message);
                         return Heard::Message;
                     }
@@ -585,7 +592,7 @@ impl Follower {
         if self.is_witness {
             ledger.known.insert(mirror.version, hash);
         } else {
-            ledger.claim(mirror.version, hash, self.name.clone());
+            ledger.compare(mirror.version, hash, self.name.clone());
         }
     }
 }
@@ -750,9 +757,9 @@ async fn witness(mut follower: Follower, mut until: tokio::sync::watch::Receiver
     }
 }
 
-/// What `/api/v1/state` says, as one more claim; gives the version.
+/// What the route says, as one more claim; gives the version.
 async fn ask(address: &str, ledger: &Shared) -> u64 {
-    let response = get(address, "/api/v1/state").await;
+    let response = get(address, STATE_ROUTE).await;
     assert_eq!(response.status, 200);
     let document = response.json();
     let version = document["version"].as_u64().expect("a version");
@@ -765,7 +772,8 @@ async fn ask(address: &str, ledger: &Shared) -> u64 {
     mirror.replace(version, document);
     let mut ledger = ledger.lock().unwrap();
     ledger.count("asked /api/v1/state");
-    ledger.claim(version, mirror.hash(), "/api/v1/state".to_owned());
+    ledger.came(STATE_ROUTE);
+    ledger.compare(version, mirror.hash(), STATE_ROUTE.to_owned());
     version
 }
 
@@ -791,7 +799,7 @@ async fn two_hundred_restless_clients_have_the_daemons_document_at_every_version
 
     let ledger = Shared::default();
     let (tell, until) = tokio::sync::watch::channel(None);
-    let mut follower = Follower::new("the witness".to_owned(), &ledger, true);
+    let mut follower = Follower::new(WITNESS.to_owned(), &ledger, true);
     follower.connect(&address, None).await;
     // The witness is there before anybody else is.
     while follower.mirror.is_none() {
@@ -843,7 +851,8 @@ async fn two_hundred_restless_clients_have_the_daemons_document_at_every_version
     let mut ledger = ledger.lock().unwrap();
     ledger.settle();
     let kept_out = ledger.settle_log();
-    let (checked, counts) = (ledger.checked, &ledger.counts);
+    let checked: u64 = ledger.checked.values().sum();
+    let counts = &ledger.counts;
     println!(
         "{CLIENTS} clients for {duration:?}: {checked} documents equal the witness's, at {} versions ({} patches); {counts:?}",
         ledger.known.len(),
@@ -871,9 +880,20 @@ async fn two_hundred_restless_clients_have_the_daemons_document_at_every_version
     ] {
         assert!(counts.contains_key(what), "nobody {what}");
     }
+    let mut came = ledger.came.clone();
+    let witnessed = came.remove(WITNESS);
     assert_eq!(
-        checked, ledger.claimed,
-        "every version that a mirror has reached is compared"
+        witnessed,
+        Some(ledger.known.len() as u64),
+        "each state that came to the witness is one to compare with"
     );
-    assert!(checked > CLIENTS, "hardly anything was compared");
+    assert_eq!(
+        ledger.checked, came,
+        "each state that came to a client, and each that the route gave, is compared"
+    );
+    assert_eq!(
+        came.len() as u64,
+        CLIENTS + 1,
+        "all clients and the route have states"
+    );
 }
