@@ -136,25 +136,27 @@ async fn two_hundred_clients_that_come_and_go_all_have_the_state() {
     bench.add_series(1);
     let state = bench.state.clone();
     let hub = bench.hub.clone();
-    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
-    let stopped = stop.clone();
+    // Some changes for each step of the clients, made while they go on: most of them read nothing before the end, and what comes until then has to
+    // find room in their sockets, however long they take.
+    let (step, steps) = std::sync::mpsc::channel();
     let writer = std::thread::spawn(move || {
         let at = autobench_core::state::Pointer::parse("/powerMeter/lastSample/watts").unwrap();
         let mut n = 0_u64;
-        while !stopped.load(std::sync::atomic::Ordering::Relaxed) {
-            n += 1;
-            state.update(|store| store.set(&at, json!(n))).unwrap();
-            let sample = autobench_core::driver::Sample {
-                timestamp_ms: n as f64,
-                value: n as f64,
-            };
-            hub.push_samples(1, &[sample]);
-            // The pace of the changes, with which a client that reads has to keep up.
-            std::thread::sleep(Duration::from_micros(300));
+        while let Ok(()) = steps.recv() {
+            for _ in 0..5 {
+                n += 1;
+                state.update(|store| store.set(&at, json!(n))).unwrap();
+                let sample = autobench_core::driver::Sample {
+                    timestamp_ms: n as f64,
+                    value: n as f64,
+                };
+                hub.push_samples(1, &[sample]);
+            }
         }
     });
     let mut clients: Vec<(crate::bench::Client, Value)> = Vec::new();
     for n in 0..200_usize {
+        step.send(()).unwrap();
         let (mut client, mut mirror) = bench.join().await;
         if n % 3 == 0 {
             client
@@ -162,6 +164,7 @@ async fn two_hundred_clients_that_come_and_go_all_have_the_state() {
                 .await;
         }
         for _ in 0..n % 4 {
+            step.send(()).unwrap();
             apply(&mut mirror, &client.wait_for("state.patch").await);
         }
         clients.push((client, mirror));
@@ -169,7 +172,7 @@ async fn two_hundred_clients_that_come_and_go_all_have_the_state() {
             clients.swap_remove(n % clients.len());
         }
     }
-    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    drop(step);
     tokio::task::spawn_blocking(|| writer.join().unwrap())
         .await
         .unwrap();

@@ -158,8 +158,9 @@ async fn every_counter_rises_with_what_it_counts() {
     let before = Scrape::take(&bench).await;
     let (mut client, _) = bench.join().await;
     for watts in 1..=20 {
-        bench.set_watts(watts);
-        client.wait_for("state.patch").await;
+        let version = bench.set_watts(watts);
+        // The count of clients is a patch too.
+        while client.wait_for("state.patch").await["toVersion"].as_u64() < Some(version) {}
     }
     bench.log("something");
     client.wait_for("logs.append").await;
@@ -206,7 +207,7 @@ async fn every_counter_rises_with_what_it_counts() {
 #[tokio::test]
 async fn a_client_that_does_not_read_shows_in_the_lag_and_as_dropped() {
     let mut settings = Settings::default();
-    settings.hub.stall_timeout = std::time::Duration::from_millis(400);
+    settings.hub.stall_timeout = std::time::Duration::from_millis(1500);
     settings.hub.limits.clients = 1;
     let bench = Bench::with(settings).await;
     let silent = bench.raw_socket(Some(4096)).await;

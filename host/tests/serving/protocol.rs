@@ -612,12 +612,17 @@ async fn what_was_said_last_comes_before_the_goodbye() {
 async fn snapshot_and_patches_equal_the_state_at_every_version() {
     let bench = Bench::start().await;
     let state = bench.state.clone();
+    let (all_joined, joined) = std::sync::mpsc::channel();
     let writer = std::thread::spawn(move || {
         let watts = Pointer::parse("/powerMeter/lastSample/watts").unwrap();
         let history = Pointer::parse("/powerMeter/history").unwrap();
         let extra = Pointer::parse("/powerMeter/extra").unwrap();
         let mut documents = Vec::new();
         for n in 1..=2_000_u64 {
+            if n == 1_000 {
+                // Half of it happens while they join, half when they have.
+                joined.recv().unwrap();
+            }
             let (version, document) = state.update(|store| {
                 match n % 5 {
                     0 => store.append(&history, json!({"n": n}), 7).unwrap(),
@@ -629,6 +634,8 @@ async fn snapshot_and_patches_equal_the_state_at_every_version() {
             });
             documents.push((version, document));
             if n % 100 == 0 {
+                // A snapshot for somebody else ends a flush, so that there are versions to compare.
+                state.snapshot();
                 std::thread::yield_now();
             }
         }
@@ -638,6 +645,7 @@ async fn snapshot_and_patches_equal_the_state_at_every_version() {
     for _ in 0..4 {
         mirrors.push(bench.join().await);
     }
+    all_joined.send(()).unwrap();
     let documents: std::collections::HashMap<_, _> = tokio::task::spawn_blocking(|| writer.join().unwrap())
         .await
         .unwrap()
@@ -665,12 +673,12 @@ async fn snapshot_and_patches_equal_the_state_at_every_version() {
 async fn the_daemon_asks_after_a_client_and_believes_its_pong() {
     let mut settings = Settings::default();
     settings.hub.limits.heartbeat_interval_ms = 40;
-    settings.hub.limits.heartbeat_timeout_ms = 400;
+    settings.hub.limits.heartbeat_timeout_ms = 1500;
     let bench = Bench::with(settings).await;
     let (mut client, _) = bench.join().await;
-    // tungstenite answers pings while it reads. Thirty of them are three time-outs long.
+    // tungstenite answers pings while it reads. Eighty of them are two time-outs long.
     let mut pings = 0;
-    while pings < 30 {
+    while pings < 80 {
         match client.hear().await {
             Heard::Ping => pings += 1,
             Heard::Message(_) => {}

@@ -4,7 +4,7 @@
 //! figures are for reading: attackers, daemon and mirror share the machine, so nothing is asserted of a time.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -29,9 +29,38 @@ const PULSES: usize = 300;
 /// When each change was made, by its value.
 type Pulses = Arc<Mutex<Vec<Instant>>>;
 
+/// A bench under attack, and how far the mirror beside is.
+struct Besieged {
+    bench: Bench,
+    mirrored: Arc<AtomicU64>,
+}
+
+impl std::ops::Deref for Besieged {
+    type Target = Bench;
+
+    fn deref(&self) -> &Bench {
+        &self.bench
+    }
+}
+
+impl Besieged {
+    /// Makes a large change and waits until the mirror has it. The ring holds few of them: without that, a mirror whose thread gets no turn for
+    /// a moment would be given a snapshot, and nobody could say whose fault that is.
+    async fn change(&self, filler: Value) {
+        let version = self.state.replace_slice("ballast", filler).unwrap().unwrap();
+        until("the mirror follows", || {
+            self.mirrored.load(Ordering::Acquire) >= version
+        })
+        .await;
+    }
+}
+
 /// Runs an attack beside a mirror. The attack says what happened.
-async fn besiege(name: &str, settings: Settings, attack: impl AsyncFnOnce(&Bench) -> String) {
-    let bench = Bench::with(settings).await;
+async fn besiege(name: &str, settings: Settings, attack: impl AsyncFnOnce(&Besieged) -> String) {
+    let bench = Besieged {
+        bench: Bench::with(settings).await,
+        mirrored: Arc::default(),
+    };
     let (client, document) = bench.join().await;
     let pulses = Pulses::default();
     let is_over = Arc::new(AtomicBool::new(false));
@@ -39,6 +68,7 @@ async fn besiege(name: &str, settings: Settings, attack: impl AsyncFnOnce(&Bench
         client,
         document,
         Arc::clone(&pulses),
+        Arc::clone(&bench.mirrored),
         Arc::clone(&is_over),
     ));
 
@@ -74,7 +104,7 @@ async fn besiege(name: &str, settings: Settings, attack: impl AsyncFnOnce(&Bench
         "{name}: {what}; the mirror beside it is exact, p99 {quiet:.2} ms before and {besieged:.2} ms during, ratio {:.2}",
         besieged / quiet
     );
-    bench.close().await;
+    bench.bench.close().await;
 }
 
 /// Changes a value again and again, a number of times and as long as asked. Gives the first value.
@@ -100,6 +130,7 @@ async fn follow(
     mut client: Client,
     mut document: Value,
     pulses: Pulses,
+    mirrored: Arc<AtomicU64>,
     is_over: Arc<AtomicBool>,
 ) -> (Value, Vec<(usize, Duration)>) {
     let mut delays = Vec::new();
@@ -109,6 +140,7 @@ async fn follow(
         match message["type"].as_str() {
             Some("state.patch") => {
                 apply(&mut document, &message);
+                mirrored.store(document["version"].as_u64().unwrap(), Ordering::Release);
                 let value = document["powerMeter"]["lastSample"]["watts"].as_u64().unwrap() as usize;
                 if value > newest {
                     newest = value;
@@ -179,7 +211,8 @@ fn is_closed_for_its_flood(bytes: &[u8]) -> bool {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn handshakes_that_trickle() {
     let mut settings = Settings::default();
-    settings.http.header_timeout = Duration::from_millis(400);
+    // Far less than the trickle takes, and far more than a request beside it.
+    settings.http.header_timeout = Duration::from_secs(2);
     settings.http.connections = 64;
     besiege("handshakes that trickle", settings, async |bench| {
         let mut attackers = JoinSet::new();
@@ -265,7 +298,7 @@ async fn pipelines_that_are_never_read() {
 async fn half_open_sockets() {
     let mut settings = Settings::default();
     settings.hub.limits.heartbeat_interval_ms = 100;
-    settings.hub.limits.heartbeat_timeout_ms = 400;
+    settings.hub.limits.heartbeat_timeout_ms = 2000;
     settings.hub.stall_timeout = Duration::from_secs(60);
     besiege("sockets whose other end is silent", settings, async |bench| {
         let mut silent = Vec::new();
@@ -290,14 +323,13 @@ async fn clients_that_stop_reading_and_are_never_closed() {
         for _ in 0..20 {
             deaf.push(bench.raw_socket(Some(4096)).await);
         }
+        until("they are clients", || bench.hub.clients() == 21).await;
         // Enough to fill their sockets.
         let mut n = 0;
         while bench.hub.clients() > 1 {
             n += 1;
             let filler = json!({"n": n, "text": format!("{n:04}").repeat(5_000)});
-            bench.state.replace_slice("ballast", filler).unwrap();
-            // The pace of the changes: the mirror beside has to follow without a snapshot.
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            bench.change(filler).await;
         }
         drop(deaf);
         format!("all 20 were dropped after they had taken nothing for 0.5 s, {n} large changes later")
@@ -321,9 +353,7 @@ async fn a_window_of_hardly_a_byte() {
             n += 1;
             // Another text each time: what stays the same makes no patch.
             let filler = json!({"n": n, "text": format!("{n:04}").repeat(2_000)});
-            bench.state.replace_slice("ballast", filler).unwrap();
-            // The same.
-            tokio::time::sleep(Duration::from_millis(1)).await;
+            bench.change(filler).await;
             let mut few = [0; 40];
             if let Ok(Ok(count)) = tokio::time::timeout(Duration::from_millis(2), sipping.read(&mut few)).await {
                 read += count;
@@ -569,7 +599,11 @@ async fn handshakes_that_nobody_waits_for() {
                 stream.write_all(HANDSHAKE.as_bytes()).await.unwrap();
             }
             until("all are gone", || bench.hub.clients() == 1).await;
-            // Their places are free again.
+            until("their places are free again", || {
+                let seats: Vec<_> = (0..99).filter_map(|_| bench.hub.take_seat()).collect();
+                seats.len() == 99
+            })
+            .await;
             let (_client, _) = bench.join().await;
             let answer: Answer = bench.get("/healthz").await;
             assert_eq!(answer.status, 200);

@@ -6,6 +6,8 @@ mod record;
 mod sockets;
 mod tables;
 
+use std::time::{Duration, Instant};
+
 use autobench::access::{Audit, Guard, digest};
 use autobench::config::{AuthConfig, LogConfig, TokenConfig};
 use autobench::hub::HubConfig;
@@ -96,6 +98,20 @@ async fn ask(bench: &Bench, route: &Route, more: &str) -> Answer {
             "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{more}{body}"
         ))
         .await
+}
+
+/// Tries what has to be over before a wrong token is forgiven: from one address after another, until it was. A machine that is slower than that
+/// says nothing of what is refused.
+pub async fn before_one_is_forgiven<T>(mut trial: impl AsyncFnMut(&str) -> T) -> T {
+    const FORGIVEN_AFTER: Duration = Duration::from_secs(3);
+    for number in 1..=20 {
+        let begin = Instant::now();
+        let outcome = trial(&format!("198.51.100.{number}")).await;
+        if begin.elapsed() < FORGIVEN_AFTER {
+            return outcome;
+        }
+    }
+    panic!("the machine is too slow for this");
 }
 
 pub fn bearer(token: &str) -> String {

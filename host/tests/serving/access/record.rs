@@ -143,6 +143,7 @@ async fn a_token_is_in_no_state_no_log_and_no_record() {
 async fn requests_that_went_well_are_no_entries_of_the_ring_and_failures_are_few() {
     let bench = Bench::start().await;
     let before = bench.logs.metadata().next_seq;
+    let begin = std::time::Instant::now();
     for _ in 0..50 {
         assert_eq!(bench.get("/api/v1/devices").await.status, 200);
     }
@@ -155,6 +156,8 @@ async fn requests_that_went_well_are_no_entries_of_the_ring_and_failures_are_few
         .iter()
         .filter(|entry| entry.channel == "request" && entry.level == LogLevel::Warn);
     let count = failures.count();
-    assert!((30..45).contains(&count), "{count}");
+    // Thirty at once, and one for each second that all of it took.
+    let most = 31 + begin.elapsed().as_secs() as usize;
+    assert!((30..=most).contains(&count), "{count} of {most}");
     bench.close().await;
 }
