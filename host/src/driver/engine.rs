@@ -115,9 +115,39 @@ struct TickerShared {
     /// What the ticker waits for. A call that begins sets it and wakes nobody: most calls are over long before the first tick, and a thread that is
     /// woken at once would run on the processor that the way of the row needs next.
     timer: OwnedFd,
+    setting: Trouble,
+    reading: Trouble,
+}
+
+/// Whether something fails that is tried again up to two hundred times per second: told when it begins and when it is over.
+#[derive(Default)]
+struct Trouble(AtomicBool);
+
+impl Trouble {
+    /// Whether this failure is the first.
+    fn begins(&self) -> bool {
+        !self.0.swap(true, Ordering::Relaxed)
+    }
+
+    /// Whether this success is the first after failures.
+    fn is_over(&self) -> bool {
+        // Looked at first, because there hardly ever was a failure and a look costs next to nothing.
+        self.0.load(Ordering::Relaxed) && self.0.swap(false, Ordering::Relaxed)
+    }
 }
 
 impl TickerShared {
+    fn new(timer: OwnedFd) -> Self {
+        Self {
+            running: AtomicUsize::new(0),
+            asleep: AtomicBool::new(true),
+            stop: AtomicBool::new(false),
+            timer,
+            setting: Trouble::default(),
+            reading: Trouble::default(),
+        }
+    }
+
     /// Sets the timer, if nobody else has.
     fn rouse(&self) {
         if self.asleep.swap(false, Ordering::SeqCst) {
@@ -136,8 +166,18 @@ impl TickerShared {
                 tv_nsec: after.subsec_nanos().into(),
             },
         };
-        if let Err(error) = timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &once) {
-            tracing::error!(%error, "the timer of the drivers' deadlines cannot be set: a call that loops may go on for ever");
+        match timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &once) {
+            Ok(_) if self.setting.is_over() => {
+                tracing::info!("the timer of the drivers' deadlines is set again");
+            }
+            Ok(_) => {}
+            Err(error) => {
+                if self.setting.begins() {
+                    tracing::error!(%error, "the timer of the drivers' deadlines cannot be set: a call that loops may go on for ever");
+                }
+                // The next call tries again.
+                self.asleep.store(true, Ordering::SeqCst);
+            }
         }
     }
 
@@ -146,11 +186,16 @@ impl TickerShared {
         let mut expirations = [0; 8];
         while let Err(error) = rustix::io::read(&self.timer, &mut expirations) {
             if error != rustix::io::Errno::INTR {
-                tracing::error!(%error, "the timer of the drivers' deadlines cannot be read; they are looked at without it");
+                if self.reading.begins() {
+                    tracing::error!(%error, "the timer of the drivers' deadlines cannot be read; they are looked at without it");
+                }
                 // A tick and no wait for somebody: without it the loop would spin.
                 std::thread::sleep(TICK);
                 return;
             }
+        }
+        if self.reading.is_over() {
+            tracing::info!("the timer of the drivers' deadlines is read again");
         }
     }
 }
@@ -163,12 +208,8 @@ struct Ticker {
 
 impl Ticker {
     fn start(engine: wasmtime::Engine) -> std::io::Result<Self> {
-        let shared = Arc::new(TickerShared {
-            running: AtomicUsize::new(0),
-            asleep: AtomicBool::new(true),
-            stop: AtomicBool::new(false),
-            timer: timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC)?,
-        });
+        let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC)?;
+        let shared = Arc::new(TickerShared::new(timer));
         let seen = Arc::clone(&shared);
         let handle = std::thread::Builder::new()
             .name("ticker".to_owned())
@@ -215,5 +256,47 @@ fn tick(engine: &wasmtime::Engine, shared: &TickerShared) {
                 shared.rouse();
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use parking_lot::Mutex;
+    use rustix::pipe::{PipeFlags, pipe_with};
+    use tracing::{Event, Level, Subscriber};
+    use tracing_subscriber::Layer;
+    use tracing_subscriber::layer::{Context, SubscriberExt};
+
+    use super::*;
+
+    /// The levels of what was told.
+    #[derive(Clone, Default)]
+    struct Told(Arc<Mutex<Vec<Level>>>);
+
+    impl<S: Subscriber> Layer<S> for Told {
+        fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+            self.0.lock().push(*event.metadata().level());
+        }
+    }
+
+    #[test]
+    fn a_timer_that_fails_is_told_once_when_it_begins_and_once_when_it_is_over() {
+        let told = Told::default();
+        let levels = || told.0.lock().clone();
+        // A pipe is no timer, and cannot be set; read it can only be when something is in it.
+        let (timer, end) = pipe_with(PipeFlags::NONBLOCK).unwrap();
+        let shared = TickerShared::new(timer);
+        let subscriber = tracing_subscriber::registry().with(told.clone());
+        tracing::subscriber::with_default(subscriber, || {
+            shared.wait();
+            shared.wait();
+            assert_eq!(levels(), [Level::ERROR]);
+            rustix::io::write(&end, &[0; 8]).unwrap();
+            shared.wait();
+            assert_eq!(levels(), [Level::ERROR, Level::INFO]);
+            shared.set(TICK);
+            shared.set(TICK);
+            assert_eq!(levels(), [Level::ERROR, Level::INFO, Level::ERROR]);
+        });
     }
 }
