@@ -8,8 +8,9 @@
 //!
 //! Every channel is a ring of segments that are encoded once (`autobench_core::outbox`); a client is a few positions in those rings. One loop,
 //! `run`, writes to every client that keeps up, and never waits for any. Each client has one task (`session`) that reads, and that
-//! writes while its client does not keep up. Files: `channels` the rings and how a client joins them, `series` telemetry, `client` what
-//! a client is owed, `contexts` how that is compressed once for all, `personal` what goes to one client only, `session` its messages.
+//! writes while its client does not keep up. Files: `run` the loop, `channels` the rings and how a client joins them, `series` telemetry,
+//! `client` what a client is owed, `contexts` how that is compressed once for all, `personal` what goes to one client only, `session` its
+//! messages, `feed` listeners over server-sent events, `seat` and `strangers` their places, `counters` what the state says of it all.
 //!
 //! Bounds: segments 8 MiB per channel, 1 MiB per series; a client that fell off gets a snapshot (state) or is told what it missed (others).
 //! 128 personal items per client; a client that fills them is closed with 1008. Clients: one more is refused before the upgrade. A socket
@@ -20,96 +21,58 @@
 mod blocks;
 mod channels;
 mod client;
+mod config;
 mod contexts;
+mod counters;
 mod feed;
 mod following;
 mod metrics;
 mod personal;
+mod run;
+mod seat;
 mod series;
 mod session;
 mod strangers;
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use autobench_core::deflate::Agreement;
 use autobench_core::driver::Sample;
 use autobench_core::frame::CloseCode;
-use autobench_core::outbox::{Channel, Cursor, RING_BYTES, Resume};
-use autobench_core::state::Pointer;
+use autobench_core::outbox::{Channel, Cursor, Resume};
 use autobench_core::wire::{
     Alarm, ClientEntry, CommandStatus, Event, Limits, PROTOCOL, ServerMessage, Welcome, iso8601,
 };
 use bytes::Bytes;
 use parking_lot::Mutex;
-use serde_json::{Map, Value};
 use tokio::net::TcpStream;
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 
 use crate::access::{Actor, Guard};
 use crate::commands::{Router, WeakRouter};
 use crate::logs::LogHandle;
 use crate::metrics::Page;
-use crate::state::{StateHandle, Watching};
-use channels::{Channels, Seen};
-use client::{At, Client, Opening, Patience, Stage};
+use crate::state::StateHandle;
+use channels::Channels;
+use client::{At, Client, Opening, Stage};
 use feed::Listener;
 use following::Following;
-use metrics::{Lag, LagWatch, Tally};
+use metrics::{Lag, LagWatch};
 use personal::Full;
+use run::Loop;
+use seat::Purpose;
 use session::Session;
 use strangers::Strangers;
 
+pub use config::HubConfig;
 pub use feed::{Feed, FeedRequest, Part};
 pub use metrics::HubMetrics;
+pub use seat::Seat;
 pub use series::EndpointInfo;
-
-/// How the fan-out behaves.
-#[derive(Debug, Clone)]
-pub struct HubConfig {
-    /// What one client may ask for; every client is told.
-    pub limits: Limits,
-    /// Distance between two flushes of logs, samples and events while they keep coming.
-    pub broadcast_interval: Duration,
-    /// Log entries that a client gets first.
-    pub history_entries: u64,
-    /// Memory for the segments of a channel.
-    pub ring_bytes: usize,
-    /// Whether clients that offer it are sent compressed messages.
-    pub deflate: bool,
-    /// How long a socket may take nothing.
-    pub stall_timeout: Duration,
-    /// How long a client may take to say goodbye.
-    pub close_timeout: Duration,
-    /// How long a client may take to say who it is.
-    pub auth_timeout: Duration,
-    /// Who it can be.
-    pub guard: Guard,
-    /// Version of the daemon, for `welcome`.
-    pub server_version: String,
-}
-
-impl Default for HubConfig {
-    fn default() -> Self {
-        Self {
-            limits: Limits::default(),
-            broadcast_interval: Duration::from_millis(10),
-            history_entries: 200,
-            ring_bytes: RING_BYTES,
-            deflate: true,
-            stall_timeout: Duration::from_secs(10),
-            close_timeout: Duration::from_secs(2),
-            auth_timeout: Duration::from_secs(5),
-            guard: Guard::open(),
-            server_version: env!("CARGO_PKG_VERSION").to_owned(),
-        }
-    }
-}
 
 /// The fan-out. Cheap to clone; every clone is the same hub.
 #[derive(Debug, Clone)]
@@ -131,27 +94,6 @@ impl Drop for Handles {
             self.0.stop.send_replace(true);
         }
     }
-}
-
-/// A place for one client, taken before its handshake is answered. Dropping it frees the place.
-#[derive(Debug)]
-pub struct Seat {
-    shared: Arc<Shared>,
-    purpose: Purpose,
-    /// The place that it takes of those for clients that have not said who they are.
-    strangers: Option<strangers::Place>,
-    _watching: Watching,
-    /// What the handshake agreed on about compression.
-    deflate: Option<Agreement>,
-}
-
-/// What a client's messages are for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Purpose {
-    /// It talks to the bench.
-    Bench,
-    /// They come back, up to this size: `/ws/echo`.
-    Echo { message_bytes: usize },
 }
 
 /// A socket whose handshake is done.
@@ -212,15 +154,6 @@ struct Shared {
     sessions: Mutex<JoinSet<()>>,
 }
 
-/// The loop's thread. It has one for itself: a pass over a thousand sockets takes a millisecond or two, in which no other task of a shared
-/// thread would run, and a thread that does nothing else is woken with one call of the system, where a pool wakes several.
-#[derive(Debug)]
-struct Loop {
-    thread: std::thread::JoinHandle<()>,
-    /// Resolves when the thread has ended, however.
-    ended: oneshot::Receiver<()>,
-}
-
 impl Hub {
     /// Starts the loop. Needs a tokio runtime, on which the clients' tasks run.
     pub fn start(config: HubConfig, state: StateHandle, logs: LogHandle) -> Self {
@@ -248,8 +181,8 @@ impl Hub {
             run: Mutex::new(None),
             sessions: Mutex::new(JoinSet::new()),
         });
-        count(&shared, &state);
-        *shared.run.lock() = begin_loop(&shared, running);
+        counters::count(&shared, &state);
+        *shared.run.lock() = run::begin_loop(&shared, running);
         Self {
             _handles: Arc::new(Handles(Arc::clone(&shared))),
             shared,
@@ -374,39 +307,9 @@ impl Hub {
         &self.shared.config.guard
     }
 
-    /// A place for a client that has not said who it is. Such clients get only a quarter of the house, and one address only a share of that.
-    pub fn take_strangers_seat(&self, from: IpAddr) -> Option<Seat> {
-        let Some(place) = self.shared.strangers.take(from) else {
-            self.shared.channels.metrics.refused.inc();
-            return None;
-        };
-        let mut seat = self.take_seat()?;
-        seat.strangers = Some(place);
-        Some(seat)
-    }
-
     /// What clients may ask for.
     pub fn limits(&self) -> &Limits {
         &self.shared.config.limits
-    }
-
-    /// A place for one more client, or none if the house is full or closing.
-    pub fn take_seat(&self) -> Option<Seat> {
-        let shared = &self.shared;
-        if *shared.stop.borrow() {
-            return None;
-        }
-        if !take_one(&shared.seats, shared.config.limits.clients as usize) {
-            shared.channels.metrics.refused.inc();
-            return None;
-        }
-        Some(Seat {
-            shared: Arc::clone(shared),
-            purpose: Purpose::Bench,
-            strangers: None,
-            _watching: shared.channels.state.watch(),
-            deflate: None,
-        })
     }
 
     /// Where a client goes on that was away, if it can: behind this place of the stream of patches, and behind `resume.log_seq` in the log.
@@ -498,53 +401,6 @@ impl Hub {
 /// What the system may hold of a client's bytes before they are sent: more only hides that a client does not read.
 const UNSENT_BYTES: u32 = 256 << 10;
 
-impl Seat {
-    /// Notes that the client may compress, and how it may be compressed for.
-    #[must_use]
-    pub fn with_deflate(mut self, agreement: Option<Agreement>) -> Self {
-        self.deflate = agreement;
-        self
-    }
-
-    /// The place of a client whose messages, up to this size, come back as they are.
-    #[must_use]
-    pub fn for_echo(mut self, message_bytes: usize) -> Self {
-        self.purpose = Purpose::Echo { message_bytes };
-        self
-    }
-
-    /// Its client has said who it is, and takes no stranger's place from now on.
-    fn know(&mut self) {
-        self.strangers = None;
-    }
-
-    fn is_echo(&self) -> bool {
-        matches!(self.purpose, Purpose::Echo { .. })
-    }
-
-    /// The size up to which its client's messages are taken.
-    fn message_bytes(&self) -> usize {
-        match self.purpose {
-            Purpose::Bench => self.shared.config.limits.message_bytes as usize,
-            Purpose::Echo { message_bytes } => message_bytes,
-        }
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        self.shared.seats.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
-/// Counts one more, if there are fewer than the limit.
-fn take_one(count: &AtomicUsize, limit: usize) -> bool {
-    let more = |taken: usize| (taken < limit).then_some(taken + 1);
-    count
-        .fetch_update(Ordering::AcqRel, Ordering::Acquire, more)
-        .is_ok()
-}
-
 impl Shared {
     fn wake(&self) {
         if !self.has_news.swap(true, Ordering::AcqRel) {
@@ -613,49 +469,6 @@ impl Shared {
         })
     }
 
-    /// Writes what is new to everybody who keeps up.
-    fn pass(&self, seen: &mut Seen, coder: &mut contexts::Coder) {
-        let view = self.channels.news(seen);
-        if view.is_empty() {
-            return;
-        }
-        let begin = Instant::now();
-        let mut pass = coder.begin(&view, &self.channels);
-        let clients = Arc::clone(&self.clients.lock());
-        let mut last = None;
-        let mut tally = Tally::default();
-        for client in clients.iter() {
-            client.write_shared(&view, &mut last, &mut pass, &mut tally);
-        }
-        coder.end(pass);
-        self.passed.send_modify(|passes| *passes += 1);
-        if tally.writes > 0 {
-            self.channels.metrics.passed(&tally, begin.elapsed());
-        }
-    }
-
-    fn tend(&self) {
-        let limits = &self.config.limits;
-        let patience = Patience {
-            heartbeat_interval: Duration::from_millis(limits.heartbeat_interval_ms.into()),
-            heartbeat_timeout: Duration::from_millis(limits.heartbeat_timeout_ms.into()),
-            stall_timeout: self.config.stall_timeout,
-            close_timeout: self.config.close_timeout,
-            auth_timeout: self.config.auth_timeout,
-        };
-        let now = std::time::Instant::now();
-        let clients = Arc::clone(&self.clients.lock());
-        for client in clients.iter() {
-            client.tend(now, patience, &self.config.guard);
-        }
-        for listener in self.listeners.lock().values() {
-            listener.tend(&self.config.guard);
-        }
-        let version = self.channels.state.published();
-        self.lag.note(version, self.lag(version, now).most_versions);
-        while self.sessions.lock().try_join_next().is_some() {}
-    }
-
     /// How far clients and listeners are behind `version`.
     fn lag(&self, version: u64, now: std::time::Instant) -> Lag {
         let clients = Arc::clone(&self.clients.lock());
@@ -668,173 +481,6 @@ impl Shared {
         }
         lag
     }
-
-    /// Often enough for the shortest of the time-outs, and never more than once per second for the usual ones.
-    fn tend_interval(&self) -> Duration {
-        let heartbeat = Duration::from_millis(self.config.limits.heartbeat_interval_ms.into());
-        let shortest = heartbeat
-            .min(self.config.stall_timeout)
-            .min(self.config.close_timeout)
-            .min(self.config.auth_timeout);
-        (shortest / 4).clamp(Duration::from_millis(5), Duration::from_secs(1))
-    }
-}
-
-/// What the loop waits for.
-struct Signals {
-    stop: watch::Receiver<bool>,
-    state: watch::Receiver<u64>,
-    logs: watch::Receiver<u64>,
-    /// Dropped when nothing more is passed on.
-    running: watch::Sender<()>,
-}
-
-fn begin_loop(shared: &Arc<Shared>, running: watch::Sender<()>) -> Option<Loop> {
-    // Without an I/O driver: the loop waits for signals and for time, and never for a socket.
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build();
-    let (end, ended) = oneshot::channel();
-    let looping = Arc::clone(shared);
-    // From here on, and not from when the thread gets its turn: what happens in between is news for it.
-    let signals = Signals {
-        stop: shared.stop.subscribe(),
-        state: shared.channels.state.changes(),
-        logs: shared.channels.logs.changes(),
-        running,
-    };
-    let thread = runtime.and_then(|runtime| {
-        std::thread::Builder::new().name("hub".to_owned()).spawn(move || {
-            let _end = end;
-            runtime.block_on(run(looping, signals));
-        })
-    });
-    match thread {
-        Ok(thread) => Some(Loop { thread, ended }),
-        Err(error) => {
-            // Seen by whoever asks after the daemon's health, too.
-            tracing::error!(%error, "the hub's loop cannot be started");
-            None
-        }
-    }
-}
-
-/// The one loop. It ends when the hub is closed, with a last pass.
-async fn run(shared: Arc<Shared>, signals: Signals) {
-    let Signals {
-        mut stop,
-        mut state,
-        mut logs,
-        running,
-    } = signals;
-    let mut tend = tokio::time::interval(shared.tend_interval());
-    tend.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut seen = Seen::default();
-    let mut coder = contexts::Coder::default();
-    let mut next_publish = Instant::now();
-    let mut is_waiting = false;
-    loop {
-        tokio::select! {
-            _ = stop.wait_for(|stop| *stop) => break,
-            _ = state.changed() => {}
-            Ok(()) = logs.changed(), if !is_waiting => is_waiting = true,
-            () = shared.news.notified(), if !is_waiting => is_waiting = true,
-            () = tokio::time::sleep_until(next_publish), if is_waiting => {}
-            _ = tend.tick() => {
-                shared.tend();
-                coder.rest(shared.client_count.load(Ordering::Acquire), &shared.channels.packed);
-            }
-        }
-        if is_waiting && Instant::now() >= next_publish {
-            is_waiting = false;
-            // Before publishing: what comes in between wakes the loop again.
-            shared.has_news.store(false, Ordering::Release);
-            shared.channels.publish();
-            next_publish = Instant::now() + shared.config.broadcast_interval;
-        }
-        shared.pass(&mut seen, &mut coder);
-    }
-    // What stopping the devices changed. A snapshot closes the flush that is pending.
-    shared.channels.publish();
-    let _ = shared.channels.state.snapshot();
-    shared.pass(&mut seen, &mut coder);
-    drop(running);
-    if shared.is_orphaned.load(Ordering::Acquire) {
-        say_goodbye(&shared, &mut tend).await;
-    }
-}
-
-/// What closing does for clients, where nobody closes. The loop tends them until the last is gone or the time for that is over.
-async fn say_goodbye(shared: &Shared, tend: &mut tokio::time::Interval) {
-    let sessions = || shared.sessions.lock();
-    let clients = Arc::clone(&shared.clients.lock());
-    for client in clients.iter() {
-        client.close(CloseCode::GoingAway, "the daemon is stopping");
-    }
-    // Twice: once for the client to take the close frame, once for it to answer.
-    let until = Instant::now() + 2 * shared.config.close_timeout;
-    while Instant::now() < until {
-        tend.tick().await;
-        shared.tend();
-        if sessions().is_empty() {
-            return;
-        }
-    }
-    sessions().abort_all();
-}
-
-/// How long things take, beside what is there already (the start). The bounds of buckets and no exact times: what changed with every pass would
-/// make a pass itself.
-fn timings(shared: &Shared, mut present: Map<String, Value>) -> Map<String, Value> {
-    let hub = &shared.channels.metrics;
-    let state = shared.channels.state.metrics();
-    for (p50, p99, histogram) in [
-        ("hubPassP50", "hubPassP99", &hub.pass_time),
-        ("stateFlushP50", "stateFlushP99", &state.flush_time),
-        ("messageP50", "messageP99", &hub.message_time),
-    ] {
-        for (name, part) in [(p50, 0.5), (p99, 0.99)] {
-            if let Some(ms) = histogram.quantile_ms(part) {
-                present.insert(name.to_owned(), ms.into());
-            }
-        }
-    }
-    present
-}
-
-/// `meta` and `logs` follow what they count.
-fn count(shared: &Arc<Shared>, state: &StateHandle) {
-    let clients_at = Pointer::of(["meta", "clients"]);
-    let lag_at = Pointer::of(["meta", "maxClientLagVersions"]);
-    let errors_at = Pointer::of(["meta", "errors"]);
-    let timings_at = Pointer::of(["meta", "timings"]);
-    let logs_at = Pointer::of(["logs"]);
-    let weak = Arc::downgrade(shared);
-    state.register_counters(move |store| {
-        let Some(shared) = weak.upgrade() else {
-            return;
-        };
-        let clients = shared.client_count();
-        // A document without these members, as in a test, has nothing to count.
-        if store.get(&clients_at).is_some() {
-            let _ = store.set(&clients_at, clients.into());
-        }
-        if store.get(&lag_at).is_some() {
-            let _ = store.set(&lag_at, shared.lag.most_versions().into());
-        }
-        if store.get(&errors_at).is_some() {
-            let _ = store.set(&errors_at, shared.channels.logs.metrics().errors().into());
-        }
-        if let Some(Value::Object(present)) = store.get(&timings_at) {
-            let timings = timings(&shared, present.clone());
-            let _ = store.replace(&timings_at, Value::Object(timings));
-        }
-        if store.get(&logs_at).is_some()
-            && let Ok(logs) = serde_json::to_value(shared.channels.logs.metadata())
-        {
-            let _ = store.replace(&logs_at, logs);
-        }
-    });
 }
 
 fn now_ms() -> u64 {
