@@ -171,10 +171,10 @@ impl Host for CollectingHost {
         Ok(self.interned.len() as u32 - 1)
     }
 
-    fn push(&mut self, series: u32, samples: &[autobench_sdk::Sample]) -> Result<(), TelemetryError> {
+    fn push(&mut self, samples: &[autobench_sdk::Sample]) -> Result<(), TelemetryError> {
         self.effects.samples.extend(samples.iter().map(|sample| {
             (
-                series,
+                sample.series,
                 Sample {
                     timestamp_ms: sample.timestamp_ms,
                     value: sample.value,

@@ -31,25 +31,23 @@ impl types::Host for HostState {}
 impl telemetry::Host for HostState {
     fn push(
         &mut self,
-        series: u32,
         samples: Vec<telemetry::Sample>,
     ) -> wasmtime::Result<Result<(), telemetry::TelemetryError>> {
-        self.charge(samples.len().saturating_mul(16))?;
+        self.charge(samples.len().saturating_mul(size_of::<telemetry::Sample>()))?;
         let Some(rights) = self.rights() else {
             return Ok(Err(telemetry::TelemetryError::NotGranted));
         };
-        if usize::try_from(series).map_or(true, |series| series >= rights.series_count) {
-            return Ok(Err(telemetry::TelemetryError::UnknownSeries(series)));
-        }
-        if samples
-            .iter()
-            .any(|sample| !sample.value.is_finite() || !sample.timestamp_ms.is_finite())
-        {
-            return Ok(Err(telemetry::TelemetryError::InvalidValue));
+        for sample in &samples {
+            if usize::try_from(sample.series).map_or(true, |series| series >= rights.series_count) {
+                return Ok(Err(telemetry::TelemetryError::UnknownSeries(sample.series)));
+            }
+            if !sample.value.is_finite() || !sample.timestamp_ms.is_finite() {
+                return Ok(Err(telemetry::TelemetryError::InvalidValue));
+            }
         }
         let samples = samples.into_iter().map(|sample| {
             (
-                series,
+                sample.series,
                 core::Sample {
                     timestamp_ms: sample.timestamp_ms,
                     value: sample.value,

@@ -60,8 +60,8 @@ pub struct DeviceSink {
     pub first_generation: u64,
     /// Folder for bytes that were skipped.
     pub dumps: PathBuf,
-    /// Samples of one series on their way to the hub; kept for its buffer.
-    pub batch: Vec<Sample>,
+    /// Samples of each series on their way to the hub; kept for their buffers.
+    pub batches: Vec<Vec<Sample>>,
 }
 
 impl Sink for DeviceSink {
@@ -353,18 +353,17 @@ impl DeviceSink {
 
     fn push_samples(&mut self, effects: &mut Effects) {
         self.health.samples.add(effects.samples.len() as u64);
-        let mut samples = effects.samples.drain(..).peekable();
-        while let Some((series, sample)) = samples.next() {
-            self.batch.clear();
-            self.batch.push(sample);
-            while let Some((_, next)) = samples.next_if(|(other, _)| *other == series) {
-                self.batch.push(next);
+        self.batches.resize_with(self.endpoints.len(), Vec::new);
+        for (series, sample) in effects.samples.drain(..) {
+            let series = usize::try_from(series).ok();
+            if let Some(batch) = series.and_then(|series| self.batches.get_mut(series)) {
+                batch.push(sample);
             }
-            if let Some(endpoint) = usize::try_from(series)
-                .ok()
-                .and_then(|series| self.endpoints.get(series))
-            {
-                self.hub.push_samples(*endpoint, &self.batch);
+        }
+        for (endpoint, batch) in self.endpoints.iter().zip(&mut self.batches) {
+            if !batch.is_empty() {
+                self.hub.push_samples(*endpoint, batch);
+                batch.clear();
             }
         }
     }

@@ -60,15 +60,11 @@ impl<'a, S: Slice> Context<'a, S> {
         if !value.is_finite() || !timestamp_ms.is_finite() {
             return;
         }
-        let Ok(index) = usize::try_from(series) else {
-            return;
-        };
-        if self.desk.samples.len() <= index {
-            self.desk.samples.resize_with(index + 1, Vec::new);
-        }
-        if let Some(samples) = self.desk.samples.get_mut(index) {
-            samples.push(Sample { timestamp_ms, value });
-        }
+        self.desk.samples.push(Sample {
+            series,
+            timestamp_ms,
+            value,
+        });
     }
 
     /// Publishes an event. `context` is a JSON object with whatever belongs to it.

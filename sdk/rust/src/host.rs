@@ -33,7 +33,7 @@ pub trait Host {
     /// `state.read-slice`.
     fn read_slice(&mut self, name: &str) -> Result<String, StateError>;
     /// `telemetry.push`.
-    fn push(&mut self, series: u32, samples: &[Sample]) -> Result<(), TelemetryError>;
+    fn push(&mut self, samples: &[Sample]) -> Result<(), TelemetryError>;
     /// `lease.acquire`.
     fn acquire_lease(&mut self, port: &str, release: &[u8], maximum_ms: u32) -> Result<u64, LeaseError>;
     /// `lease.release`.

@@ -29,8 +29,8 @@ pub(crate) struct Desk<S> {
     /// Whether the next publication is the whole slice, because the host's may be anything.
     pub(crate) whole: bool,
     published_ns: Option<u64>,
-    /// Samples of this call, per series, pushed together when it ends.
-    pub(crate) samples: Vec<Vec<Sample>>,
+    /// Samples of this call, pushed together when it ends.
+    pub(crate) samples: Vec<Sample>,
     /// Timers that the host is believed to run, at most 64; a set would be a page of code in every driver.
     timers: Vec<u32>,
     /// What the host refused last, so that a slice that stays too large is logged once and not twenty times a second.
@@ -92,19 +92,13 @@ impl<S: Slice> Desk<S> {
     }
 
     fn push_samples(&mut self, host: &mut AnyHost) {
-        for (series, samples) in (0..).zip(&mut self.samples) {
-            if samples.is_empty() {
-                continue;
-            }
-            if let Err(error) = host.push(series, samples) {
-                host.log(
-                    Level::Error,
-                    &format!("samples of series {series} were refused: {error}"),
-                    &[],
-                );
-            }
-            samples.clear();
+        if self.samples.is_empty() {
+            return;
         }
+        if let Err(error) = host.push(&self.samples) {
+            host.log(Level::Error, &format!("samples were refused: {error}"), &[]);
+        }
+        self.samples.clear();
     }
 
     fn publish(&mut self, host: &mut AnyHost, replayed: bool) {

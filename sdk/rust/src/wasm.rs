@@ -66,8 +66,8 @@ impl Host for Imports {
     fn read_slice(&mut self, name: &str) -> Result<String, StateError> {
         state::read_slice(name)
     }
-    fn push(&mut self, series: u32, samples: &[Sample]) -> Result<(), TelemetryError> {
-        telemetry::push(series, samples)
+    fn push(&mut self, samples: &[Sample]) -> Result<(), TelemetryError> {
+        telemetry::push(samples)
     }
     fn acquire_lease(&mut self, port: &str, release: &[u8], maximum_ms: u32) -> Result<u64, LeaseError> {
         lease::acquire(port, release, maximum_ms)

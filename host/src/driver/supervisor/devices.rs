@@ -185,7 +185,7 @@ impl Bench {
             clock: services.clock,
             dumps: data_dir.join("dumps"),
             first_generation,
-            batch: Vec::new(),
+            batches: Vec::new(),
         };
         let parts = DeviceParts {
             engine: Arc::clone(self.loader.engine()),

@@ -91,7 +91,7 @@ pub(super) struct FakePort {
 #[derive(Debug, Default)]
 struct Effects {
     operations: Vec<Operation>,
-    samples: Vec<(usize, Sample)>,
+    samples: Vec<Sample>,
     written: Vec<(String, Vec<u8>)>,
     timers: Vec<(u32, Option<u64>)>,
     phases: Vec<String>,
@@ -310,8 +310,8 @@ impl FakeHost {
         if self.muted {
             return applied;
         }
-        for (series, sample) in effects.samples {
-            if let Some((_, samples)) = self.series.get_mut(series) {
+        for sample in effects.samples {
+            if let Some((_, samples)) = self.series.get_mut(sample.series as usize) {
                 samples.push(sample);
             }
         }
@@ -423,14 +423,14 @@ impl Host for FakeHost {
     fn read_slice(&mut self, name: &str) -> Result<String, StateError> {
         self.foreign.get(name).cloned().ok_or(StateError::NotGranted)
     }
-    fn push(&mut self, series: u32, samples: &[Sample]) -> Result<(), TelemetryError> {
-        let index = usize::try_from(series)
-            .ok()
-            .filter(|&index| index < self.series.len());
-        let index = index.ok_or(TelemetryError::UnknownSeries(series))?;
-        self.effects
-            .samples
-            .extend(samples.iter().map(|&sample| (index, sample)));
+    fn push(&mut self, samples: &[Sample]) -> Result<(), TelemetryError> {
+        if let Some(unknown) = samples
+            .iter()
+            .find(|sample| sample.series as usize >= self.series.len())
+        {
+            return Err(TelemetryError::UnknownSeries(unknown.series));
+        }
+        self.effects.samples.extend_from_slice(samples);
         Ok(())
     }
     fn acquire_lease(&mut self, port: &str, release: &[u8], maximum_ms: u32) -> Result<u64, LeaseError> {
