@@ -3,7 +3,7 @@
 //! Covered: a snapshot and the patches after it give the daemon's document; wherever a stream is cut, the same samples come out; a device that
 //! is unplugged and comes back streams again; a daemon that is asked to stop says goodbye to its meter.
 
-use e2e::{Bench, DeviceEntry, Sim, Terminal, eventually};
+use e2e::{Bench, DeviceEntry, Sim, Terminal, eventually, get};
 use serde_json::json;
 
 /// What a meter answers to the question who it is.
@@ -38,6 +38,25 @@ async fn a_snapshot_and_its_patches_give_the_daemons_document() {
         (client.mirror.version == version).then(|| assert_eq!(client.mirror.document, state))
     })
     .await;
+    // A scraper reads of the driver what the state says of it.
+    let page = String::from_utf8(get(daemon.address(), "/metrics").await.body).expect("text");
+    let counted = |metric: &str| -> f64 {
+        let series = format!("{metric}{{device=\"meter\",plugin=\"power-meter\"}} ");
+        let value = page.lines().find_map(|line| line.strip_prefix(&series));
+        let value = value.unwrap_or_else(|| panic!("no {series} in {page}"));
+        value.parse().expect("a number")
+    };
+    let health = &daemon.state().await["devices"]["meter"]["driver"]["health"];
+    assert_eq!(counted("autobench_driver_faults_total"), health["faults"]);
+    for metric in [
+        "calls_total",
+        "received_bytes_total",
+        "samples_total",
+        "busy_seconds_total",
+        "memory_bytes",
+    ] {
+        assert!(counted(&format!("autobench_driver_{metric}")) > 0.0, "{metric}");
+    }
     assert!(daemon.stop().success());
 }
 
