@@ -129,6 +129,7 @@ impl Browser {
                 "not within {PATIENCE:?}: {what}; the page shows {look:?} and complains {:?}",
                 self.complaints()
             );
+            // How often it looks; what it waits for is the look.
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -168,7 +169,7 @@ impl Browser {
                 "not within {PATIENCE:?}: {testid} says {text:?}; it says {said:?}, and the page complains {:?}",
                 self.complaints()
             );
-            // A browser cannot be waited on from here; it is asked as often as a person would notice.
+            // The same.
             std::thread::sleep(Duration::from_millis(20));
         }
     }

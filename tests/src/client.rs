@@ -147,6 +147,17 @@ impl Client {
         }
     }
 
+    /// Takes what comes while something else goes on: the daemon has a reader meanwhile, however long it takes.
+    pub async fn beside<T>(&mut self, other: impl Future<Output = T>) -> T {
+        let mut other = std::pin::pin!(other);
+        loop {
+            tokio::select! {
+                outcome = &mut other => return outcome,
+                received = self.receive() => assert!(received.is_some(), "the socket was closed meanwhile"),
+            }
+        }
+    }
+
     /// Takes what comes within a time.
     pub async fn drain(&mut self, duration: Duration) {
         let deadline = tokio::time::Instant::now() + duration;

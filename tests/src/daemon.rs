@@ -116,6 +116,12 @@ impl Bench {
         for device in devices {
             text.push_str(&device.toml());
         }
+        self.write_config(&text);
+    }
+
+    /// Puts a configuration in its place the way a careful editor does. Between the emptying and the writing of a file a stalled machine could
+    /// let the daemon take the empty one at its word.
+    pub fn write_config(&self, text: &str) {
         let aside = self.folder().join("plugins.aside");
         std::fs::write(&aside, text).unwrap();
         std::fs::rename(aside, self.config()).unwrap();
@@ -134,7 +140,7 @@ impl Bench {
             &format!("listen = \"127.0.0.1:{port}\""),
         );
         assert_ne!(fixed, text, "the configuration names no port to fix");
-        std::fs::write(self.config(), fixed).unwrap();
+        self.write_config(&fixed);
     }
 
     /// Starts the daemon and waits until it serves.

@@ -47,6 +47,7 @@ pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>)
             return found;
         }
         assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
+        // How often it looks; what it waits for is the look.
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }

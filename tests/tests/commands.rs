@@ -559,17 +559,20 @@ async fn a_flood_of_a_thousand_commands_is_done_once_each_and_heard_in_order() {
             }
         }
     });
-    let mut taken = Vec::new();
-    let mut refused = 0;
-    while taken.len() < 1000 {
-        let key = format!("flood-{}", taken.len());
-        let response = post(&daemon, "", json!({"name": "on", "idempotencyKey": key})).await;
-        match response.status {
-            202 => taken.push(response.json()["commandId"].as_str().unwrap().to_owned()),
-            429 => refused += 1,
-            other => panic!("{other}: {}", String::from_utf8_lossy(&response.body)),
+    let flood = async {
+        let (mut taken, mut refused) = (Vec::new(), 0);
+        while taken.len() < 1000 {
+            let key = format!("flood-{}", taken.len());
+            let response = post(&daemon, "", json!({"name": "on", "idempotencyKey": key})).await;
+            match response.status {
+                202 => taken.push(response.json()["commandId"].as_str().unwrap().to_owned()),
+                429 => refused += 1,
+                other => panic!("{other}: {}", String::from_utf8_lossy(&response.body)),
+            }
         }
-    }
+        (taken, refused)
+    };
+    let (taken, refused) = all.beside(flood).await;
     let last = taken.last().unwrap().clone();
     until_heard(&mut all, &last, "succeeded").await;
     for id in &taken {

@@ -136,10 +136,10 @@ async fn beside(name: &str, attack: impl AsyncFnOnce(Siege, &mut Hostile)) {
     let mut hostile = Hostile::new();
     attack(siege.clone(), &mut hostile).await;
     let disturbed = p99(delays(&mut watched, energy).await);
-    eventually("each hostile client ends as it should", async || {
+    let all_ended = eventually("each hostile client ends as it should", async || {
         siege.all_ended()
-    })
-    .await;
+    });
+    watched.beside(all_ended).await;
     siege.is_over.store(true, Ordering::Release);
     let ended = async {
         while let Some(ended) = hostile.clients.join_next().await {

@@ -164,7 +164,7 @@ pub async fn flood(address: String, seed: u64, stop: Arc<AtomicBool>) {
             pace.tick().await;
             change(&address, &large_text(&mut random)).await;
         }
-        // Until those who read have it all.
+        // A pause between floods, in which those who read may get all of it; nothing waits for it.
         tokio::time::sleep(random.ms(2000, 5000)).await;
     }
 }
