@@ -36,8 +36,8 @@ pub use test_support::{Frame, Random, client_frame, given_seed, is_long, new_see
 
 use std::time::{Duration, Instant};
 
-/// How long a story waits for anything before it fails. Generous, because the machine may be building beside.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a story waits for anything before it fails. Generous, because the machine may be building beside, and plugins are compiled at the lowest priority.
+pub const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Waits until a look gives something.
 pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
