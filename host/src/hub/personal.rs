@@ -11,6 +11,9 @@ use super::channels::LogStart;
 /// Most items that wait for one client. A client gets here only by asking for more than it reads; it is closed with 1008 then.
 const CAPACITY: usize = 128;
 
+/// Most bytes of frames that wait for one client; the same happens.
+const CAPACITY_BYTES: usize = 64 << 10;
+
 /// Answers to pings that may wait. A few pings at once get an answer each; of a flood that nobody reads the answers of, only the newest does.
 const PONGS: usize = 16;
 
@@ -30,9 +33,22 @@ pub(super) enum Item {
     ExecutionState(Option<MessageId>),
 }
 
+impl Item {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Frame(frame) => frame.len(),
+            Self::Pong(_) | Self::Snapshot | Self::Logs(_) | Self::ExecutionState(_) => 0,
+        }
+    }
+}
+
 /// The queue of one client.
 #[derive(Debug, Default)]
-pub(super) struct Personal(VecDeque<Item>);
+pub(super) struct Personal {
+    items: VecDeque<Item>,
+    /// Of the frames among them.
+    bytes: usize,
+}
 
 /// The queue is full.
 #[derive(Debug)]
@@ -41,26 +57,31 @@ pub(super) struct Full;
 impl Personal {
     pub(super) fn push(&mut self, item: Item) -> Result<(), Full> {
         // One snapshot answers everybody who asked before it is made.
-        if item == Item::Snapshot && self.0.contains(&item) {
+        if item == Item::Snapshot && self.items.contains(&item) {
             return Ok(());
         }
-        let is_long = self.0.len() >= PONGS;
-        if let (Item::Pong(new), Some(Item::Pong(waiting))) = (&item, self.0.back_mut())
+        let is_long = self.items.len() >= PONGS;
+        if let (Item::Pong(new), Some(Item::Pong(waiting))) = (&item, self.items.back_mut())
             && is_long
         {
             waiting.clone_from(new);
             return Ok(());
         }
-        if self.0.len() >= CAPACITY {
+        let more = item.bytes();
+        // One frame may be of any size, when it is the first: it is owed.
+        let is_too_much = more > 0 && self.bytes + more > CAPACITY_BYTES && !self.items.is_empty();
+        if self.items.len() >= CAPACITY || is_too_much {
             return Err(Full);
         }
-        self.0.push_back(item);
+        self.bytes += more;
+        self.items.push_back(item);
         Ok(())
     }
 
     /// Its turn has come, and it has to wait: nothing that was asked for later comes before it.
     pub(super) fn put_back(&mut self, item: Item) {
-        self.0.push_front(item);
+        self.bytes += item.bytes();
+        self.items.push_front(item);
     }
 
     pub(super) fn message(&mut self, message: &ServerMessage) -> Result<(), Full> {
@@ -68,29 +89,30 @@ impl Personal {
     }
 
     pub(super) fn pop(&mut self) -> Option<Item> {
-        let item = self.0.pop_front();
-        if self.0.is_empty() {
+        let item = self.items.pop_front();
+        self.bytes -= item.as_ref().map_or(0, Item::bytes);
+        if self.items.is_empty() {
             // An idle client keeps no buffer.
-            self.0 = VecDeque::new();
+            self.items = VecDeque::new();
         }
         item
     }
 
     /// Half full: time to write before more comes in.
     pub(super) fn is_crowded(&self) -> bool {
-        self.0.len() >= CAPACITY / 2
+        self.items.len() >= CAPACITY / 2 || self.bytes >= CAPACITY_BYTES / 2
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.items.is_empty()
     }
 
     pub(super) fn len(&self) -> usize {
-        self.0.len()
+        self.items.len()
     }
 
     pub(super) fn clear(&mut self) {
-        self.0 = VecDeque::new();
+        *self = Self::default();
     }
 }
 
@@ -129,5 +151,27 @@ mod tests {
             queue.push(Item::Logs(LogStart::After(seq))).unwrap();
         }
         assert!(queue.push(Item::Logs(LogStart::After(0))).is_err());
+    }
+
+    #[test]
+    fn frames_that_wait_are_few_bytes_whatever_they_repeat() {
+        let mut queue = Personal::default();
+        let frame = |bytes| Item::Frame(Bytes::from(vec![0; bytes]));
+        // One is owed, of any size.
+        queue.push(frame(2 * CAPACITY_BYTES)).unwrap();
+        assert!(queue.is_crowded());
+        assert!(queue.push(frame(1)).is_err());
+        // What is named and not made yet costs nothing.
+        queue.push(Item::Snapshot).unwrap();
+        queue.pop();
+        queue.pop();
+        for _ in 0..4 {
+            queue.push(frame(CAPACITY_BYTES / 4)).unwrap();
+        }
+        assert!(queue.push(frame(1)).is_err());
+        queue.pop();
+        queue.push(frame(1)).unwrap();
+        queue.clear();
+        queue.push(frame(CAPACITY_BYTES)).unwrap();
     }
 }

@@ -259,6 +259,11 @@ impl StateHandle {
         Some(shared.begin(&mut stream))
     }
 
+    /// How far two flushes are apart at least.
+    pub fn broadcast_interval(&self) -> Duration {
+        self.shared.config.broadcast_interval
+    }
+
     /// The number that the next segment gets.
     pub fn end(&self) -> u64 {
         *self.shared.flushed.borrow()

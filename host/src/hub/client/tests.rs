@@ -36,6 +36,10 @@ fn bench_with_log(capacity: usize) -> Bench {
 }
 
 fn bench_with(log_capacity: usize, hub: HubConfig) -> Bench {
+    bench_of(log_capacity, hub, Duration::from_millis(10))
+}
+
+fn bench_of(log_capacity: usize, hub: HubConfig, broadcast_interval: Duration) -> Bench {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -44,6 +48,7 @@ fn bench_with(log_capacity: usize, hub: HubConfig) -> Bench {
     let inside = runtime.enter();
     let config = StateConfig {
         counters_interval: Duration::from_millis(1),
+        broadcast_interval,
         ..StateConfig::new("00112233aabbccdd")
     };
     let state = StateHandle::start(Store::new(&AppState::default()).unwrap(), config);
@@ -503,4 +508,23 @@ fn a_snapshot_that_waits_for_a_flush_comes_with_it_and_what_was_asked_for_later_
     let text = String::from_utf8_lossy(&bench.runtime.block_on(read_all(accepted.0))).into_owned();
     let last = |what: &str| text.rfind(what).unwrap_or_else(|| panic!("no {what}"));
     assert!(last("\"state.snapshot\"") < last("\"pong\""));
+}
+
+#[test]
+fn where_flushes_are_far_apart_a_snapshot_does_not_wait_for_one() {
+    let bench = bench_of(10, HubConfig::default(), Duration::from_secs(3600));
+    let (stream, _accepted) = bench.runtime.block_on(connected());
+    let client = client_of(&bench, stream);
+    pump_until(&bench, &client, Pumped::CaughtUp);
+    let end = bench.state.end();
+    bench.state.replace_slice("filler", 1.into()).unwrap();
+    let begin = Instant::now();
+    while bench.state.end() == end {
+        assert!(begin.elapsed() < PATIENCE, "the first change goes out at once");
+        std::thread::yield_now();
+    }
+    // This one would go out in an hour, and with it everything that this client is owed.
+    bench.state.replace_slice("filler", 2.into()).unwrap();
+    client.push(Item::Snapshot).unwrap();
+    pump_until(&bench, &client, Pumped::CaughtUp);
 }

@@ -1,7 +1,7 @@
 //! How a client is written to: by the hub's loop while it keeps up, and by its own writer while it does not.
 
 use std::io;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use autobench_core::deflate::{Coded, Follow, Pass, Turn, compress_apart};
 use autobench_core::frame::{self, CloseCode};
@@ -22,6 +22,8 @@ use super::stages::NextStage;
 const CATCH_UP_BYTES: usize = 256 << 10;
 /// From this much on it is compressed for a client whose line is narrow, and so is what is made for one client.
 const NARROW_BYTES: usize = 2 << 10;
+/// Longest flush interval that a client that asks for a snapshot waits for.
+const LONGEST_WAIT: Duration = Duration::from_millis(100);
 /// Pieces of the log or of a history in a row before other clients have their turn.
 const PIECES_IN_A_ROW: u32 = 8;
 
@@ -302,8 +304,10 @@ impl Client {
             return false;
         }
         // Who has nothing yet does not wait, and who has waited does not wait again, lest the flushes be too fast for it. Nor does a client whose
-        // queue has filled meanwhile.
-        let can_wait = out.awaits_flush.is_none() && out.positions.get(Channel::State).is_some();
+        // queue has filled meanwhile; and nobody does for long, because everything else that this client was to get waits behind it.
+        let can_wait = out.awaits_flush.is_none()
+            && out.positions.get(Channel::State).is_some()
+            && channels.state.broadcast_interval() <= LONGEST_WAIT;
         // Before the look: a flush that comes behind it wakes the client.
         out.awaits_flush.get_or_insert(end);
         let made = outside(out, || {

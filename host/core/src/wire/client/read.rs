@@ -12,6 +12,8 @@ use crate::logs::LogFilter;
 use crate::state::FORBIDDEN_KEYS;
 use crate::wire::{CommandRequest, ErrorCode, OneOrMany};
 
+/// Longest id that is repeated in an answer, in bytes: answers wait in memory for whoever does not read.
+const ID_BYTES: usize = 128;
 /// Longest value of a filter in bytes, and most values of one condition: each is looked for in each entry.
 const FILTER_BYTES: usize = 256;
 const FILTER_VALUES: usize = 32;
@@ -32,6 +34,13 @@ impl ClientFrame {
             });
         };
         let id = match fields.get("id") {
+            Some(Value::String(text)) if text.len() > ID_BYTES => {
+                return Err(ClientError {
+                    code: ErrorCode::BadMessage,
+                    message: format!("\"id\" has {} bytes; {ID_BYTES} are the most", text.len()),
+                    id: None,
+                });
+            }
             Some(Value::String(text)) => Some(MessageId::Text(text.clone())),
             Some(Value::Number(number)) => number.as_i64().map(MessageId::Number),
             _ => None,
@@ -97,7 +106,12 @@ fn read_message(fields: &Map<String, Value>) -> Result<ClientMessage, Refused> {
         "command" => ClientMessage::Command(CommandRequest::read(fields).map_err(bad)?),
         "command.cancel" => ClientMessage::CommandCancel {
             command_id: optional_text(fields, kind, "commandId")?
-                .ok_or_else(|| bad("\"command.cancel\" needs \"commandId\", a text"))?,
+                .filter(|id| id.len() <= ID_BYTES)
+                .ok_or_else(|| {
+                    bad(format!(
+                        "\"command.cancel\" needs \"commandId\", a text of at most {ID_BYTES} bytes"
+                    ))
+                })?,
         },
         "lease.renew" => ClientMessage::LeaseRenew {
             lease_id: read_lease_id(fields, kind)?,
@@ -162,10 +176,15 @@ fn read_command_ids(fields: &Map<String, Value>, kind: &str) -> Result<Option<Ve
     let Some(ids) = fields.get("commandIds") else {
         return Ok(None);
     };
+    let read = |id: &Value| id.as_str().filter(|id| id.len() <= ID_BYTES).map(str::to_owned);
     ids.as_array()
-        .and_then(|ids| ids.iter().map(|id| id.as_str().map(str::to_owned)).collect())
+        .and_then(|ids| ids.iter().map(read).collect())
         .map(Some)
-        .ok_or_else(|| bad(format!("{kind:?} has \"commandIds\" that are no list of texts")))
+        .ok_or_else(|| {
+            bad(format!(
+                "{kind:?} has \"commandIds\" that are no list of texts of at most {ID_BYTES} bytes"
+            ))
+        })
 }
 
 fn read_lease_id(fields: &Map<String, Value>, kind: &str) -> Result<u64, Refused> {

@@ -336,3 +336,21 @@ fn a_long_unknown_type_is_not_said_back_in_full() {
     let refused = refusal(&format!(r#"{{"type":"{}"}}"#, "é".repeat(10_000)));
     assert!(refused.message.len() < 400, "{}", refused.message.len());
 }
+
+#[test]
+fn an_id_that_is_repeated_is_short() {
+    let message = |id: &str| format!(r#"{{"type":"ping","id":"{id}"}}"#);
+    assert!(ClientFrame::parse(message(&"a".repeat(128)).as_bytes()).is_ok());
+    let refused = ClientFrame::parse(message(&"a".repeat(129)).as_bytes()).unwrap_err();
+    assert_eq!((refused.code, refused.id), (ErrorCode::BadMessage, None));
+    assert!(refused.message.contains("129 bytes"), "{}", refused.message);
+    for (kind, field, ids) in [
+        ("subscribe", "commandIds", format!("[\"{}\"]", "a".repeat(129))),
+        ("command.cancel", "commandId", format!("\"{}\"", "a".repeat(129))),
+    ] {
+        let text = format!(r#"{{"type":"{kind}","channel":"commands","{field}":{ids}}}"#);
+        let refused = ClientFrame::parse(text.as_bytes()).unwrap_err();
+        assert_eq!(refused.code, ErrorCode::BadMessage);
+        assert!(refused.message.contains(field) && refused.message.len() < 200);
+    }
+}
