@@ -37,7 +37,7 @@ pub struct Follower {
 /// What a follower waits for.
 pub enum Heard {
     Message,
-    Ended,
+    Ended(String),
 }
 
 impl Follower {
@@ -146,7 +146,9 @@ impl Follower {
         loop {
             match tokio::time::timeout_at(end, self.hear()).await {
                 Ok(Heard::Message) => {}
-                Ok(Heard::Ended) => panic!("{} was closed and nothing was wrong with it", self.name),
+                Ok(Heard::Ended(how)) => {
+                    panic!("{} was closed and nothing was wrong with it: {how}", self.name)
+                }
                 Err(_) => return,
             }
         }
@@ -181,7 +183,11 @@ impl Follower {
                             .await
                             .expect("it is sent");
                     }
-                    0x88 => return Heard::Ended,
+                    0x88 => {
+                        let code = payload.first_chunk().map_or(0, |code| u16::from_be_bytes(*code));
+                        let reason = String::from_utf8_lossy(payload.get(2..).unwrap_or_default());
+                        return Heard::Ended(format!("{code} {reason}"));
+                    }
                     first => panic!("a frame that begins with {first:#x}"),
                 }
                 continue;
@@ -194,7 +200,8 @@ impl Follower {
                 .read_buf(&mut self.inbox)
                 .await
             {
-                Ok(0) | Err(_) => return Heard::Ended,
+                Ok(0) => return Heard::Ended("without a word".to_owned()),
+                Err(error) => return Heard::Ended(error.to_string()),
                 Ok(_) => {}
             }
         }
