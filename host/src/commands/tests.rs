@@ -19,6 +19,8 @@ use crate::http::{HttpConfig, Server};
 use crate::hub::HubConfig;
 use crate::state::{StateConfig, StateHandle};
 
+mod waiting;
+
 struct Bench {
     state: StateHandle,
     logs: LogHandle,

@@ -13,7 +13,9 @@ use hyper::header::{HeaderValue, LOCATION};
 use hyper::{HeaderMap, StatusCode, Uri};
 use serde_json::{Map, Value};
 
+use super::answers::Taker;
 use super::gate::{Deed, Visitor};
+use super::places::Taken;
 use super::problem::Problem;
 use super::query::Query;
 use super::routes::json_value;
@@ -24,11 +26,15 @@ use crate::commands::Router;
 /// Largest body, as on the socket.
 const BODY_BYTES: usize = 64 << 10;
 
+/// When whoever may not wait may ask again.
+const RETRY_S: u64 = 1;
+
 /// Asks a device for a command: 202 as long as it is under way, 200 when `?wait=` has seen its end.
 pub(super) async fn submit(
     State(shared): State<Arc<Shared>>,
     Path(device): Path<String>,
     Extension(visitor): Extension<Visitor>,
+    Extension(taken): Extension<Arc<Taken>>,
     uri: Uri,
     headers: HeaderMap,
     body: Body,
@@ -58,7 +64,10 @@ pub(super) async fn submit(
             return Ok(response);
         }
     };
-    let status = waited(&router, status, wait).await;
+    // What was done is not refused afterwards.
+    let status = waited(&shared, &visitor, &taken, &status, wait)
+        .await
+        .unwrap_or(status);
     let mut response = answer(&status);
     let deed = Deed(format!("{deed} {}", status.command_id));
     response.extensions_mut().insert(deed);
@@ -79,12 +88,15 @@ pub(super) async fn recent(State(shared): State<Arc<Shared>>) -> Result<Response
 pub(super) async fn show(
     State(shared): State<Arc<Shared>>,
     Path(id): Path<String>,
+    Extension(visitor): Extension<Visitor>,
+    Extension(taken): Extension<Arc<Taken>>,
     uri: Uri,
 ) -> Result<Response, Problem> {
     let router = router(&shared)?;
     let wait = wait(&uri)?;
     let status = router.status(&id).ok_or_else(|| unknown(&id))?;
-    Ok(json_value(&waited(&router, status, wait).await))
+    let status = waited(&shared, &visitor, &taken, &status, wait).await?;
+    Ok(json_value(&status))
 }
 
 /// Withdraws a command: 200 when it is over, 202 when its driver was asked.
@@ -147,11 +159,23 @@ fn wait(uri: &Uri) -> Result<Duration, Problem> {
     Ok(Duration::from_millis(Query::of(uri).number("wait")?.unwrap_or(0)))
 }
 
-async fn waited(router: &Router, status: CommandStatus, wait: Duration) -> CommandStatus {
+/// How a command is when it is over, or when the time is. Refused where too many wait already.
+async fn waited(
+    shared: &Shared,
+    visitor: &Visitor,
+    taken: &Arc<Taken>,
+    status: &CommandStatus,
+    wait: Duration,
+) -> Result<CommandStatus, Problem> {
     if wait.is_zero() || status.status.is_final() {
-        return status;
+        return Ok(status.clone());
     }
-    router.wait(&status.command_id, wait).await.unwrap_or(status)
+    let taker = Taker::of(visitor, shared.hub.guard().is_open());
+    let _wait = shared.waits.begin(taker).ok_or(Problem::TooManyWaits(RETRY_S))?;
+    // Ends before the other: the connection is always counted somewhere.
+    let _away = taken.away();
+    let ended = router(shared)?.wait(&status.command_id, wait).await;
+    Ok(ended.unwrap_or_else(|| status.clone()))
 }
 
 fn answer(status: &CommandStatus) -> Response {

@@ -1,7 +1,8 @@
 //! Server-sent events: what the socket sends, for whoever has no socket.
 //!
 //! The body asks the hub's feed for its next part when hyper wants more, which it does when the connection takes more: nothing is written ahead. A
-//! connection that takes nothing is cut as any other (`stream`).
+//! connection that takes nothing is cut as any other (`stream`). A listener has a seat among the clients, so it takes no place of those who ask
+//! (`places`); and when its stream is over, so is its connection.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -13,11 +14,12 @@ use axum::extract::{Extension, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::stream;
-use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::{HeaderMap, Uri};
 
 use super::Shared;
 use super::gate::Visitor;
+use super::places::{Away, Taken};
 use super::problem::Problem;
 use super::query::Query;
 use crate::hub::{Feed, FeedRequest, Part};
@@ -32,6 +34,7 @@ const COPIED_BYTES: usize = 4 << 10;
 pub(super) async fn events(
     State(shared): State<Arc<Shared>>,
     Extension(visitor): Extension<Visitor>,
+    Extension(taken): Extension<Arc<Taken>>,
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Response, Problem> {
@@ -70,11 +73,18 @@ pub(super) async fn events(
     let feed = hub
         .listen(seat, actor, &request)
         .ok_or_else(|| Problem::UnknownEndpoint("one of channels".to_owned()))?;
-    let body = Body::from_stream(stream::unfold((feed, VecDeque::new(), is_named), next));
+    let listening = Listening {
+        _away: taken.away(),
+        feed,
+        waiting: VecDeque::new(),
+        is_named,
+    };
+    let body = Body::from_stream(stream::unfold(listening, next));
     let mut response = body.into_response();
     for (name, value) in [
         (CONTENT_TYPE, "text/event-stream"),
         (CACHE_CONTROL, "no-store"),
+        (CONNECTION, "close"),
         // What nginx would hold back until it has more.
         (HeaderName::from_static("x-accel-buffering"), "no"),
     ] {
@@ -85,17 +95,24 @@ pub(super) async fn events(
     Ok(response)
 }
 
-/// What is to come, what of it waits to be taken, and whether events are named.
-type Listening = (Feed, VecDeque<Bytes>, bool);
+/// A stream that is under way.
+struct Listening {
+    /// Ends before the seat is given back: the connection is always counted somewhere.
+    _away: Away,
+    /// What is to come.
+    feed: Feed,
+    /// What of it waits to be taken.
+    waiting: VecDeque<Bytes>,
+    is_named: bool,
+}
 
-async fn next(
-    (mut feed, mut waiting, is_named): Listening,
-) -> Option<(Result<Bytes, Infallible>, Listening)> {
-    while waiting.is_empty() {
-        write(&mut waiting, feed.next().await?, is_named);
+async fn next(mut listening: Listening) -> Option<(Result<Bytes, Infallible>, Listening)> {
+    while listening.waiting.is_empty() {
+        let part = listening.feed.next().await?;
+        write(&mut listening.waiting, part, listening.is_named);
     }
-    let bytes = waiting.pop_front()?;
-    Some((Ok(bytes), (feed, waiting, is_named)))
+    let bytes = listening.waiting.pop_front()?;
+    Some((Ok(bytes), listening))
 }
 
 fn write(out: &mut VecDeque<Bytes>, part: Part, is_named: bool) {

@@ -8,8 +8,9 @@
 //!
 //! Each connection is one task of the accepting task, which ends when they have ended: nothing is detached. A connection that does not send
 //! its request's head or body in time is cut, and so is one that takes nothing of its answer (`stream`, `body`). Large answers are handed over
-//! piece by piece, and to nobody are more of them under way than a number of bytes (`answers`). There is room for only so many connections; when one more comes, the one that has waited longest for its peer goes (`places`). Sockets do not count here once they are the
-//! hub's, which has a limit of its own.
+//! piece by piece, and to nobody are more of them under way than a number of bytes (`answers`). There is room for only so many connections; when one more comes, the one that has waited longest for its peer goes (`places`). Sockets
+//! do not count here once they are the hub's, which has a limit of its own, and counts listeners over server-sent events too; nor do requests that wait for
+//! something to happen, which are limited by themselves (`waits`).
 
 mod answers;
 mod bench;
@@ -32,6 +33,7 @@ mod routes;
 mod session;
 mod socket;
 mod stream;
+mod waits;
 
 use std::convert::Infallible;
 use std::io;
@@ -69,11 +71,12 @@ use metrics::HttpMetrics;
 use names::Names;
 use often::Often;
 use page::Files;
-use places::{Place, Places, Room};
+use places::{Place, Places, Room, Taken};
 use problem::Problem;
 use request_log::RequestLog;
 use socket::Handshake;
 use stream::{Pace, Stream};
+use waits::Waits;
 
 /// How the daemon serves HTTP.
 #[derive(Debug, Clone)]
@@ -95,6 +98,11 @@ pub struct HttpConfig {
     pub connections: usize,
     /// How long each of them may at least wait before it has to make room.
     pub least_wait: Duration,
+    /// Requests at once that wait for something to happen, such as a command's end. They are none of the connections meanwhile. One more does not
+    /// wait: 429, or where it has done something the answer as it is then.
+    pub waits: usize,
+    /// How many of them may be one actor's, or one address's where nobody has to say who it is.
+    pub waits_of_one: usize,
     /// Bytes of large answers under way to one actor, or to one address where nobody has to say who it is. One more answer is refused then, with
     /// 429; one alone may be of any size.
     pub answer_bytes: u64,
@@ -124,6 +132,8 @@ impl HttpConfig {
             least_bytes_per_s: 1024,
             connections: 256,
             least_wait: Duration::from_millis(250),
+            waits: 256,
+            waits_of_one: 64,
             answer_bytes: 32 << 20,
             test_endpoints: false,
             request_sample: 1.0,
@@ -165,6 +175,7 @@ struct Shared {
     often: Often,
     requests: RequestLog,
     answers: Answers,
+    waits: Waits,
 }
 
 impl Server {
@@ -189,6 +200,7 @@ impl Server {
             series: config.series.clone(),
             intake: Intake::new(config.ingest_channels.clone()),
             answers: Answers::new(config.answer_bytes),
+            waits: Waits::new(config.waits, config.waits_of_one),
             often: Often::default(),
             state,
             logs,
@@ -272,11 +284,12 @@ async fn accept(
             window: config.stall_timeout,
             least_bytes_per_s: config.least_bytes_per_s,
         };
+        let taken = Arc::new(taken);
         let stream = Stream::new(stream, Arc::clone(taken.place()), pace);
         let (router, shared, header_timeout) = (router.clone(), Arc::clone(&shared), config.header_timeout);
         let stop = stop.clone();
         connections.spawn(async move {
-            let handshake = serve(stream, peer, taken.place(), router, &shared, header_timeout, stop).await;
+            let handshake = serve(stream, peer, &taken, router, &shared, header_timeout, stop).await;
             drop(taken);
             handshake.finish(&shared.hub).await;
         });
@@ -297,13 +310,14 @@ async fn accept(
 async fn serve(
     stream: Stream,
     peer: SocketAddr,
-    place: &Arc<Place>,
+    taken: &Arc<Taken>,
     router: Router,
     shared: &Arc<Shared>,
     header_timeout: Duration,
     mut stop: watch::Receiver<bool>,
 ) -> Handshake {
     let handshake = Handshake::default();
+    let place = taken.place();
     let service = service_fn(|request| {
         let busy = place.busy();
         let answer = answer(
@@ -311,7 +325,7 @@ async fn serve(
             router.clone(),
             handshake.clone(),
             peer,
-            Arc::clone(place),
+            Arc::clone(taken),
             request,
         );
         async { Ok::<_, Infallible>(answer.await?.map(|body| body::hold(body, busy))) }
@@ -367,7 +381,7 @@ async fn answer(
     router: Router,
     handshake: Handshake,
     peer: SocketAddr,
-    place: Arc<Place>,
+    taken: Arc<Taken>,
     mut request: Request<Incoming>,
 ) -> Result<Response, Infallible> {
     let begin = Instant::now();
@@ -379,6 +393,8 @@ async fn answer(
             let taker = Taker::of(&visitor, shared.hub.guard().is_open());
             request.extensions_mut().insert(handshake);
             request.extensions_mut().insert(visitor);
+            let place = Arc::clone(taken.place());
+            request.extensions_mut().insert(taken);
             let (request, lateness) = timed(request, shared.body_timeout, place);
             let response = router.oneshot(request).await?;
             match lateness {

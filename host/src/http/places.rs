@@ -6,6 +6,10 @@
 //! nobody out. Everybody may wait a little, though: a request that has just been sent is not read yet when its connection is taken in, and under
 //! a rush of connections would never be. Until somebody has had that time, newcomers wait in the system's queue. One that the daemon itself is
 //! busy with is never told to leave; only when all are like that is one more refused.
+//!
+//! A connection that waits for something to happen on the bench takes no place meanwhile: it is counted elsewhere, a listener among the clients
+//! (`events`), a request that waits for a command's end among those that do (`waits`). Afterwards it has a place again, be there one or not. So there
+//! may be more connections here than places, by as many as were away; no newcomer adds to them.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -59,6 +63,14 @@ pub(super) struct Taken {
     place: Arc<Place>,
 }
 
+/// A connection takes no place as long as this lives.
+#[derive(Debug)]
+pub(super) struct Away {
+    taken: Arc<Taken>,
+    /// Whether it had one to leave: whoever was told to leave does not come back.
+    has_left: bool,
+}
+
 /// A request is being answered as long as this lives.
 #[derive(Debug)]
 pub(super) struct Busy(Arc<Place>);
@@ -102,20 +114,44 @@ impl Places {
     pub(super) async fn freed(&self) {
         self.freed.notified().await;
     }
+
+    /// False if it was taken away before.
+    fn give_back(&self, place: &Arc<Place>) -> bool {
+        let mut taken = self.taken.lock();
+        let Some(at) = taken.iter().position(|one| Arc::ptr_eq(one, place)) else {
+            return false;
+        };
+        taken.swap_remove(at);
+        self.freed.notify_one();
+        true
+    }
 }
 
 impl Taken {
     pub(super) fn place(&self) -> &Arc<Place> {
         &self.place
     }
+
+    /// Leaves the place to others while the connection waits for something to happen, and is counted among those who do.
+    pub(super) fn away(self: &Arc<Self>) -> Away {
+        Away {
+            has_left: self.places.give_back(&self.place),
+            taken: Arc::clone(self),
+        }
+    }
 }
 
 impl Drop for Taken {
     fn drop(&mut self) {
-        let mut taken = self.places.taken.lock();
-        if let Some(at) = taken.iter().position(|place| Arc::ptr_eq(place, &self.place)) {
-            taken.swap_remove(at);
-            self.places.freed.notify_one();
+        self.places.give_back(&self.place);
+    }
+}
+
+impl Drop for Away {
+    fn drop(&mut self) {
+        if self.has_left {
+            let Taken { places, place } = &*self.taken;
+            places.taken.lock().push(Arc::clone(place));
         }
     }
 }
@@ -257,6 +293,47 @@ mod tests {
         drop(one);
         places.freed().await;
         take(&places);
+    }
+
+    #[tokio::test]
+    async fn whoever_is_away_takes_no_place_and_has_one_again_afterwards() {
+        let places = places(1);
+        let listener = Arc::new(take(&places));
+        let busy = listener.place().busy();
+        assert!(matches!(places.take(), Room::None));
+        let away = listener.away();
+        // Who waits for a place hears of it.
+        places.freed().await;
+        let other = take(&places);
+        let other_is_busy = other.place().busy();
+        assert!(matches!(places.take(), Room::None));
+        // There are two now, of whom a newcomer takes the place of one.
+        drop((away, busy));
+        let newcomer = take(&places);
+        assert!(is_told_to_leave(&listener).await);
+        assert_eq!(places.taken.lock().len(), 2);
+        drop((newcomer, other_is_busy, other, listener));
+        assert!(places.taken.lock().is_empty());
+    }
+
+    #[tokio::test]
+    async fn whoever_was_told_to_leave_does_not_come_back() {
+        let places = places(1);
+        let first = Arc::new(take(&places));
+        let _second = take(&places);
+        assert!(is_told_to_leave(&first).await);
+        drop(first.away());
+        assert_eq!(places.taken.lock().len(), 1);
+    }
+
+    #[test]
+    fn a_connection_that_ends_while_it_is_away_leaves_nothing() {
+        let places = places(1);
+        let taken = Arc::new(take(&places));
+        let away = taken.away();
+        drop(taken);
+        drop(away);
+        assert!(places.taken.lock().is_empty());
     }
 
     #[test]

@@ -79,6 +79,10 @@ pub(super) enum Problem {
     TooManyStrangers,
     #[error("large answers that you asked for are still under way; take them, and try again in {0} s")]
     TooManyAnswers(u64),
+    #[error(
+        "too many requests wait already, of yours or altogether; ask without `wait`, follow the command on the socket, or try again in {0} s"
+    )]
+    TooManyWaits(u64),
     #[error("the query has {name:?}, which has to be {rule}")]
     BadQuery { name: &'static str, rule: &'static str },
     #[error("the daemon is {0}")]
@@ -117,9 +121,10 @@ impl Problem {
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::BadLayout(_) | Self::NotTaken(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::UpgradeRequired => StatusCode::UPGRADE_REQUIRED,
-            Self::TooManyAttempts(_) | Self::TooManyAnswers(_) | Self::RateLimited(_) => {
-                StatusCode::TOO_MANY_REQUESTS
-            }
+            Self::TooManyAttempts(_)
+            | Self::TooManyAnswers(_)
+            | Self::TooManyWaits(_)
+            | Self::RateLimited(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::TooManyClients(_) | Self::TooManyStrangers | Self::NotReady(_) | Self::Unhealthy(_) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
@@ -158,6 +163,7 @@ impl Problem {
             Self::TooManyClients(_) => "too-many-clients",
             Self::TooManyStrangers => "too-many-clients",
             Self::TooManyAnswers(_) => "too-many-answers",
+            Self::TooManyWaits(_) => "too-many-waits",
             Self::BadQuery { .. } => "bad-query",
             Self::NotReady(_) => "not-ready",
             Self::Unhealthy(_) => "unhealthy",
@@ -185,7 +191,10 @@ impl Problem {
                     HeaderValue::from_static("Bearer realm=\"autobench\""),
                 );
             }
-            Self::TooManyAttempts(wait_s) | Self::TooManyAnswers(wait_s) | Self::RateLimited(wait_s) => {
+            Self::TooManyAttempts(wait_s)
+            | Self::TooManyAnswers(wait_s)
+            | Self::TooManyWaits(wait_s)
+            | Self::RateLimited(wait_s) => {
                 headers.insert(RETRY_AFTER, HeaderValue::from(*wait_s));
             }
             _ => {}

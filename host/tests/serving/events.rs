@@ -44,6 +44,7 @@ impl Listener {
         assert!(head.starts_with("http/1.1 200"), "{head}");
         assert!(head.contains("content-type: text/event-stream"), "{head}");
         assert!(head.contains("transfer-encoding: chunked"), "{head}");
+        assert!(head.contains("connection: close"), "{head}");
         Self {
             stream,
             bytes: Vec::new(),
@@ -425,6 +426,32 @@ async fn listeners_count_as_clients() {
         bench.set_watts(watts);
         // How often it has something to say.
         tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    bench.close().await;
+}
+
+#[tokio::test]
+async fn listeners_keep_nobody_out() {
+    let mut settings = Settings::default();
+    settings.http.connections = 2;
+    // Nobody has to make room: a newcomer gets in when somebody has left a place.
+    settings.http.least_wait = Duration::from_secs(3600);
+    settings.hub.limits.clients = 8;
+    let bench = Bench::with(settings).await;
+    let mut listeners = Vec::new();
+    for _ in 0..7 {
+        listeners.push(Listener::open(&bench, "", None).await);
+    }
+    for _ in 0..4 {
+        assert_eq!(bench.get("/healthz").await.status, 200);
+    }
+    let (_socket, _) = bench.join().await;
+    bench
+        .get("/api/v1/events")
+        .await
+        .is_problem(503, "too-many-clients");
+    for listener in &mut listeners {
+        listener.expect("welcome").await;
     }
     bench.close().await;
 }
