@@ -223,6 +223,7 @@ fn address(text: &str) -> Option<IpAddr> {
     bare.parse()
         .ok()
         .or_else(|| text.parse::<SocketAddr>().ok().map(|address| address.ip()))
+        .map(|address: IpAddr| address.to_canonical())
 }
 
 #[cfg(test)]
@@ -255,6 +256,8 @@ mod tests {
             ("192.0.2.4:1", Some("192.0.2.4")),
             ("[2001:db8::1]:5", Some("2001:db8::1")),
             ("2001:db8::1", Some("2001:db8::1")),
+            ("::ffff:192.0.2.4", Some("192.0.2.4")),
+            ("[::ffff:192.0.2.4]:1", Some("192.0.2.4")),
             ("unknown", None),
         ] {
             assert_eq!(address(text), expected.map(|ip| ip.parse().unwrap()), "{text}");

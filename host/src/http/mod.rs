@@ -249,7 +249,7 @@ async fn accept(
     let mut connections = JoinSet::new();
     connections.spawn(settle_record(shared.hub.guard().clone(), stop.clone()));
     loop {
-        let (stream, peer) = tokio::select! {
+        let (stream, mut peer) = tokio::select! {
             () = told_to_stop(&mut stop) => break,
             Some(_) = connections.join_next() => continue,
             accepted = listener.accept() => match accepted {
@@ -263,6 +263,8 @@ async fn accept(
                 }
             },
         };
+        // A listener for both families names an IPv4 peer as an IPv6 address, which would be no loopback and not the one that a proxy names.
+        peer.set_ip(peer.ip().to_canonical());
         shared.metrics.connections.inc();
         let room = loop {
             match places.take() {

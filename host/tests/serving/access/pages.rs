@@ -3,7 +3,7 @@
 use autobench_core::access::{Method, ROUTES, Role, RouteId};
 use serde_json::json;
 
-use super::{audited, guarded, token_of};
+use super::{audited, bearer, guarded, guarded_settings, token_of};
 use crate::bench::Bench;
 
 #[tokio::test]
@@ -101,6 +101,47 @@ async fn a_page_has_a_session_for_its_token_until_it_ends_it() {
         (&json!(null), &json!("refused"))
     );
     assert_eq!(lines[1]["peer"], "192.0.2.77");
+    bench.close().await;
+}
+
+#[tokio::test]
+async fn a_proxy_on_this_machine_is_known_where_both_families_are_listened_to() {
+    let (mut settings, folder) = guarded_settings();
+    settings.http.listen = "[::]:0".parse().unwrap();
+    let mut bench = Bench::with(settings).await;
+    bench.address = ([127, 0, 0, 1], bench.address.port()).into();
+    let body = json!({ "token": token_of(Role::Operator) }).to_string();
+    let begin = format!(
+        "POST /api/v1/session HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n\
+         X-Forwarded-Proto: https\r\nX-Forwarded-For: 192.0.2.77\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let begun = bench.request(&begin).await;
+    assert_eq!(begun.status, 200, "{begun:?}");
+    assert!(begun.header("set-cookie").unwrap().ends_with("; Secure"));
+    // One user's wrong tokens are not another's.
+    let get = |from: &str, token: &str| {
+        format!(
+            "GET /api/v1/clients HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nX-Forwarded-For: {from}\r\n{}\r\n",
+            bearer(token)
+        )
+    };
+    for _ in 0..10 {
+        bench
+            .request(&get("192.0.2.77", "guess"))
+            .await
+            .is_problem(401, "wrong-token");
+    }
+    // And an address is the same in whichever form it comes, in the record and wherever it is shown.
+    let mut socket = bench.connect_with(&bearer(token_of(Role::Operator))).await;
+    socket.expect("welcome").await;
+    let clients = bench
+        .request(&get("::ffff:192.0.2.78", token_of(Role::Operator)))
+        .await;
+    assert_eq!(clients.status, 200, "{clients:?}");
+    let peer = clients.json()[0]["peer"].as_str().unwrap().to_owned();
+    assert!(peer.starts_with("127.0.0.1:"), "{peer}");
+    assert_eq!(audited(&folder)[0]["peer"], "192.0.2.77");
     bench.close().await;
 }
 
