@@ -50,6 +50,15 @@ impl Following {
         held + more <= FOLLOWED
     }
 
+    /// How many of these a client does not follow yet, each counted once.
+    pub(super) fn new_among(&self, client: &Client, ids: &[&str]) -> usize {
+        let index = self.0.lock();
+        let followed = index.commands.get(&client.number);
+        let is_new = |id: &&str| followed.is_none_or(|followed| !followed.contains(*id));
+        let new: HashSet<&str> = ids.iter().copied().filter(is_new).collect();
+        new.len()
+    }
+
     pub(super) fn follows(&self, client: &Client, id: &str) -> bool {
         let index = self.0.lock();
         index
@@ -117,5 +126,33 @@ impl Index {
                 self.clients.remove(id);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn only_what_is_new_takes_room() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let peer = stream.peer_addr().unwrap();
+        let client = Arc::new(Client::bare(1, peer, stream, None));
+        let ids: Vec<String> = (0..=FOLLOWED)
+            .map(|number| format!("7f3a0000-{number}"))
+            .collect();
+        let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+        let following = Following::default();
+        let has_room = |ids: &[&str]| following.has_room(&client, following.new_among(&client, ids));
+        for id in &ids[..600] {
+            assert!(following.follow(&client, id));
+        }
+        assert!(has_room(&ids[..600]), "the same once more");
+        assert!(has_room(&ids[..FOLLOWED]) && !has_room(&ids));
+        let twice = [&ids[600..FOLLOWED], &ids[600..FOLLOWED]].concat();
+        assert!(has_room(&twice), "each once, however often it is named");
     }
 }

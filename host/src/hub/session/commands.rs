@@ -73,16 +73,24 @@ impl Session {
         let Some(router) = self.router() else {
             return self.refuse(ErrorCode::NotReady, "the daemon is starting".to_owned(), id);
         };
-        if let Some(unknown) = ids.iter().find(|id| router.status(id).is_none()) {
-            let message = format!("no command {unknown:?} is known");
-            return self.refuse(ErrorCode::UnknownCommandId, message, id);
+        let mut under_way = Vec::new();
+        for named in ids {
+            match router.status(named) {
+                Some(status) if status.status.is_final() => {}
+                Some(_) => under_way.push(named.as_str()),
+                None => {
+                    let message = format!("no command {named:?} is known");
+                    return self.refuse(ErrorCode::UnknownCommandId, message, id);
+                }
+            }
         }
+        let new = self.shared.following.new_among(&self.client, &under_way);
         let limit = self.shared.config.limits.subscriptions;
-        if self.subscription_count() >= limit as usize {
+        if new > 0 && self.subscription_count() >= limit as usize {
             let message = format!("a client may have {limit} subscriptions; end one first");
             return self.refuse(ErrorCode::TooManySubscriptions, message, id);
         }
-        if !self.shared.following.has_room(&self.client, ids.len()) {
+        if !self.shared.following.has_room(&self.client, new) {
             return self.refuse_following(id);
         }
         self.acknowledge(id)?;
@@ -94,7 +102,9 @@ impl Session {
                 self.say_status(status);
             });
         }
-        self.command_lists.push(ids.to_vec());
+        if new > 0 {
+            self.command_lists.push(ids.to_vec());
+        }
         Ok(())
     }
 
