@@ -70,6 +70,7 @@ impl Alarms {
 
     fn raise(&mut self, key: String, severity: Severity, message: String) -> Option<AlarmUpdate> {
         static NEXT_ID: AtomicU32 = AtomicU32::new(1);
+        let now = now_iso();
         let entry = match self.standing.get(&key) {
             Some(standing) if standing.severity == severity && standing.message == message => return None,
             Some(standing) => AlarmEntry {
@@ -82,13 +83,14 @@ impl Alarms {
                 device: self.device.to_string(),
                 severity,
                 message,
-                raised_at: now_iso(),
+                raised_at: now.clone(),
             },
         };
         let update = AlarmUpdate {
             path: self.path(&key)?,
             value: Some(serde_json::to_value(&entry).ok()?),
-            message: message_of(&entry, AlarmState::Raised, entry.raised_at.clone()),
+            // Of this change; since when it stands is in the entry.
+            message: message_of(&entry, AlarmState::Raised, now),
         };
         self.standing.insert(key, entry);
         Some(update)
@@ -145,8 +147,15 @@ mod tests {
         let mut alarms = Alarms::new("meter".into());
         let first = alarms.change(raise("hot", "80 degrees")).unwrap();
         assert!(alarms.change(raise("hot", "80 degrees")).is_none());
+        while now_iso() == first.message.timestamp {
+            std::hint::spin_loop();
+        }
         let second = alarms.change(raise("hot", "90 degrees")).unwrap();
         assert_eq!(first.message.alarm_id, second.message.alarm_id);
+        // Each message has its own time, the entry that since when it stands.
+        assert!(second.message.timestamp > first.message.timestamp);
+        let raised_at = second.value.as_ref().unwrap()["raisedAt"].clone();
+        assert_eq!(raised_at, first.message.timestamp);
         let cleared = alarms.clear_all();
         assert_eq!(cleared.len(), 1);
         assert_eq!(cleared[0].message.state, AlarmState::Cleared);
