@@ -47,6 +47,8 @@ pub enum Action {
         device: Arc<str>,
         /// The version.
         hash: VersionHash,
+        /// Whether it comes back because its successor's thread has ended.
+        is_return: bool,
     },
     /// Put a version in place of the one that runs.
     /// Answer: [`Versions::swapped`](super::Versions::swapped), [`Versions::swap_refused`](super::Versions::swap_refused) or

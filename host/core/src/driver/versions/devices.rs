@@ -120,18 +120,29 @@ impl Versions {
     }
 
     /// The driver's thread has ended, and nobody asked it to. What it ran stays down until its file or the settings are new; another version is
-    /// started.
+    /// started. A version on probation gives way to the one before it, as one that breaks down does; but the fault is the daemon's, so that
+    /// neither is this written down, nor do new settings or a new daemon find the version refused.
     pub fn ended(&mut self, device: &str) {
-        let running = self
-            .devices
-            .get_mut(device)
-            .and_then(|entry| entry.running.as_mut());
-        if let Some(running) = running {
-            running.has_ended = true;
-            if running.probation != Probation::Over {
-                running.probation = Probation::Waits;
-            }
-            self.settle(device);
+        let has_way_back = self.ways_back(device).next().is_some();
+        let Some((_, entry)) = self.device_mut(device) else {
+            return;
+        };
+        let Some(running) = &mut entry.running else { return };
+        running.has_ended = true;
+        let hash = running.hash;
+        let on_probation = running.probation != Probation::Over;
+        if on_probation {
+            running.probation = Probation::Waits;
+        }
+        let plugin = Arc::clone(&entry.plugin);
+        let gives_way = on_probation && has_way_back && entry.refusal_of(hash).is_none();
+        if gives_way {
+            let reason = "its thread ended within its first seconds, by a fault of the daemon";
+            remember(&mut entry.misfits, hash, reason.to_owned());
+        }
+        self.settle(device);
+        if gives_way {
+            self.publish(&plugin);
         }
         self.tidy();
     }
@@ -244,12 +255,18 @@ impl Versions {
             Action::Fetch { device: name, hash }
         } else {
             device.offered = Some(hash);
+            let former = device.running.as_ref().map(|running| running.hash);
+            let is_return = former.is_some_and(|former| device.refusal_of(former).is_some());
             match runs {
-                None => Action::Start { device: name, hash },
-                Some(runs) => Action::Swap {
+                None => Action::Start {
                     device: name,
                     hash,
-                    is_return: device.refusal_of(runs).is_some(),
+                    is_return,
+                },
+                Some(_) => Action::Swap {
+                    device: name,
+                    hash,
+                    is_return,
                 },
             }
         };

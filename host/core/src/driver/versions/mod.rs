@@ -16,8 +16,8 @@
 //! - *The newest file wins.* A change gives up the look that is under way. While a version is with a driver's thread the file may go on
 //!   changing; what is newest when the verdict comes is offered next, and what lay in between never is.
 //! - *Two swaps never meet.* A device has one offer at a time.
-//! - *On probation.* A version that a device has not run before has to live for ten seconds. If it breaks down before, the version from before
-//!   comes back, if there is one; without one, the driver's own [`Supervision`](super::Supervision) has the last word.
+//! - *On probation.* A version that a device has not run before has to live for ten seconds. If it breaks down before, or its
+//!   thread ends, the version from before comes back, if there is one; without one, the driver's own [`Supervision`](super::Supervision) has the last word.
 
 mod action;
 mod devices;

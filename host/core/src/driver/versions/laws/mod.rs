@@ -341,6 +341,43 @@ fn a_device_whose_thread_has_ended_stays_down_until_its_file_or_its_settings_are
 }
 
 #[test]
+fn what_ends_its_thread_on_probation_gives_way_to_what_ran_before() {
+    let mut world = World::with(&["a"]);
+    write(&mut world, 0);
+    world.finish();
+    // Its swap is lost with the thread, and so is the thread that it is started in then.
+    write(&mut world, 8);
+    world.finish();
+    assert_eq!((world.threads["a"].runs, world.returns), (Some(version(0)), 1));
+    let view = world.versions.plugin(PLUGINS[0]).unwrap();
+    assert!(view.refusal.unwrap().contains("thread"));
+    assert_eq!(world.records["a"].good, [version(0)]);
+    assert!(world.records["a"].refused.is_empty(), "the fault is the daemon's");
+    // Another daemon may do better; this one brings the good version from what was kept.
+    world.start();
+    world.finish();
+    assert_eq!((world.threads["a"].runs, world.returns), (Some(version(0)), 2));
+    world.act(&Act::Settings {
+        device: 0,
+        are_right: true,
+    });
+    world.finish();
+    assert_eq!((world.threads["a"].runs, world.returns), (Some(version(0)), 3));
+}
+
+#[test]
+fn what_ends_its_thread_stays_down_where_there_is_nothing_to_go_back_to() {
+    let mut world = World::with(&["a"]);
+    write(&mut world, 8);
+    world.finish();
+    assert_eq!((world.threads["a"].runs, world.returns), (None, 0));
+    assert_eq!(world.versions.plugin(PLUGINS[0]).unwrap().refusal, None);
+    write(&mut world, 0);
+    world.finish();
+    assert_eq!(world.threads["a"].runs, Some(version(0)));
+}
+
+#[test]
 fn a_version_that_comes_while_nobody_knows_yet_that_the_thread_has_ended_is_started() {
     let mut world = World::with(&["a"]);
     write(&mut world, 0);

@@ -9,7 +9,7 @@ use super::super::VersionHash;
 pub(super) const MS: u64 = 1_000_000;
 pub(super) const S: u64 = 1_000_000_000;
 /// Contents that a file can have.
-pub(super) const VERSIONS: u8 = 8;
+pub(super) const VERSIONS: u8 = 9;
 pub(super) const DEVICES: [&str; 3] = ["a", "b", "other"];
 pub(super) const PLUGINS: [&str; 2] = ["meter", "relay"];
 
@@ -24,6 +24,8 @@ pub(super) enum Nature {
     BreaksDown,
     /// Does not suit the settings before they are corrected.
     WantsOtherSettings,
+    /// A fault of the daemon that only its start, or the swap to it, brings out ends the driver's thread.
+    EndsItsThread,
 }
 
 pub(super) fn nature(hash: VersionHash) -> Nature {
@@ -32,7 +34,8 @@ pub(super) fn nature(hash: VersionHash) -> Nature {
         4 => Nature::Unpreparable,
         5 => Nature::RefusesToStart,
         6 => Nature::BreaksDown,
-        _ => Nature::WantsOtherSettings,
+        7 => Nature::WantsOtherSettings,
+        _ => Nature::EndsItsThread,
     }
 }
 

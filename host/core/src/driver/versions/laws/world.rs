@@ -261,7 +261,7 @@ impl World {
     /// Starts the driver of the version that the thread has.
     fn start_driver(&mut self, device: &str, hash: VersionHash) {
         match nature(hash) {
-            Nature::RefusesToStart => self.doom(device, hash),
+            Nature::RefusesToStart | Nature::EndsItsThread => self.doom(device, hash),
             _ => self.come_alive(device, hash),
         }
     }
@@ -290,8 +290,32 @@ impl World {
         }
         if turn.has_ended {
             self.versions.ended(&device);
+            self.note_end(&device);
         }
         self.obey();
+    }
+
+    /// The machine knows that a thread has ended by itself. What it ran on probation is not what the device waits for, if there is a good one.
+    fn note_end(&mut self, device: &Arc<str>) {
+        let Some(hash) = self.threads[device].ended else {
+            return;
+        };
+        let entry = &self.versions.devices[device];
+        let has_good = entry
+            .record
+            .good
+            .iter()
+            .any(|good| *good != hash && entry.refusal_of(*good).is_none());
+        // With new settings it does not count what ran.
+        let counts = entry.running.as_ref().is_some_and(|running| running.hash == hash);
+        assert!(
+            !counts || !has_good || self.is_good(device, hash) || entry.refusal_of(hash).is_some(),
+            "{device} stays down with {hash:?}, which never was good, although another one is"
+        );
+        if entry.misfits.iter().any(|misfit| misfit.hash == hash) {
+            assert!(!self.is_good(device, hash), "a good version is given up");
+            self.misfits.insert((Arc::clone(device), hash));
+        }
     }
 
     pub(super) fn hear_all(&mut self) {
@@ -384,8 +408,10 @@ impl World {
                     self.break_down(&device, false);
                 }
             }
-            Due::Swap { device, hash } if self.threads[&device].ended.is_some() => {
-                self.versions.swap_lost(&device, hash);
+            Due::Swap { device, hash } if self.threads[&device].ended.is_some() => self.lose(&device, hash),
+            Due::Swap { device, hash } if nature(hash) == Nature::EndsItsThread => {
+                self.end_thread(&device);
+                self.lose(&device, hash);
             }
             Due::Swap { device, hash } => {
                 if luck == Luck::BreaksDown {
@@ -395,12 +421,19 @@ impl World {
             }
             Due::Doom { device, hash } => {
                 let thread = self.threads.get(&device);
-                if thread.is_some_and(|thread| thread.runs == Some(hash)) {
-                    self.fall(&device, hash, true);
+                match nature(hash) {
+                    _ if thread.is_none_or(|thread| thread.runs != Some(hash)) => {}
+                    Nature::EndsItsThread => self.end_thread(&device),
+                    _ => self.fall(&device, hash, true),
                 }
             }
         }
         self.obey();
+    }
+
+    fn lose(&mut self, device: &Arc<str>, hash: VersionHash) {
+        self.versions.swap_lost(device, hash);
+        self.note_end(device);
     }
 
     /// What is left of a thread: nobody hears any more what it has said.
@@ -480,9 +513,10 @@ impl World {
                     self.check_binding(&device, hash);
                     self.due.push(Due::Fetch { device, hash });
                 }
-                Action::Start { device, hash } => {
+                Action::Start { device, hash, is_return } => {
                     assert_eq!(self.threads[&device].runs, None, "there is a driver already");
                     self.check_offer(&device, hash);
+                    self.returns += u64::from(is_return);
                     self.due.push(Due::Start { device, hash });
                 }
                 Action::Swap { device, hash, is_return } => {
