@@ -332,7 +332,11 @@ impl Bench {
                     self.packages.remove(&plugin);
                 }
                 Action::Fetch { device, hash } => self.fetch(device, hash),
-                Action::Start { device, hash, .. } => self.start_version(&device, hash).await,
+                Action::Start {
+                    device,
+                    hash,
+                    is_return,
+                } => self.start_version(&device, hash, is_return).await,
                 Action::Swap {
                     device,
                     hash,

@@ -15,6 +15,9 @@ use super::{Bench, Slot, member_path};
 use crate::clock::now_iso;
 use crate::config::DeviceId;
 
+/// Why a version is not swapped in, or another one not swapped out.
+const THREAD_ENDED: &str = "the driver's thread has ended by a fault of the daemon";
+
 /// Why a version does not take the place of another.
 enum NotSwapped {
     Refused {
@@ -139,21 +142,53 @@ impl Bench {
     }
 
     /// Starts a version on a device, and tells the machine how that went.
-    pub(super) async fn start_version(&mut self, device: &str, hash: VersionHash) {
+    pub(super) async fn start_version(&mut self, device: &str, hash: VersionHash, is_return: bool) {
         let started = match (self.device_id(device), self.prepared.get(&hash).cloned()) {
             (Some(id), Some(prepared)) => {
-                let has_remains = self.devices.get(&id).is_some_and(|slot| slot.device.is_some());
-                if has_remains {
+                let remains = self.devices.get(&id).filter(|slot| slot.device.is_some());
+                let ended = remains.and_then(Slot::version);
+                if remains.is_some() {
                     // Of a thread that has ended by itself: its ports, which the new one is to have, and its last words, which are not the new one's.
                     self.stop_driver(&id, StopReason::Reconfigured).await;
                 }
-                self.start_driver(&id, &prepared)
+                let started = self.start_driver(&id, &prepared);
+                if let Some(ended) = ended {
+                    self.say_replaced(&id, ended, &prepared, &started, is_return);
+                }
+                started
             }
             _ => Err("the version is not at hand".to_owned()),
         };
         match started {
             Ok(()) => self.versions.started(device, hash),
             Err(reason) => self.versions.not_started(device, hash, reason),
+        }
+    }
+
+    /// A version was to be started in place of one whose thread has ended. If it is another one, that is a reload, as a swap is.
+    fn say_replaced(
+        &self,
+        id: &DeviceId,
+        ended: String,
+        prepared: &Prepared,
+        started: &Result<(), String>,
+        is_return: bool,
+    ) {
+        let to = prepared.hash.to_string();
+        if ended == to {
+            return;
+        }
+        let (verdict, reason) = match started {
+            Ok(()) if is_return => (ReloadVerdict::Returned, THREAD_ENDED),
+            Ok(()) => (ReloadVerdict::Cold, THREAD_ENDED),
+            Err(reason) => (ReloadVerdict::Refused, reason.as_str()),
+        };
+        let reload = without_swap(verdict, Some(ended), to, reason);
+        self.note_reload(id, &reload);
+        if verdict == ReloadVerdict::Returned {
+            let (hash, version) = (prepared.hash.short(), &prepared.manifest.version);
+            let message = format!("driver returned to {hash} ({version}): {THREAD_ENDED}");
+            self.log(LogLevel::Warn, Some(id), message);
         }
     }
 
@@ -198,54 +233,28 @@ impl Bench {
         else {
             return Err(NotSwapped::circumstances("no driver runs"));
         };
-        let from = slot
-            .record
-            .read(|entry| entry.driver.as_ref().map(|driver| driver.sha256.clone()));
-        let outcome = match fit(&slot.config, &prepared.manifest) {
-            Ok(()) => device
-                .swap(
-                    Arc::clone(prepared),
-                    endpoints.clone(),
-                    readable_slices(&slot.config, &prepared.manifest),
-                )
-                .await
-                .ok_or(NotSwapped::Lost)?,
-            Err(reason) => SwapOutcome::Refused {
+        let from = slot.version();
+        let answer = match fit(&slot.config, &prepared.manifest) {
+            Ok(()) => {
+                device
+                    .swap(
+                        Arc::clone(prepared),
+                        endpoints.clone(),
+                        readable_slices(&slot.config, &prepared.manifest),
+                    )
+                    .await
+            }
+            Err(reason) => Some(SwapOutcome::Refused {
                 reason,
                 blame: Blame::Circumstances,
                 predecessor_runs: true,
-            },
+            }),
         };
         let to = prepared.hash.to_string();
-        let at = now_iso();
-        let reload = match &outcome {
-            SwapOutcome::Swapped {
-                reason,
-                pause,
-                carried_bytes,
-                ..
-            } => LastReload {
-                at,
-                verdict: match reason {
-                    _ if is_return => ReloadVerdict::Returned,
-                    StartReason::Swap => ReloadVerdict::Swapped,
-                    _ => ReloadVerdict::Cold,
-                },
-                from: from.clone(),
-                to: Some(to.clone()),
-                reason: None,
-                pause_us: u64::try_from(pause.as_micros()).ok(),
-                carried_bytes: Some(*carried_bytes),
-            },
-            SwapOutcome::Refused { reason, .. } => LastReload {
-                at,
-                verdict: ReloadVerdict::Refused,
-                from: from.clone(),
-                to: Some(to.clone()),
-                reason: Some(reason.clone()),
-                pause_us: None,
-                carried_bytes: None,
-            },
+        let reload = reload_of(answer.as_ref(), is_return, from, to.clone());
+        let Some(outcome) = answer else {
+            self.note_reload(id, &reload);
+            return Err(NotSwapped::Lost);
         };
         match &outcome {
             SwapOutcome::Swapped {
@@ -299,7 +308,14 @@ impl Bench {
                 self.log(LogLevel::Error, Some(id), message);
             }
         }
-        self.publish_reload(id, &reload);
+        let has_driver = !matches!(
+            outcome,
+            SwapOutcome::Refused {
+                predecessor_runs: false,
+                ..
+            }
+        );
+        self.publish_reload(id, &reload, has_driver);
         if let SwapOutcome::Refused { reason, blame, .. } = outcome {
             return Err(NotSwapped::Refused { blame, reason });
         }
@@ -312,13 +328,27 @@ impl Bench {
         Ok(())
     }
 
-    fn publish_reload(&self, id: &DeviceId, reload: &LastReload) {
+    /// Shows what came of a reload of a driver whose thread has ended.
+    fn note_reload(&self, id: &DeviceId, reload: &LastReload) {
+        if let Some(slot) = self.devices.get(id) {
+            slot.record.change(|entry| {
+                if let Some(driver) = &mut entry.driver {
+                    driver.last_reload = Some(reload.clone());
+                }
+            });
+        }
+        self.publish_reload(id, reload, false);
+    }
+
+    /// Tells clients of a reload. `has_driver` says whether, if it was refused, there is still a driver that runs.
+    fn publish_reload(&self, id: &DeviceId, reload: &LastReload, has_driver: bool) {
         let Ok(serde_json::Value::Object(context)) = serde_json::to_value(reload) else {
             return;
         };
         let message = match reload.verdict {
             ReloadVerdict::Swapped | ReloadVerdict::Cold => format!("{id} runs a new version of its driver"),
-            ReloadVerdict::Refused => format!("{id} keeps its driver"),
+            ReloadVerdict::Refused if has_driver => format!("{id} keeps its driver"),
+            ReloadVerdict::Refused => format!("{id} has no driver that runs"),
             ReloadVerdict::Returned => format!("{id} is back at the former version of its driver"),
         };
         let publication = Publication {
@@ -330,5 +360,70 @@ impl Bench {
         self.services
             .hub
             .publish_event(envelope(&self.services.state, id.as_str(), publication));
+    }
+}
+
+impl Slot {
+    /// Hash of the version that its driver has, as the state shows it.
+    fn version(&self) -> Option<String> {
+        self.record
+            .read(|entry| entry.driver.as_ref().map(|driver| driver.sha256.clone()))
+    }
+}
+
+/// What came of a swap; without an answer the thread has ended.
+fn reload_of(answer: Option<&SwapOutcome>, is_return: bool, from: Option<String>, to: String) -> LastReload {
+    match answer {
+        Some(SwapOutcome::Swapped {
+            reason,
+            pause,
+            carried_bytes,
+            ..
+        }) => LastReload {
+            at: now_iso(),
+            verdict: match reason {
+                _ if is_return => ReloadVerdict::Returned,
+                StartReason::Swap => ReloadVerdict::Swapped,
+                _ => ReloadVerdict::Cold,
+            },
+            from,
+            to: Some(to),
+            reason: None,
+            pause_us: u64::try_from(pause.as_micros()).ok(),
+            carried_bytes: Some(*carried_bytes),
+        },
+        Some(SwapOutcome::Refused { reason, .. }) => without_swap(ReloadVerdict::Refused, from, to, reason),
+        None => without_swap(ReloadVerdict::Refused, from, to, THREAD_ENDED),
+    }
+}
+
+/// A reload in which no driver has handed over to another.
+fn without_swap(verdict: ReloadVerdict, from: Option<String>, to: String, reason: &str) -> LastReload {
+    LastReload {
+        at: now_iso(),
+        verdict,
+        from,
+        to: Some(to),
+        reason: Some(reason.to_owned()),
+        pause_us: None,
+        carried_bytes: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_swap_over_which_the_thread_has_ended_has_a_verdict() {
+        for is_return in [false, true] {
+            let reload = reload_of(None, is_return, Some("aa".to_owned()), "bb".to_owned());
+            assert_eq!(reload.verdict, ReloadVerdict::Refused);
+            assert_eq!(
+                (reload.from.as_deref(), reload.to.as_deref()),
+                (Some("aa"), Some("bb"))
+            );
+            assert_eq!(reload.reason.as_deref(), Some(THREAD_ENDED));
+        }
     }
 }
