@@ -143,7 +143,7 @@ pub fn attached_port(identity: &PortIdentity) -> PortEntry {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use autobench_core::state::Store;
     use autobench_core::wire::{AppState, DeviceStatus};
     use serde_json::json;
@@ -151,13 +151,9 @@ mod tests {
     use super::*;
     use crate::state::StateConfig;
 
-    #[tokio::test]
-    async fn a_change_that_is_refused_with_another_is_told_and_leaves_no_half() {
-        let mut store = Store::new(&AppState::default()).unwrap();
-        store.set_limit("probe", 64);
-        store.replace_slice("probe", json!({"bytes": 1})).unwrap();
-        let state = StateHandle::start(store, StateConfig::new("boot"));
-        let entry = DeviceEntry {
+    /// The entry of a device whose driver runs.
+    pub(in super::super) fn probe() -> DeviceEntry {
+        DeviceEntry {
             kind: "probe".into(),
             plugin: "probe".into(),
             slice: "probe".into(),
@@ -169,8 +165,16 @@ mod tests {
             series: Default::default(),
             last_seen: None,
             stale_since: None,
-        };
-        let record = DeviceRecord::publish(state.clone(), "probe", entry);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_change_that_is_refused_with_another_is_told_and_leaves_no_half() {
+        let mut store = Store::new(&AppState::default()).unwrap();
+        store.set_limit("probe", 64);
+        store.replace_slice("probe", json!({"bytes": 1})).unwrap();
+        let state = StateHandle::start(store, StateConfig::new("boot"));
+        let record = DeviceRecord::publish(state.clone(), "probe", probe());
         let version = state.version();
         let refused = record.change_with(
             |entry| entry.phase = Some("late".into()),

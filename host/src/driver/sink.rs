@@ -26,6 +26,10 @@ use crate::state::StateHandle;
 /// Files of skipped bytes that are kept per device; the oldest goes.
 const SKIPPED_FILES_LIMIT: usize = 16;
 
+/// Samples for which a series' batch has room from call to call. What a call with more of them took is given back: a call may push 43,690 of one
+/// series, a manifest may have 256 series, and what the host keeps counts towards no limit of the driver.
+const BATCH_KEPT_SAMPLES: usize = 64;
+
 /// The destinations of one device.
 pub struct DeviceSink {
     /// Id of the device.
@@ -352,6 +356,9 @@ impl DeviceSink {
     }
 
     fn push_samples(&mut self, effects: &mut Effects) {
+        if effects.samples.is_empty() {
+            return;
+        }
         self.health.samples.add(effects.samples.len() as u64);
         self.batches.resize_with(self.endpoints.len(), Vec::new);
         for (series, sample) in effects.samples.drain(..) {
@@ -364,6 +371,7 @@ impl DeviceSink {
             if !batch.is_empty() {
                 self.hub.push_samples(*endpoint, batch);
                 batch.clear();
+                batch.shrink_to(BATCH_KEPT_SAMPLES);
             }
         }
     }
@@ -410,5 +418,86 @@ impl DeviceSink {
             // One file too many does no harm; the next dump tries again.
             let _ = std::fs::remove_file(path);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use autobench_core::state::Store;
+    use autobench_core::wire::AppState;
+
+    use super::super::record::tests::probe;
+    use super::*;
+    use crate::commands::Commands;
+    use crate::config::LogConfig;
+    use crate::hub::HubConfig;
+    use crate::state::StateConfig;
+
+    struct Bench {
+        sink: DeviceSink,
+        _commands: Commands,
+        _folder: tempfile::TempDir,
+    }
+
+    /// A device with two series and no ports.
+    fn bench() -> Bench {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::new(&AppState::default()).unwrap();
+        let state = StateHandle::start(store, StateConfig::new("boot"));
+        let logs = LogHandle::new(LogConfig::silent(10));
+        let hub = Hub::start(HubConfig::default(), state.clone(), logs.clone());
+        let clock = Clock::start();
+        let commands = Commands::start(folder.path(), "boot", clock, logs.clone(), hub.clone()).unwrap();
+        let device: Arc<str> = "probe".into();
+        let record = DeviceRecord::publish(state.clone(), "probe", probe());
+        let sink = DeviceSink {
+            slice: Arc::clone(&device),
+            state,
+            health: Arc::clone(record.health()),
+            record,
+            hub,
+            logs,
+            alarms: Alarms::new(Arc::clone(&device)),
+            commands: commands.router().of_device(&device),
+            ports: Arc::new([]),
+            endpoints: vec![1, 2],
+            version: VersionHash([1; 32]),
+            lives: Lives::default(),
+            clock,
+            first_generation: 0,
+            dumps: folder.path().join("dumps"),
+            batches: Vec::new(),
+            device,
+        };
+        Bench {
+            sink,
+            _commands: commands,
+            _folder: folder,
+        }
+    }
+
+    fn samples(count: usize) -> Effects {
+        let sample = Sample {
+            timestamp_ms: 0.0,
+            value: 1.0,
+        };
+        Effects {
+            samples: vec![(1, sample); count],
+            ..Effects::default()
+        }
+    }
+
+    #[tokio::test]
+    async fn many_samples_leave_no_room_behind_usual_ones_leave_theirs_and_none_look_at_no_series() {
+        let mut bench = bench();
+        let sink = &mut bench.sink;
+        sink.push_samples(&mut samples(0));
+        assert!(sink.batches.is_empty());
+        sink.push_samples(&mut samples(BATCH_KEPT_SAMPLES));
+        let room = |sink: &DeviceSink| sink.batches.iter().map(Vec::capacity).collect::<Vec<_>>();
+        assert_eq!(room(sink), [0, BATCH_KEPT_SAMPLES]);
+        sink.push_samples(&mut samples(43_690));
+        assert_eq!(room(sink), [0, BATCH_KEPT_SAMPLES]);
+        assert_eq!(sink.health.samples.get(), 43_690 + BATCH_KEPT_SAMPLES as u64);
     }
 }

@@ -3,6 +3,10 @@
 use super::{CommandId, LeaseId, LineSettings, PortIndex, TimerId};
 use crate::state::{Operation, Value};
 
+/// Samples for which there is room from call to call. What a call with more of them took is given back: one call may push a MiB of them, and what
+/// the host keeps counts towards no limit of the driver.
+const SAMPLES_KEPT: usize = 1024;
+
 /// Everything one call asks for. The buffers are used again from call to call, so that a row of a meter allocates nothing here.
 #[derive(Debug, Default)]
 pub struct Effects {
@@ -42,6 +46,7 @@ impl Effects {
     pub fn clear_all_but_logs(&mut self) {
         self.operations.clear();
         self.samples.clear();
+        self.samples.shrink_to(SAMPLES_KEPT);
         self.publications.clear();
         self.alarms.clear();
         self.replies.clear();
@@ -243,4 +248,30 @@ pub struct LogLine {
     pub message: String,
     /// Keys and values.
     pub attributes: Vec<(String, String)>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn push(effects: &mut Effects, count: usize) {
+        let sample = Sample {
+            timestamp_ms: 0.0,
+            value: 1.0,
+        };
+        effects.samples.extend(std::iter::repeat_n((0, sample), count));
+    }
+
+    #[test]
+    fn a_call_with_many_samples_leaves_no_room_behind_and_a_usual_one_leaves_its_own() {
+        let mut effects = Effects::default();
+        push(&mut effects, 100);
+        let usual = effects.samples.capacity();
+        effects.clear();
+        assert_eq!(effects.samples.capacity(), usual);
+        push(&mut effects, 43_690);
+        effects.clear();
+        let kept = effects.samples.capacity();
+        assert!((usual..=SAMPLES_KEPT).contains(&kept), "room for {kept}");
+    }
 }
