@@ -214,8 +214,10 @@ struct Worker {
 impl Worker {
     fn work(mut self) {
         // What a panic leaves half done is not used again, but for what others wait for: the cell is gone with the thread.
+        let inbox = self.cell.inbox().clone();
         let ended = panic::catch_unwind(AssertUnwindSafe(|| self.run()));
         self.orders.waiting.lock().take();
+        inbox.abandon();
         if ended.is_err() {
             self.sink.thread_ended();
         }
@@ -433,6 +435,10 @@ impl InboxFeed {
         let Some(lost) = lost else { return };
         let count = lost.end.saturating_sub(lost.start);
         self.health.overrun_bytes.add(count);
+        // No driver is too slow for them: its thread has ended, which was said then, and a line that goes on sending would say it without end.
+        if self.inbox.is_abandoned() {
+            return;
+        }
         if let Some(total) = self.overruns.say_sum(count, Instant::now()) {
             let message = format!(
                 "port {}: {total} bytes up to number {} came faster than the driver took them and are lost",
@@ -473,5 +479,49 @@ impl PortEvents for InboxFeed {
 
     fn drained(&mut self) {
         self.inbox.transmit_drained(self.port);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use autobench_core::driver::PortSetup;
+    use autobench_core::state::Store;
+    use autobench_core::wire::AppState;
+
+    use super::super::record::tests::probe;
+    use super::*;
+    use crate::config::LogConfig;
+    use crate::state::{StateConfig, StateHandle};
+
+    #[tokio::test]
+    async fn bytes_for_a_thread_that_has_ended_are_counted_and_not_told() {
+        let store = Store::new(&AppState::default()).unwrap();
+        let state = StateHandle::start(store, StateConfig::new("boot"));
+        let logs = LogHandle::new(LogConfig::silent(10));
+        let inbox = SharedInbox::new([PortSetup {
+            name: "main".into(),
+            ring_capacity_bytes: 4,
+        }]);
+        let record = DeviceRecord::publish(state, "probe", probe());
+        let mut feed = InboxFeed {
+            inbox: inbox.clone(),
+            port: PortIndex(0),
+            name: "main".into(),
+            device: "probe".into(),
+            health: Arc::clone(record.health()),
+            record,
+            logs: logs.clone(),
+            clock: Clock::start(),
+            // Nothing is held back.
+            overruns: Lines::one_in(Duration::ZERO, 1, Instant::now()),
+        };
+        let lines = || logs.history(10).entries.len();
+        feed.bytes(&[1; 4]);
+        assert_eq!(lines(), 0);
+        feed.bytes(&[2; 4]);
+        assert_eq!((lines(), feed.health.overrun_bytes.get()), (1, 4));
+        inbox.abandon();
+        feed.bytes(&[3; 4]);
+        assert_eq!((lines(), feed.health.overrun_bytes.get()), (1, 8));
     }
 }

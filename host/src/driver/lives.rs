@@ -46,11 +46,20 @@ impl Lives {
     }
 
     /// The driver's thread ends by itself. It is the last that it says.
-    pub fn ended(&self, device: &Arc<str>) {
+    fn ended(&self, device: &Arc<str>) {
         self.note(device, |turn| {
             turn.live = None;
             turn.has_ended = true;
         });
+    }
+
+    /// Tells of the end of the driver's thread when it is dropped: a panic over what is left to do before does not keep it from being told.
+    #[must_use]
+    pub fn ending(&self, device: &Arc<str>) -> Ending {
+        Ending {
+            lives: self.clone(),
+            device: Arc::clone(device),
+        }
     }
 
     /// Forgets what a driver said whose thread has ended.
@@ -76,9 +85,33 @@ impl Lives {
     }
 }
 
+/// The last moments of a driver's thread that ends by itself.
+pub struct Ending {
+    lives: Lives,
+    device: Arc<str>,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.lives.ended(&self.device);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn the_end_of_a_thread_is_told_although_its_last_words_panic() {
+        let lives = Lives::default();
+        let ending = lives.ending(&"meter".into());
+        let last_words = std::thread::spawn(move || {
+            let _told_last = ending;
+            panic!("over the last words");
+        });
+        assert!(last_words.join().is_err());
+        assert!(lives.changed().await.remove("meter").unwrap().has_ended);
+    }
 
     #[tokio::test]
     async fn a_breakdown_is_told_although_the_driver_lives_again_and_not_the_life_before_it() {
@@ -102,7 +135,7 @@ mod tests {
         // The end of its thread is the last, and what broke down before it is told with it.
         lives.broke_down(&device, broken.clone());
         lives.live(&device, version);
-        lives.ended(&device);
+        drop(lives.ending(&device));
         let turn = lives.changed().await.remove("meter").unwrap();
         assert_eq!(
             (turn.broken, turn.live, turn.has_ended),

@@ -333,15 +333,17 @@ impl DeviceSink {
     /// its own word on all of this.
     pub fn thread_ended(&mut self) {
         let reason = "its thread ended by a fault of the daemon; standard error says which";
+        let _told_last = self.lives.ending(&self.device);
+        self.log(LogLevel::Error, format!("the driver is down: {reason}"));
         self.commands.down(reason, true);
         self.clear_alarms();
         self.hub.abort_blocks(&self.device);
         self.record.change(|entry| {
             entry.status = DeviceStatus::Stopped;
             entry.reason = Some(reason.to_owned());
+            entry.phase = None;
             entry.stale_since.get_or_insert_with(now_iso);
         });
-        self.lives.ended(&self.device);
     }
 
     fn clear_alarms(&mut self) {
@@ -423,6 +425,7 @@ impl DeviceSink {
 
 #[cfg(test)]
 mod tests {
+    use autobench_core::driver::{AlarmChange, Severity};
     use autobench_core::state::Store;
     use autobench_core::wire::AppState;
 
@@ -485,6 +488,29 @@ mod tests {
             samples: vec![(1, sample); count],
             ..Effects::default()
         }
+    }
+
+    #[tokio::test]
+    async fn a_thread_that_ends_leaves_neither_a_phase_nor_an_alarm_and_is_told() {
+        let mut bench = bench();
+        let sink = &mut bench.sink;
+        let mut effects = Effects::default();
+        effects.status.push(StatusChange::Phase("streaming".into()));
+        effects.alarms.push(AlarmChange::Raise {
+            key: "hot".into(),
+            severity: Severity::Warning,
+            message: "it is hot".into(),
+        });
+        sink.apply_to_state(&mut effects).unwrap();
+        assert_eq!(
+            sink.record.read(|entry| entry.phase.clone()),
+            Some("streaming".into())
+        );
+        sink.thread_ended();
+        let (status, phase) = sink.record.read(|entry| (entry.status, entry.phase.clone()));
+        assert_eq!((status, phase), (DeviceStatus::Stopped, None));
+        assert!(sink.alarms.names().is_empty());
+        assert!(sink.lives.changed().await.remove("probe").unwrap().has_ended);
     }
 
     #[tokio::test]

@@ -28,6 +28,8 @@ struct State {
     changed: bool,
     /// Somebody waits; without it every push would pay for a system call.
     waiting: bool,
+    /// Nobody takes anything out any more.
+    is_abandoned: bool,
 }
 
 impl SharedInbox {
@@ -39,6 +41,7 @@ impl SharedInbox {
                     inbox: Inbox::new(ports),
                     changed: false,
                     waiting: false,
+                    is_abandoned: false,
                 }),
                 changed: Condvar::new(),
             }),
@@ -150,6 +153,16 @@ impl SharedInbox {
     /// Ends the present or the next [`wait`](Self::wait).
     pub fn wake(&self) {
         self.put(|_| ());
+    }
+
+    /// The driver's thread has ended: what comes in from now on is for nobody.
+    pub fn abandon(&self) {
+        self.lock().is_abandoned = true;
+    }
+
+    /// Whether the driver's thread has ended.
+    pub fn is_abandoned(&self) -> bool {
+        self.lock().is_abandoned
     }
 
     /// Looks at or changes the inbox without waking anybody: for the driver's own thread.
