@@ -251,7 +251,55 @@ fn cut(mut text: String, limit_bytes: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::Arc;
+
+    use super::super::health::Health;
+    use super::super::host_state::{ReadSlices, Rights};
     use super::*;
+
+    struct NoSlices;
+
+    impl ReadSlices for NoSlices {
+        fn read(&self, _slice: &str) -> Option<String> {
+            None
+        }
+    }
+
+    /// The numbers stand in `wit/telemetry.wit`.
+    #[test]
+    fn one_wrong_series_loses_the_push_and_each_sample_counts_24_bytes_of_the_call() {
+        let rights = Rights {
+            device: "probe".into(),
+            ports: Arc::new([]),
+            readable_slices: Arc::new([]),
+            slices: Arc::new(NoSlices),
+            series_count: 2,
+            standing_alarms: BTreeSet::new(),
+            health: Arc::new(Health::default()),
+        };
+        let mut state = HostState::new(Mode::Live(rights), 1 << 20);
+        let mut push = |series: &[u32]| {
+            let samples = series.iter().map(|series| telemetry::Sample {
+                series: *series,
+                timestamp_ms: 0.0,
+                value: 1.0,
+            });
+            let answer = telemetry::Host::push(&mut state, samples.collect()).unwrap();
+            (
+                answer.is_ok(),
+                format!("{answer:?}"),
+                state.effects.samples.len(),
+                state.host_call_bytes,
+            )
+        };
+        let (is_taken, error, taken, bytes) = push(&[0, 7, 1, 9]);
+        assert!(!is_taken && error.contains("UnknownSeries(7)"), "{error}");
+        assert_eq!((taken, bytes), (0, 4 * 24 + 32));
+        let (is_taken, _, taken, bytes) = push(&[0, 1]);
+        assert!(is_taken);
+        assert_eq!((taken, bytes), (2, 6 * 24 + 2 * 32));
+    }
 
     #[test]
     fn a_text_is_cut_at_a_character_border_and_marked() {
