@@ -384,6 +384,16 @@ impl Drop for Watching {
 impl Shared {
     fn flush(&self) {
         let begin = self.begin_flush();
+        self.publish_pending(begin);
+    }
+
+    /// A flush of counters that nothing else came with. No interval begins with it: once a second, it would hold up whatever a device says right after it.
+    fn flush_counters(&self) {
+        self.is_dirty.store(false, Ordering::Release);
+        self.publish_pending(Instant::now());
+    }
+
+    fn publish_pending(&self, begin: Instant) {
         let mut stream = self.stream.lock();
         let flush = self.store.lock().take_flush();
         self.publish(&mut stream, flush);
@@ -496,12 +506,15 @@ impl Shared {
     fn run_counters(&self) {
         let mut counters = self.counters.lock();
         let mut store = self.store.lock();
+        let is_alone = !store.has_pending() && self.is_idle();
         for counter in counters.iter_mut() {
             counter(&mut store);
         }
         let has_pending = store.has_pending();
         drop(store);
-        if has_pending && !self.is_dirty.swap(true, Ordering::AcqRel) {
+        if has_pending && is_alone {
+            self.flush_counters();
+        } else if has_pending && !self.is_dirty.swap(true, Ordering::AcqRel) {
             self.dirty.notify_one();
         }
     }

@@ -254,6 +254,31 @@ async fn counters_run_together_once_per_interval_and_only_while_somebody_watches
     state.close().await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_change_right_after_the_counters_goes_out_at_once() {
+    let state = start(10);
+    let at = Pointer::parse("/meta/clients").unwrap();
+    let mut run = 0;
+    state.register_counters(move |store| {
+        run += 1;
+        store.set(&at, json!(run)).unwrap();
+    });
+    let mut changes = state.changes();
+    let _watching = state.watch();
+    for _ in 0..3 {
+        changes.changed().await.unwrap();
+        let counted = tokio::time::Instant::now();
+        set_watts(&state, 7);
+        changes.changed().await.unwrap();
+        assert_eq!(counted.elapsed(), Duration::ZERO);
+        // The change has begun an interval, as any change does.
+        set_watts(&state, 8);
+        changes.changed().await.unwrap();
+        assert_eq!(counted.elapsed(), Duration::from_millis(10));
+    }
+    state.close().await;
+}
+
 #[tokio::test]
 async fn what_is_pending_at_the_end_is_still_published() {
     let state = start(60_000);
