@@ -52,6 +52,12 @@ pub(crate) fn network_of(address: IpAddr) -> IpAddr {
     }
 }
 
+/// Whose share somebody takes who has not said who it is: that of its network, and nobody's on this machine, which is not divided. Whoever is here
+/// may name any client in `X-Forwarded-For`, so a share would hold nobody; and behind a proxy here that names none, everybody comes from here.
+pub(crate) fn share_of(address: IpAddr) -> Option<IpAddr> {
+    (!address.to_canonical().is_loopback()).then(|| network_of(address))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

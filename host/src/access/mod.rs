@@ -30,7 +30,7 @@ use subtle::ConstantTimeEq;
 use crate::config::AuthConfig;
 pub use audit::{Audit, AuditEntry, CHANNEL, Outcome, command_action};
 use failures::Failures;
-pub(crate) use failures::network_of;
+pub(crate) use failures::{network_of, share_of};
 use sessions::{SessionId, Sessions};
 pub use token::{NewToken, digest};
 

@@ -1,8 +1,5 @@
 //! Places for clients that have not said who they are: a quarter of the house, so that they keep nobody out who has, and of that quarter only a
-//! share for each address, so that one keeps not all the others out.
-//!
-//! The loopback interface is not divided. Whoever is on this machine may name any client in `X-Forwarded-For`, so a share would hold nobody; and
-//! behind a proxy there that names none, everybody comes from it.
+//! share for each address, so that one keeps not all the others out. This machine may have all of it: `access::share_of` says why.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -10,10 +7,14 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::access::network_of;
+use crate::access::share_of;
 
 /// The house has so many places for each of a stranger's, and the strangers for each of an address.
 const SHARE: usize = 4;
+
+/// Fewest places of an address, where the strangers have as many: pages of several people may come from one, at once, and each is a stranger
+/// until it has shown its token.
+const ADDRESS_MIN: usize = 4;
 
 /// The places for strangers.
 #[derive(Debug)]
@@ -43,14 +44,14 @@ impl Strangers {
         let limit = (clients / SHARE).max(1);
         Arc::new(Self {
             limit,
-            limit_of_address: (limit / SHARE).max(1),
+            limit_of_address: (limit / SHARE).max(ADDRESS_MIN).min(limit),
             taken: Mutex::default(),
         })
     }
 
     /// A place, unless there is none for anybody, or for this address.
     pub(super) fn take(self: &Arc<Self>, from: IpAddr) -> Option<Place> {
-        let address = (!from.to_canonical().is_loopback()).then(|| network_of(from));
+        let address = share_of(from);
         let mut taken = self.taken.lock();
         if taken.all >= self.limit {
             return None;
@@ -116,7 +117,23 @@ mod tests {
             let strangers = Strangers::in_a_house_of(100);
             assert_eq!(places(&strangers, here, 100).len(), 25, "{here}");
         }
-        let small = Strangers::in_a_house_of(1);
-        assert_eq!(places(&small, "192.0.2.1", 9).len(), 1);
+    }
+
+    #[test]
+    fn several_pages_of_one_address_come_in_at_once_in_a_small_house_too() {
+        for (clients, all, of_address) in [
+            (1, 1, 1),
+            (8, 2, 2),
+            (16, 4, 4),
+            (31, 7, 4),
+            (32, 8, 4),
+            (80, 20, 5),
+        ] {
+            let strangers = Strangers::in_a_house_of(clients);
+            let one = places(&strangers, "192.0.2.1", 100);
+            assert_eq!(one.len(), of_address, "of {clients}");
+            let others = places(&strangers, "127.0.0.1", 100);
+            assert_eq!(one.len() + others.len(), all, "of {clients}");
+        }
     }
 }
