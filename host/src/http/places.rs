@@ -1,11 +1,11 @@
 //! Room for connections: how many may speak HTTP at once, and who goes when one more comes.
 //!
 //! A connection waits for its peer while no request of it is being answered, from when a request's body is missed until it is whole, and while
-//! its socket takes nothing of an answer. When every place
-//! is taken, the connection that has waited longest leaves: whoever opens connections and says nothing, or asks and never reads, keeps
-//! nobody out. Everybody may wait a little, though: a request that has just been sent is not read yet when its connection is taken in, and under
-//! a rush of connections would never be. Until somebody has had that time, newcomers wait in the system's queue. One that the daemon itself is
-//! busy with is never told to leave; only when all are like that is one more refused.
+//! its socket does not take all that there is of an answer: from when that began, or from when it last had taken enough (`stream`), however often
+//! everything was out in between. When every place is taken, the connection that has waited longest leaves: whoever opens connections and says
+//! nothing, or asks and never reads, keeps nobody out. Everybody may wait a little, though: a request that has just been sent is not read yet when
+//! its connection is taken in, and under a rush of connections would never be. Until somebody has had that time, newcomers wait in the system's
+//! queue. One that the daemon itself is busy with is never told to leave; only when all are like that is one more refused.
 //!
 //! A connection that waits for something to happen on the bench takes no place meanwhile: it is counted elsewhere, a listener among the clients
 //! (`events`), a request that waits for a command's end among those that do (`waits`). Afterwards it has a place again, be there one or not. So there
@@ -50,7 +50,7 @@ struct Waiting {
     busy: u32,
     /// Since when there are none.
     idle_since: Instant,
-    /// Since when the socket takes nothing, while there is something to write.
+    /// Since when the socket is waited for, while there is something that it does not take.
     blocked_since: Option<Instant>,
     /// Since when the rest of a request's body is waited for. What comes of it meanwhile changes nothing: one that trickles waits as long.
     missing_since: Option<Instant>,
@@ -174,15 +174,9 @@ impl Place {
         self.leave.notified().await;
     }
 
-    /// The socket takes nothing, or takes something again.
-    pub(super) fn set_blocked(&self, is_blocked: bool) {
-        let mut waiting = self.waiting.lock();
-        match is_blocked {
-            true => {
-                waiting.blocked_since.get_or_insert_with(Instant::now);
-            }
-            false => waiting.blocked_since = None,
-        }
+    /// Since when its socket is waited for, if it is.
+    pub(super) fn set_blocked(&self, since: Option<Instant>) {
+        self.waiting.lock().blocked_since = since;
     }
 
     /// A request's body is not here yet, or is whole or given up.
@@ -202,7 +196,7 @@ impl Place {
         Busy(Arc::clone(self))
     }
 
-    fn waits_since(&self) -> Option<Instant> {
+    pub(super) fn waits_since(&self) -> Option<Instant> {
         let waiting = self.waiting.lock();
         match waiting.busy {
             0 => Some(waiting.blocked_since.unwrap_or(waiting.idle_since)),
@@ -271,10 +265,10 @@ mod tests {
         let (one, two) = (take(&places), take(&places));
         let (_answering_one, _answering_two) = (one.place().busy(), two.place().busy());
         assert!(matches!(places.take(), Room::None));
-        two.place().set_blocked(true);
-        two.place().set_blocked(false);
+        two.place().set_blocked(Some(Instant::now()));
+        two.place().set_blocked(None);
         assert!(matches!(places.take(), Room::None));
-        two.place().set_blocked(true);
+        two.place().set_blocked(Some(Instant::now()));
         let _three = take(&places);
         assert!(is_told_to_leave(&two).await);
         assert!(!is_told_to_leave(&one).await);

@@ -11,7 +11,7 @@ use std::time::Duration;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 use super::places::Place;
 
@@ -27,11 +27,18 @@ const UNSENT_BYTES: u32 = 64 << 10;
 /// How much of an answer a peer has to take.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Pace {
-    /// The time that is looked at.
+    /// The time that is looked at. While everything is out, it does not pass.
     pub(super) window: Duration,
     /// What it has to take per second. Nobody is cut who takes that much in the long run, in portions of at most what a window wants: a peer's
     /// system says that there is room again only when there is some.
     pub(super) least_bytes_per_s: u32,
+}
+
+impl Pace {
+    /// What has to be taken in one window.
+    fn least_bytes(self) -> f64 {
+        (f64::from(self.least_bytes_per_s) * self.window.as_secs_f64()).max(1.0)
+    }
 }
 
 #[derive(Debug)]
@@ -39,14 +46,20 @@ pub(super) struct Stream {
     socket: TcpStream,
     place: Arc<Place>,
     pace: Pace,
-    /// There from the first write that the socket does not take to the one with which everything is out.
+    /// There from the first write that the socket does not take until a window ends while everything is out.
     behind: Option<Behind>,
     ending: Option<Ending>,
 }
 
-/// The socket holds the daemon up.
+/// The socket holds the daemon up, or has done so in this window. Answers come in pieces, and whatever is read of one, now and then all of a piece
+/// is out: a window that ended with that would begin anew with each piece, and nobody would ever have to take more than that.
 #[derive(Debug)]
 struct Behind {
+    /// Since when the peer is waited for: since its socket took no more, or since a window ended in which it took enough. The time in which
+    /// everything was out is left out.
+    since: Instant,
+    /// Since when everything is out, if it is.
+    out_since: Option<Instant>,
     /// What it took in this window.
     taken_bytes: u64,
     /// What the system held at the window's beginning and the peer had not acknowledged.
@@ -83,7 +96,7 @@ impl Stream {
     }
 
     /// Looks at how a write went. Nothing may wait for ever, and nothing may trickle: from the first write that the socket does not take it has to
-    /// take enough in each window, until all is out.
+    /// take enough in each window, until one ends while everything is out.
     fn timed(
         &mut self,
         context: &mut Context<'_>,
@@ -95,29 +108,14 @@ impl Stream {
         if written.is_ready() {
             return written;
         }
-        let Pace {
-            window,
-            least_bytes_per_s,
-        } = self.pace;
-        let least_bytes = (f64::from(least_bytes_per_s) * window.as_secs_f64()).max(1.0);
-        let (place, socket) = (&self.place, &self.socket);
-        let behind = self.behind.get_or_insert_with(|| {
-            place.set_blocked(true);
-            // A limit in time, and nothing that could be waited for instead.
-            let until = Box::pin(tokio::time::sleep(window));
-            Behind {
-                taken_bytes: 0,
-                held_bytes: held_bytes(socket),
-                ahead_bytes: least_bytes,
-                until,
-            }
-        });
+        let (pace, socket) = (self.pace, &self.socket);
+        let behind = match self.behind.take().and_then(Behind::go_on) {
+            Some(behind) => behind,
+            None => Behind::new(pace, held_bytes(socket)),
+        };
+        let behind = self.behind.insert(behind);
         while behind.until.as_mut().poll(context).is_ready() {
-            // The system takes much at once and hands it on bit by bit: what counts is what the peer has of it.
-            let held_bytes = held_bytes(socket);
-            let peer_bytes = (behind.taken_bytes + behind.held_bytes).saturating_sub(held_bytes);
-            behind.ahead_bytes = (behind.ahead_bytes + peer_bytes as f64 - least_bytes).min(least_bytes);
-            if peer_bytes == 0 || behind.ahead_bytes < 0.0 {
+            if !behind.has_taken_enough(pace, held_bytes(socket)) {
                 // The system shall not keep what this peer will never take.
                 let _ = SockRef::from(socket).set_linger(Some(Duration::ZERO));
                 return Poll::Ready(Err(io::Error::new(
@@ -125,23 +123,70 @@ impl Stream {
                     "the peer takes nothing of its answer, or hardly anything",
                 )));
             }
-            behind.taken_bytes = 0;
-            behind.held_bytes = held_bytes;
-            behind.until.as_mut().reset(tokio::time::Instant::now() + window);
-            // Whoever takes enough has not waited since it began.
-            if peer_bytes as f64 >= least_bytes {
-                place.set_blocked(false);
-                place.set_blocked(true);
-            }
         }
+        self.place.set_blocked(Some(behind.since.into_std()));
         Poll::Pending
     }
 
     /// Everything is out.
     fn kept_up(&mut self) {
-        if self.behind.take().is_some() {
-            self.place.set_blocked(false);
+        if let Some(behind) = &mut self.behind
+            && behind.out_since.is_none()
+        {
+            behind.out_since = Some(Instant::now());
+            self.place.set_blocked(None);
         }
+    }
+}
+
+impl Behind {
+    fn new(pace: Pace, held_bytes: u64) -> Self {
+        let now = Instant::now();
+        Self {
+            since: now,
+            out_since: None,
+            taken_bytes: 0,
+            held_bytes,
+            ahead_bytes: pace.least_bytes(),
+            // A limit in time, and nothing that could be waited for instead.
+            until: Box::pin(tokio::time::sleep_until(now + pace.window)),
+        }
+    }
+
+    /// The same when the socket takes no more once again; none if the window is over meanwhile, and the peer has kept up.
+    fn go_on(mut self) -> Option<Self> {
+        let Some(out_since) = self.out_since.take() else {
+            return Some(self);
+        };
+        let (now, until) = (Instant::now(), self.until.deadline());
+        if until <= now {
+            return None;
+        }
+        // Nobody waited for the peer meanwhile.
+        let out = now - out_since;
+        self.since += out;
+        self.until.as_mut().reset(until + out);
+        Some(self)
+    }
+
+    /// At a window's end: whether the peer has taken enough to go on. The system takes much at once and hands it on bit by bit: what counts is
+    /// what the peer has of it.
+    fn has_taken_enough(&mut self, pace: Pace, held_bytes: u64) -> bool {
+        let least_bytes = pace.least_bytes();
+        let peer_bytes = (self.taken_bytes + self.held_bytes).saturating_sub(held_bytes);
+        self.ahead_bytes = (self.ahead_bytes + peer_bytes as f64 - least_bytes).min(least_bytes);
+        if peer_bytes == 0 || self.ahead_bytes < 0.0 {
+            return false;
+        }
+        let now = Instant::now();
+        self.taken_bytes = 0;
+        self.held_bytes = held_bytes;
+        self.until.as_mut().reset(now + pace.window);
+        // Whoever takes enough has not waited since it began.
+        if peer_bytes as f64 >= least_bytes {
+            self.since = now;
+        }
+        true
     }
 }
 
@@ -236,43 +281,51 @@ impl AsyncWrite for Stream {
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpSocket};
-    use tokio::time::Instant;
 
-    use super::super::places::{Places, Room};
+    use super::super::places::{Places, Room, Taken};
     use super::*;
 
     const LEAST_BYTES_PER_S: u32 = 10 << 10;
-    /// Windows of the time that is looked at, of one second each.
-    const LOOKED_AT: Duration = Duration::from_secs(20);
+    /// What hyper writes before it flushes.
+    const PIECE_BYTES: usize = 4 << 10;
 
-    /// How a connection ended within that time whose peer reads so much per second, if it did.
-    async fn borne(bytes_per_s: u128) -> Option<io::Error> {
+    /// A stream and its peer, whose system holds little of what it does not read.
+    async fn connected(window: Duration) -> (Stream, TcpStream, Taken) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(4096).unwrap();
-        let mut peer = socket.connect(listener.local_addr().unwrap()).await.unwrap();
-        let places = Places::new(1, Duration::ZERO);
-        let Room::Taken(taken) = places.take() else {
+        let peer = socket.connect(listener.local_addr().unwrap()).await.unwrap();
+        let Room::Taken(taken) = Places::new(1, Duration::ZERO).take() else {
             panic!("there is room");
         };
         let pace = Pace {
-            window: Duration::from_secs(1),
+            window,
             least_bytes_per_s: LEAST_BYTES_PER_S,
         };
         let (accepted, _) = listener.accept().await.unwrap();
-        let mut stream = Stream::new(accepted, Arc::clone(taken.place()), pace);
+        (
+            Stream::new(accepted, Arc::clone(taken.place()), pace),
+            peer,
+            taken,
+        )
+    }
+
+    /// How a connection ended within twenty windows whose peer reads so much per second, if it did.
+    async fn borne(window: Duration, bytes_per_s: u128) -> Option<io::Error> {
+        let (mut stream, mut peer, _taken) = connected(window).await;
         let writing = async {
-            let block = vec![0; 64 << 10];
+            let piece = vec![0; PIECE_BYTES];
             loop {
-                if let Err(error) = stream.write_all(&block).await {
+                if let Err(error) = stream.write_all(&piece).await {
                     return error;
                 }
+                stream.flush().await.unwrap();
             }
         };
         let reading = async {
             let begin = Instant::now();
             let (mut buffer, mut read) = (vec![0; 512], 0_u128);
-            while begin.elapsed() < LOOKED_AT {
+            while begin.elapsed() < window * 20 {
                 if read * 1000 < bytes_per_s * begin.elapsed().as_millis() {
                     let Ok(count) = peer.read(&mut buffer).await else {
                         break;
@@ -294,10 +347,59 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_least_that_a_peer_has_to_take_is_what_is_said() {
         let least = u128::from(LEAST_BYTES_PER_S);
-        let (above, below, nothing) = tokio::join!(borne(least * 5 / 4), borne(least / 2), borne(0));
-        assert!(above.is_none(), "{above:?}");
-        for cut in [below, nothing] {
-            assert_eq!(cut.expect("it is cut").kind(), io::ErrorKind::TimedOut);
+        // In the longer one several pieces go out.
+        for window_s in [1, 10] {
+            let window = Duration::from_secs(window_s);
+            let (above, below, nothing) = tokio::join!(
+                borne(window, least * 5 / 4),
+                borne(window, least / 2),
+                borne(window, 0)
+            );
+            assert!(above.is_none(), "{above:?} in {window_s} s");
+            for cut in [below, nothing] {
+                let cut = cut.unwrap_or_else(|| panic!("is borne in {window_s} s"));
+                assert_eq!(cut.kind(), io::ErrorKind::TimedOut);
+            }
         }
+    }
+
+    /// Writes pieces until the socket takes no more.
+    async fn fill(stream: &mut Stream) {
+        let piece = vec![0; PIECE_BYTES];
+        std::future::poll_fn(|context| {
+            while let Poll::Ready(written) = Pin::new(&mut *stream).poll_write(context, &piece) {
+                written.unwrap();
+                assert!(Pin::new(&mut *stream).poll_flush(context).is_ready());
+            }
+            Poll::Ready(())
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn whoever_reads_slowly_has_waited_since_the_first_piece_that_was_not_taken() {
+        // Longer than this takes.
+        let (mut stream, mut peer, taken) = connected(Duration::from_secs(3600)).await;
+        let _busy = taken.place().busy();
+        let begin = std::time::Instant::now();
+        fill(&mut stream).await;
+        let first = taken.place().waits_since().expect("its socket is waited for");
+        assert!(first >= begin);
+        // Until there is room again.
+        let mut buffer = vec![0; 4096];
+        let piece = vec![0; PIECE_BYTES];
+        let reading = async { while peer.read(&mut buffer).await.unwrap() > 0 {} };
+        tokio::select! {
+            biased;
+            written = stream.write_all(&piece) => written.unwrap(),
+            () = reading => panic!("it is still open"),
+        }
+        let begin = std::time::Instant::now();
+        stream.flush().await.unwrap();
+        assert_eq!(taken.place().waits_since(), None, "all is out");
+        fill(&mut stream).await;
+        let again = taken.place().waits_since().expect("its socket is waited for");
+        // But for the time in which everything was out.
+        assert!(again <= first + begin.elapsed(), "{:?} later", again - first);
     }
 }
