@@ -67,9 +67,7 @@ pub(super) async fn events(
         channels,
     };
     let hub = &shared.hub;
-    let seat = hub
-        .take_seat()
-        .ok_or(Problem::TooManyClients(hub.limits().clients))?;
+    let seat = hub.take_seat()?;
     let feed = hub
         .listen(seat, actor, &request)
         .ok_or_else(|| Problem::UnknownEndpoint("one of channels".to_owned()))?;

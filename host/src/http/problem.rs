@@ -13,6 +13,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::commands;
+use crate::hub::NoSeat;
 
 /// Why a request is refused. The code of each is part of the interface: programs may compare it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -198,6 +199,16 @@ impl Problem {
                 headers.insert(RETRY_AFTER, HeaderValue::from(*wait_s));
             }
             _ => {}
+        }
+    }
+}
+
+impl From<NoSeat> for Problem {
+    fn from(why: NoSeat) -> Self {
+        match why {
+            NoSeat::Stopping => Self::NotReady("stopping".to_owned()),
+            NoSeat::Full { clients } => Self::TooManyClients(clients),
+            NoSeat::Strangers => Self::TooManyStrangers,
         }
     }
 }

@@ -108,12 +108,8 @@ fn accept(
     let resume = query.text("resume").and_then(|text| Resume::parse(&text));
     let begins_with = channels_of(&query.text("subscribe").unwrap_or_default())?;
     let seat = match visitor.actor {
-        Some(_) => hub
-            .take_seat()
-            .ok_or(Problem::TooManyClients(hub.limits().clients)),
-        None => hub
-            .take_strangers_seat(visitor.peer.ip())
-            .ok_or(Problem::TooManyStrangers),
+        Some(_) => hub.take_seat(),
+        None => hub.take_strangers_seat(visitor.peer.ip()),
     };
     let seat = purpose(seat?).with_deflate(deflate);
     let (response, upgraded) =

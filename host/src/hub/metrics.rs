@@ -27,7 +27,7 @@ pub struct HubMetrics {
     pub blocked: Counter,
     /// Clients that began.
     pub clients: Counter,
-    /// Clients that had to be refused.
+    /// Clients that were refused because there was no place for them.
     pub refused: Counter,
     /// Clients that went, or were closed by agreement.
     pub gone: Counter,
@@ -123,7 +123,7 @@ impl HubMetrics {
         );
         page.counter(
             "autobench_clients_refused_total",
-            "Clients that were refused because the house was full",
+            "Clients that were refused because the house was full, or the part of it for clients that have not said who they are",
             self.refused.get(),
         );
         page.counters(

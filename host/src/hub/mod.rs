@@ -71,7 +71,7 @@ use strangers::Strangers;
 pub use config::HubConfig;
 pub use feed::{Feed, FeedRequest, Part};
 pub use metrics::HubMetrics;
-pub use seat::Seat;
+pub use seat::{NoSeat, Seat};
 pub use series::EndpointInfo;
 
 /// The fan-out. Cheap to clone; every clone is the same hub.

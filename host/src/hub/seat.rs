@@ -30,35 +30,67 @@ pub(super) enum Purpose {
     Echo { message_bytes: usize },
 }
 
+/// Why there is no place for a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoSeat {
+    /// The hub is closing. Nobody gets a place any more.
+    Stopping,
+    /// The house is full.
+    Full {
+        /// As many clients it takes.
+        clients: u32,
+    },
+    /// The house has places, and none for clients that have not said who they are: for this address or for any.
+    Strangers,
+}
+
 impl Hub {
     /// A place for a client that has not said who it is. Such clients get only a quarter of the house, and one address only a share of that.
-    pub fn take_strangers_seat(&self, from: IpAddr) -> Option<Seat> {
+    pub fn take_strangers_seat(&self, from: IpAddr) -> Result<Seat, NoSeat> {
         let Some(place) = self.shared.strangers.take(from) else {
-            self.shared.channels.metrics.refused.inc();
-            return None;
+            // Where nobody would get a place, saying who one is does not help.
+            return Err(self.refuse(self.no_seat().unwrap_or(NoSeat::Strangers)));
         };
         let mut seat = self.take_seat()?;
         seat.strangers = Some(place);
-        Some(seat)
+        Ok(seat)
     }
 
-    /// A place for one more client, or none if the house is full or closing.
-    pub fn take_seat(&self) -> Option<Seat> {
+    /// A place for one more client.
+    pub fn take_seat(&self) -> Result<Seat, NoSeat> {
         let shared = &self.shared;
+        let clients = shared.config.limits.clients;
         if *shared.stop.borrow() {
-            return None;
+            return Err(self.refuse(NoSeat::Stopping));
         }
-        if !take_one(&shared.seats, shared.config.limits.clients as usize) {
-            shared.channels.metrics.refused.inc();
-            return None;
+        if !take_one(&shared.seats, clients as usize) {
+            return Err(self.refuse(NoSeat::Full { clients }));
         }
-        Some(Seat {
+        Ok(Seat {
             shared: Arc::clone(shared),
             purpose: Purpose::Bench,
             strangers: None,
             _watching: shared.channels.state.watch(),
             deflate: None,
         })
+    }
+
+    /// Why nobody at all would get a place now.
+    fn no_seat(&self) -> Option<NoSeat> {
+        let clients = self.shared.config.limits.clients;
+        match self.shared.seats.load(Ordering::Acquire) {
+            _ if *self.shared.stop.borrow() => Some(NoSeat::Stopping),
+            taken if taken >= clients as usize => Some(NoSeat::Full { clients }),
+            _ => None,
+        }
+    }
+
+    /// Counts a client that gets no place. Whoever comes while the hub closes was not too many.
+    fn refuse(&self, why: NoSeat) -> NoSeat {
+        if why != NoSeat::Stopping {
+            self.shared.channels.metrics.refused.inc();
+        }
+        why
     }
 }
 

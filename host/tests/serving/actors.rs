@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+use autobench::hub::NoSeat;
 use autobench::logs::LogLayer;
 use autobench_core::access::Role;
 use serde_json::{Value, json};
@@ -111,20 +112,20 @@ async fn what_a_client_says_after_its_session_has_ended_is_not_done() {
 async fn strangers_that_come_at_once_get_no_more_than_their_quarter() {
     let (bench, _folder) = guarded_with(|hub| hub.limits.clients = 8).await;
     let seats: Vec<_> = (0..8)
-        .filter_map(|_| bench.hub.take_strangers_seat(HERE))
+        .filter_map(|_| bench.hub.take_strangers_seat(HERE).ok())
         .collect();
     assert_eq!(seats.len(), 2, "upgrades that are answered and not adopted yet");
     drop(seats);
     let mut stranger = bench.connect().await;
     stranger.expect("welcome").await;
     let other = bench.hub.take_strangers_seat(HERE);
-    assert!(other.is_some() && bench.hub.take_strangers_seat(HERE).is_none());
+    assert!(other.is_ok() && bench.hub.take_strangers_seat(HERE).is_err());
     // Whoever has said who it is takes no stranger's place any more.
     stranger
         .say(json!({"type": "auth", "token": token_of(Role::Viewer)}))
         .await;
     stranger.expect("state.snapshot").await;
-    assert!(bench.hub.take_strangers_seat(HERE).is_some());
+    assert!(bench.hub.take_strangers_seat(HERE).is_ok());
     bench.close().await;
 }
 
@@ -165,6 +166,38 @@ async fn strangers_from_one_address_leave_places_to_those_from_others() {
     let mut fifth = bench.connect_with(&from(1)).await;
     fifth.expect("welcome").await;
     bench.close().await;
+}
+
+#[tokio::test]
+async fn a_stranger_is_told_to_show_the_token_where_that_helps() {
+    let (bench, _folder) = guarded_with(|hub| hub.limits.clients = 8).await;
+    let handshake = HANDSHAKE.replace("Connection: Upgrade", "Connection: Upgrade, close");
+    let strangers: Vec<_> = (0..2)
+        .map(|_| bench.hub.take_strangers_seat(HERE).unwrap())
+        .collect();
+    let refused = bench.request(&handshake).await;
+    refused.is_problem(503, "too-many-clients");
+    assert!(refused.body.contains("show the token"), "{}", refused.body);
+    // Nobody gets into a full house, with a token or without, whether or not the strangers' places are taken.
+    let mut known: Vec<_> = (0..6).map(|_| bench.hub.take_seat().unwrap()).collect();
+    let full = NoSeat::Full { clients: 8 };
+    assert_eq!(bench.hub.take_strangers_seat(HERE).err(), Some(full));
+    drop(strangers);
+    known.extend((0..2).map(|_| bench.hub.take_seat().unwrap()));
+    let refused = bench.request(&handshake).await;
+    refused.is_problem(503, "too-many-clients");
+    assert!(
+        refused.body.contains("8 clients are connected"),
+        "{}",
+        refused.body
+    );
+    assert_eq!(bench.hub.metrics().refused.get(), 3);
+    drop(known);
+    let hub = bench.hub.clone();
+    bench.close().await;
+    assert_eq!(hub.take_strangers_seat(HERE).err(), Some(NoSeat::Stopping));
+    assert_eq!(hub.take_seat().err(), Some(NoSeat::Stopping));
+    assert_eq!(hub.metrics().refused.get(), 3);
 }
 
 /// A connection that has asked for the state, seen that the answer begins, and takes no more of it.
