@@ -13,7 +13,6 @@ use hyper::header::{HeaderValue, LOCATION};
 use hyper::{HeaderMap, StatusCode, Uri};
 use serde_json::{Map, Value};
 
-use super::answers::Taker;
 use super::gate::{Deed, Visitor};
 use super::places::Taken;
 use super::problem::Problem;
@@ -170,7 +169,7 @@ async fn waited(
     if wait.is_zero() || status.status.is_final() {
         return Ok(status.clone());
     }
-    let taker = Taker::of(visitor, shared.hub.guard().is_open());
+    let taker = visitor.taker(shared);
     let _wait = shared.waits.begin(taker).ok_or(Problem::TooManyWaits(RETRY_S))?;
     // Ends before the other: the connection is always counted somewhere.
     let _away = taken.away();

@@ -15,7 +15,9 @@ use hyper::header::{self, HeaderMap};
 use hyper::{Request, StatusCode, Uri};
 
 use super::Shared;
+use super::answers::Taker;
 use super::problem::Problem;
+use super::query::Query;
 use crate::access::{Actor, AuditEntry, Credentials, Identity, Outcome, Refused};
 
 /// Members of a query that look like a token. What stands in an address is kept by histories, proxies and their logs.
@@ -80,6 +82,21 @@ impl Visitor {
         })
     }
 
+    /// In whose name this visitor takes large answers.
+    pub(super) fn taker(&self, shared: &Shared) -> Taker {
+        let is_open = shared.hub.guard().is_open();
+        Taker::of(self.actor.as_ref(), is_open, self.peer.ip())
+    }
+
+    /// Whether this visitor may use a route, and has not as many large answers under way as may be.
+    fn gets(&self, shared: &Shared, route: &Route, uri: &Uri) -> Result<(), Problem> {
+        self.may(shared, route.access)?;
+        match may_be_large(route.id, uri) {
+            true => shared.answers.look(&self.taker(shared)),
+            false => Ok(()),
+        }
+    }
+
     /// Whether the table lets this visitor use a route.
     fn may(&self, shared: &Shared, access: Access) -> Result<(), Problem> {
         let needed = match access {
@@ -122,7 +139,7 @@ pub(super) async fn pass(
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };
     let path = request.uri().path().to_owned();
-    let response = match visitor.may(&shared, route.access) {
+    let response = match visitor.gets(&shared, route, request.uri()) {
         Ok(()) => next.run(request).await,
         Err(problem) => problem.into_response(),
     };
@@ -131,6 +148,15 @@ pub(super) async fn pass(
         record(&shared, route, &visitor, &path, &response);
     }
     response
+}
+
+/// Answers that take their size in work and memory before it shows. Others are made, and refused if they have become large.
+fn may_be_large(route: RouteId, uri: &Uri) -> bool {
+    match route {
+        RouteId::State => Query::of(uri).text("path").is_none(),
+        RouteId::Logs | RouteId::TelemetrySeries => true,
+        _ => false,
+    }
 }
 
 fn record(shared: &Shared, route: &Route, visitor: &Visitor, path: &str, response: &Response) {

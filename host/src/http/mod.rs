@@ -8,9 +8,10 @@
 //!
 //! Each connection is one task of the accepting task, which ends when they have ended: nothing is detached. A connection that does not send
 //! its request's head or body in time is cut, and so is one that takes nothing of its answer (`stream`, `body`). Large answers are handed over
-//! piece by piece, and to nobody are more of them under way than a number of bytes (`answers`). There is room for only so many connections; when one more comes, the one that has waited longest for its peer goes (`places`). Sockets
-//! do not count here once they are the hub's, which has a limit of its own, and counts listeners over server-sent events too; nor do requests that wait for
-//! something to happen, which are limited by themselves (`waits`).
+//! piece by piece, and whoever has a number of bytes of them under way gets no more (`answers`). There is room for only so many connections;
+//! when one more comes, the one that has waited longest for its peer goes (`places`). Sockets do not count here once they are the hub's, which
+//! has a limit of its own, and counts listeners over server-sent events too; nor do requests that wait for something to happen, which are limited
+//! by themselves (`waits`).
 
 mod answers;
 mod bench;
@@ -63,7 +64,7 @@ use crate::hub::Hub;
 use crate::logs::LogHandle;
 use crate::metrics::Registry;
 use crate::state::StateHandle;
-use answers::{Answers, Taker};
+use answers::Answers;
 use body::{Lateness, Timed};
 use gate::Visitor;
 use ingest::Intake;
@@ -103,8 +104,8 @@ pub struct HttpConfig {
     pub waits: usize,
     /// How many of them may be one actor's, or one address's where nobody has to say who it is.
     pub waits_of_one: usize,
-    /// Bytes of large answers under way to one actor, or to one address where nobody has to say who it is. One more answer is refused then, with
-    /// 429; one alone may be of any size.
+    /// Bytes of large answers under way to one actor, or to one address where nobody has to say who it is; four times as many to this machine
+    /// then. Whoever has them gets no further one, with 429; below that the next one may be of any size, and counts as at most half of this.
     pub answer_bytes: u64,
     /// Whether `/ws/echo` is there, for suites that test the socket from outside.
     pub test_endpoints: bool,
@@ -392,7 +393,7 @@ async fn answer(
         .and_then(|()| Visitor::of(&shared, request.uri(), request.headers(), peer));
     let mut response = match visitor {
         Ok(visitor) => {
-            let taker = Taker::of(&visitor, shared.hub.guard().is_open());
+            let taker = visitor.taker(&shared);
             request.extensions_mut().insert(handshake);
             request.extensions_mut().insert(visitor);
             let place = Arc::clone(taken.place());
