@@ -210,6 +210,30 @@ async fn a_client_that_asks_and_does_not_read_is_closed() {
 }
 
 #[tokio::test]
+async fn whoever_asked_and_did_not_read_is_told_why_it_is_closed_when_it_reads() {
+    let mut settings = Settings::default();
+    settings.hub.stall_timeout = Duration::from_secs(60);
+    // The goodbye waits for as long as the client asks on.
+    settings.hub.close_timeout = DEADLINE;
+    let bench = Bench::with(settings).await;
+    bench
+        .state
+        .replace_slice("filler", json!({"text": "x".repeat(200_000)}))
+        .unwrap();
+    let mut stream = bench.raw_socket(Some(64 << 10)).await;
+    let question = frame(0x81, br#"{"type":"state.resync","id":1}"#);
+    // What it says behind the goodbye is taken and not looked at, so none of this waits for the client itself.
+    for _ in 0..200 {
+        within(stream.write_all(&question.repeat(500))).await.unwrap();
+    }
+    assert_eq!(close_code(&mut stream).await, 1008);
+    let handled = bench.hub.metrics().messages.get();
+    assert!(handled < 100_000, "all {handled} questions were answered");
+    drop(stream);
+    bench.close().await;
+}
+
+#[tokio::test]
 async fn a_message_over_the_limit_is_closed_with_its_code() {
     let bench = Bench::start().await;
     let (mut client, _) = bench.join().await;
