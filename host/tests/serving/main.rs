@@ -13,6 +13,7 @@ mod messages;
 mod metrics;
 mod openapi;
 mod protocol;
+mod relay;
 mod rest;
 mod resume;
 mod siege;

@@ -6,7 +6,8 @@ use autobench_core::access::{ROUTES, RouteId};
 use jsonschema::Validator;
 use serde_json::{Value, json};
 
-use crate::bench::{Bench, Settings};
+use crate::bench::{Answer, Bench, Settings};
+use crate::relay::Relay;
 
 /// A validator for one schema of the document; references lead into its components.
 fn validator(document: &Value, schema: &Value) -> Validator {
@@ -90,7 +91,7 @@ async fn every_answer_is_what_its_description_says() {
         if route.method != autobench_core::access::Method::Get || schema.is_null() {
             continue;
         }
-        // Commands take a driver; this bench has none.
+        // Commands take a device that takes them; this bench has none, and another test has one.
         if matches!(route.id, RouteId::Commands | RouteId::Command) {
             bench.get(route.path).await.is_problem(503, "not-ready");
             continue;
@@ -163,4 +164,121 @@ async fn every_answer_is_what_its_description_says() {
     );
     assert_eq!(bench.request(&again).await.status, 304);
     bench.close().await;
+}
+
+/// Checks an answer against what the description of its operation says of its status.
+fn check_answer(document: &Value, method: &str, path: &str, answer: &Answer) -> Value {
+    let what = format!("{method} {path}");
+    let responses = &document["paths"][path][method]["responses"];
+    let (described, kind) = match &responses[answer.status.to_string()] {
+        Value::Null => {
+            assert_eq!(
+                responses["default"]["$ref"], "#/components/responses/problem",
+                "{what}"
+            );
+            (
+                &document["components"]["responses"]["problem"],
+                "application/problem+json",
+            )
+        }
+        described => (described, "application/json"),
+    };
+    let sent = answer.header("content-type").unwrap();
+    assert!(sent.starts_with(kind), "{what}: {answer:?}");
+    let schema = &described["content"][kind]["schema"];
+    assert!(!schema.is_null(), "{what}: {answer:?}");
+    check(document, schema, &answer.json(), &what);
+    answer.json()
+}
+
+#[tokio::test]
+async fn commands_are_taken_shown_and_withdrawn_as_their_description_says() {
+    const ASK: &str = "/api/v1/devices/{id}/commands";
+    const ALL: &str = "/api/v1/commands";
+    const ONE: &str = "/api/v1/commands/{id}";
+    let bench = Bench::start().await;
+    let document = bench.get("/api/v1/openapi.json").await.json();
+    let relay = Relay::of(&bench);
+    let takes = &document["paths"][ASK]["post"]["requestBody"]["content"]["application/json"]["schema"];
+    let send = async |method: &str, path: &str, body: &str| {
+        bench
+            .request(&format!(
+                "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n\
+                 Content-Length: {}\r\n\r\n{body}",
+                body.len()
+            ))
+            .await
+    };
+    let ask = async |body: &Value| send("POST", "/api/v1/devices/relay/commands", &body.to_string()).await;
+
+    // Every field that is described is taken.
+    let full = json!({"name": "on", "args": {"label": "x"}, "idempotencyKey": "key-1", "deadlineMs": 60_000});
+    for field in full.as_object().unwrap().keys() {
+        assert!(takes["properties"][field].is_object(), "{field}: {takes:#}");
+    }
+    check(&document, takes, &full, ASK);
+    let begun = ask(&full).await;
+    assert_eq!(begun.status, 202, "{begun:?}");
+    let status = check_answer(&document, "post", ASK, &begun);
+    let first = begun.header("location").unwrap();
+    assert_eq!(
+        first,
+        format!("/api/v1/commands/{}", status["commandId"].as_str().unwrap())
+    );
+    // What the description does not let pass is not taken either.
+    for (wrong, code) in [
+        (json!({"args": {}}), "bad-body"),
+        (json!({"name": 5}), "bad-body"),
+        (json!({"name": "on", "args": []}), "bad-body"),
+        (json!({"name": "on", "deadlineMs": "soon"}), "bad-body"),
+    ] {
+        assert!(!validator(&document, takes).is_valid(&wrong), "{wrong}");
+        let refused = ask(&wrong).await;
+        refused.is_problem(400, code);
+        check_answer(&document, "post", ASK, &refused);
+    }
+    let unfit = ask(&json!({"name": "on", "args": {"label": 5}})).await;
+    unfit.is_problem(422, "bad-arguments");
+    check_answer(&document, "post", ASK, &unfit);
+
+    let command = relay.take().await;
+    let shown = check_answer(&document, "get", ONE, &bench.get(first).await);
+    assert_eq!(shown["status"], "sent");
+    // Its driver has it, so withdrawing it is a question, and the driver says that it is done already.
+    let asked = send("DELETE", first, "").await;
+    assert_eq!(asked.status, 202, "{asked:?}");
+    check_answer(&document, "delete", ONE, &asked);
+    relay.succeed(&command);
+    let over = bench.get(&format!("{first}?wait=20000")).await;
+    assert_eq!(check_answer(&document, "get", ONE, &over)["status"], "succeeded");
+    // Sent again under its key, it is over.
+    let again = ask(&full).await;
+    assert_eq!(again.status, 200, "{again:?}");
+    check_answer(&document, "post", ASK, &again);
+
+    // One that nobody has taken is withdrawn at once.
+    let second = ask(&json!({"name": "on"})).await;
+    let second = second.header("location").unwrap();
+    let withdrawn = send("DELETE", second, "").await;
+    assert_eq!(withdrawn.status, 200, "{withdrawn:?}");
+    assert_eq!(
+        check_answer(&document, "delete", ONE, &withdrawn)["status"],
+        "cancelled"
+    );
+    let all = check_answer(&document, "get", ALL, &bench.get(ALL).await);
+    let stages: Vec<&Value> = all["commands"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|command| &command["status"])
+        .collect();
+    assert_eq!(stages, ["cancelled", "succeeded"]);
+
+    for method in ["GET", "DELETE"] {
+        let unknown = send(method, "/api/v1/commands/00000000-99", "").await;
+        unknown.is_problem(404, "unknown-command-id");
+        check_answer(&document, &method.to_lowercase(), ONE, &unknown);
+    }
+    bench.close().await;
+    relay.close();
 }
