@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::{INGEST, TOKENS, ask, audited, bearer, guarded, token_of};
 use crate::bench::Bench;
+use crate::relay::Relay;
 
 #[tokio::test]
 async fn a_command_is_recorded_with_what_was_asked_of_which_device() {
@@ -38,6 +39,79 @@ async fn a_command_is_recorded_with_what_was_asked_of_which_device() {
     assert!(!line.to_string().contains("hunter2"), "{line}");
     bench.close().await;
     commands.close();
+}
+
+#[tokio::test]
+async fn a_command_over_the_socket_is_recorded_with_who_asked_which_device_and_never_with_what() {
+    const SECRET: &str = "hunter2";
+    let (bench, folder) = guarded().await;
+    let relay = Relay::of(&bench);
+    let mut client = bench.connect().await;
+    client.expect("welcome").await;
+    client
+        .say(json!({"type": "auth", "token": token_of(Role::Operator)}))
+        .await;
+    client.wait_for("logs.history").await;
+    let mut ask = async |request: serde_json::Value| {
+        client.say(request).await;
+        loop {
+            let message = client.next().await;
+            if matches!(message["type"].as_str(), Some("ack" | "error")) {
+                return message;
+            }
+        }
+    };
+    // What a client says comes back in refusals, so those could give it away, too.
+    let long = SECRET.repeat(9);
+    let on = |label: &str| json!({"type": "command", "device": "relay", "name": "on", "idempotencyKey": SECRET, "args": {"label": label}});
+    let taken = ask(on(SECRET)).await;
+    let id = taken["commandId"].as_str().unwrap().to_owned();
+    let refused = ask(on(&long)).await;
+    assert_eq!(refused["code"], "idempotency-mismatch", "{refused}");
+    let unfit = json!({"type": "command", "device": "relay", "name": "on", "args": {"label": long}});
+    assert_eq!(ask(unfit).await["code"], "bad-arguments");
+    let lamp = json!({"type": "command", "device": "lamp", "name": "on", "args": {"label": SECRET}});
+    assert_eq!(ask(lamp).await["code"], "unknown-device");
+    let cancel = json!({"type": "command.cancel", "commandId": id});
+    assert_eq!(ask(cancel).await["type"], "ack");
+
+    let lines = audited(&folder);
+    let told: Vec<_> = lines
+        .iter()
+        .filter(|line| line["action"] != "opens a socket")
+        .map(|line| {
+            assert_eq!(
+                (&line["actor"], &line["role"]),
+                (&json!("operator"), &json!("operator"))
+            );
+            assert_eq!(line["peer"], "127.0.0.1");
+            let text = |name: &str| line[name].as_str().map(str::to_owned);
+            (text("action").unwrap(), text("outcome").unwrap(), text("detail"))
+        })
+        .collect();
+    let line = |action: &str, outcome: &str, detail: Option<&str>| {
+        (action.to_owned(), outcome.to_owned(), detail.map(str::to_owned))
+    };
+    assert_eq!(
+        told,
+        [
+            line("command relay on", "done", None),
+            line("command relay on", "refused", Some("idempotency-mismatch")),
+            line("command relay on", "refused", Some("bad-arguments")),
+            line("command lamp on", "refused", Some("unknown-device")),
+            line(&format!("cancel {id}"), "done", None),
+        ]
+    );
+    let entries = bench.logs.history(100).entries;
+    let in_log = entries.iter().filter(|entry| entry.channel == "audit").count();
+    assert_eq!(in_log, lines.len(), "the record is in the log, too");
+    let log = serde_json::to_string(&bench.logs.history(100)).unwrap();
+    let record = serde_json::to_string(&lines).unwrap();
+    for text in [&log, &record] {
+        assert!(!text.contains(SECRET), "{text}");
+    }
+    bench.close().await;
+    relay.close();
 }
 
 #[tokio::test]
