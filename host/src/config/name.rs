@@ -184,7 +184,7 @@ mod tests {
 
     #[test]
     fn a_slice_is_camel_case_and_never_a_member_of_the_host() {
-        for good in ["powerMeter", "meter", "ps2Keyboard"] {
+        for good in ["powerMeter", "meter", "ps2Keyboard", "jobs", "pno", "streams"] {
             assert!(SliceName::new(good).is_ok(), "{good}");
         }
         for bad in [
@@ -202,6 +202,21 @@ mod tests {
         for member in HOST_MEMBERS {
             assert!(SliceName::new(member).is_err(), "{member}");
         }
+        assert_eq!(
+            HOST_MEMBERS,
+            [
+                "version",
+                "meta",
+                "message",
+                "layout",
+                "config",
+                "serverConfig",
+                "plugins",
+                "devices",
+                "logs",
+                "alarms"
+            ]
+        );
     }
 
     #[test]

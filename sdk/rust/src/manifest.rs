@@ -40,7 +40,8 @@ impl Manifest {
         self
     }
 
-    /// The slice it would like; `plugins.toml` decides.
+    /// The slice it would like; `plugins.toml` decides. The members `streams`, `jobs` and `pno` of the state are only for a driver that names one of
+    /// them here.
     #[must_use]
     pub fn slice(mut self, name: &str) -> Self {
         name.clone_into(&mut self.0.slice);

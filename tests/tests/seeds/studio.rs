@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use e2e::{Daemon, PATIENCE, Random, Relay, call, canonical};
+use e2e::{Bench, Daemon, DeviceEntry, PATIENCE, Random, Relay, Terminal, call, canonical};
 use serde_json::{Value, json};
 
 use super::common::{Socket, with_meter};
@@ -410,6 +410,134 @@ async fn a_studio_follows_the_daemons_configuration_mends_gaps_and_comes_back() 
     studio.until(|studio| studio.count("state.patch") > 3).await;
     assert_ne!(studio.state["meta"]["bootId"], first_boot);
     let daemon = next.expect("the daemon was started again");
+    studio.agrees_with(&daemon).await;
+    assert!(daemon.stop().success());
+}
+
+/// A bench whose drivers keep the members that the daemon has no source for, each from what its own line says.
+struct Scheduled {
+    bench: Bench,
+    lines: BTreeMap<&'static str, Terminal>,
+}
+
+impl Scheduled {
+    const MEMBERS: [&str; 3] = ["jobs", "pno", "streams"];
+
+    fn new() -> Self {
+        let bench = Bench::new();
+        let lines = Self::MEMBERS.map(|member| {
+            bench.install(member, &bench.artifacts.fixture(member));
+            (member, Terminal::create(&bench.folder().join(member)))
+        });
+        let scheduled = Self {
+            lines: lines.into_iter().collect(),
+            bench,
+        };
+        scheduled.configure(&Self::MEMBERS, &[]);
+        scheduled
+    }
+
+    /// Devices that have the name of their driver and of their slice, and others.
+    fn configure(&self, members: &[&str], others: &[DeviceEntry]) {
+        let own = members
+            .iter()
+            .map(|member| DeviceEntry::new(member, member, &self.bench.folder().join(member)));
+        let devices: Vec<_> = own.chain(others.iter().cloned()).collect();
+        self.bench.configure(&devices);
+    }
+
+    fn say(&mut self, member: &str, said: &Value) {
+        let line = self.lines.get_mut(member).expect("a line");
+        line.send(format!("{said}\n").as_bytes());
+    }
+}
+
+#[tokio::test]
+async fn a_studio_sees_jobs_wait_run_and_end_and_nothing_of_them_when_their_driver_goes() {
+    let mut scheduled = Scheduled::new();
+    let daemon = scheduled.bench.start();
+    let mut studio = Studio::connect(&format!("ws://{}/ws", daemon.address())).await;
+    let ready = |studio: &Studio, device: &str| studio.state["devices"][device]["phase"] == "ready";
+    studio
+        .until(|studio| Scheduled::MEMBERS.iter().all(|device| ready(studio, device)))
+        .await;
+    assert_domains(&studio.state);
+    let (no_jobs, no_run) = (
+        json!({"queue": [], "running": []}),
+        json!({"status": "idle", "findings": []}),
+    );
+    assert_eq!(studio.state["jobs"], no_jobs);
+
+    // Two jobs wait; the first runs while the second still waits, and ends.
+    let job = |id: &str, recipe: &str| json!({"id": id, "recipe": recipe});
+    let (warm_up, full_load) = (job("j-1", "warm-up"), job("j-2", "full-load"));
+    for job in [&warm_up, &full_load] {
+        scheduled.say("jobs", &json!({ "queue": job }));
+    }
+    studio
+        .until(|studio| studio.state["jobs"]["queue"] == json!([warm_up, full_load]))
+        .await;
+    scheduled.say("jobs", &json!({"run": {"id": "j-1"}}));
+    studio
+        .until(|studio| studio.state["jobs"] == json!({"queue": [full_load], "running": [warm_up]}))
+        .await;
+    scheduled.say("jobs", &json!({"run": {"id": "j-2"}}));
+    scheduled.say("jobs", &json!({"end": {"id": "j-1", "result": "passed"}}));
+    let over = json!({"id": "j-1", "recipe": "warm-up", "result": "passed"});
+    studio
+        .until(|studio| {
+            studio.state["jobs"] == json!({"queue": [], "running": [full_load], "lastCompleted": over})
+        })
+        .await;
+    // What the run was recorded with, and what its analysis finds.
+    let recorder = json!({"status": "recording", "url": "rtsp://bench/1"});
+    scheduled.say("streams", &json!({ "recorder": recorder }));
+    scheduled.say("pno", &json!({"analyse": {"progress": 0.5}}));
+    studio
+        .until(|studio| {
+            studio.state["streams"] == json!({"recorder": recorder}) && studio.state["pno"]["progress"] == 0.5
+        })
+        .await;
+    let found = json!({"at": "2026-01-01T00:00:00.000Z", "findings": ["a dip"]});
+    scheduled.say("pno", &json!({ "done": found }));
+    let analysed = json!({"status": "idle", "lastRunAt": found["at"], "findings": ["a dip"]});
+    studio.until(|studio| studio.state["pno"] == analysed).await;
+    assert_domains(&studio.state);
+    studio.agrees_with(&daemon).await;
+
+    // Nobody keeps the jobs any more, as their device is not configured: none stands there as if it still ran. The others have lost nothing.
+    scheduled.configure(&["pno", "streams"], &[]);
+    studio.until(|studio| studio.state["jobs"] == no_jobs).await;
+    assert_eq!(studio.state["pno"], analysed);
+    // The same for a driver whose file is gone.
+    std::fs::remove_file(scheduled.bench.plugins().join("pno.wasm")).expect("the file is removed");
+    studio.until(|studio| studio.state["pno"] == no_run).await;
+    assert_eq!(studio.state["streams"], json!({"recorder": recorder}));
+
+    // A driver that does not name the member is refused it, and the one that does gets it back.
+    let link = scheduled.bench.folder().join("jobs");
+    scheduled
+        .bench
+        .install("narrator", &scheduled.bench.artifacts.fixture("narrator"));
+    let mut usurper = DeviceEntry::new("usurper", "narrator", &link);
+    usurper.slice = "jobs".to_owned();
+    scheduled.configure(&["streams"], &[usurper]);
+    studio
+        .until(|studio| studio.state["devices"]["usurper"]["status"] == "refused")
+        .await;
+    let reason = &studio.state["devices"]["usurper"]["reason"];
+    assert!(
+        reason.as_str().is_some_and(|reason| reason.contains("\"jobs\"")),
+        "{reason}"
+    );
+    assert_eq!(studio.state["jobs"], no_jobs);
+    scheduled.configure(&["jobs", "streams"], &[]);
+    studio.until(|studio| ready(studio, "jobs")).await;
+    scheduled.say("jobs", &json!({ "queue": full_load }));
+    studio
+        .until(|studio| studio.state["jobs"] == json!({"queue": [full_load], "running": []}))
+        .await;
+    assert_domains(&studio.state);
     studio.agrees_with(&daemon).await;
     assert!(daemon.stop().success());
 }

@@ -109,4 +109,12 @@ pub enum StateError {
         /// The size it may have.
         limit: usize,
     },
+    /// One of the offered members would not be of the type that every client knows.
+    #[error("{member:?} has to be {wanted}: clients know its type, whichever driver writes it")]
+    Misfit {
+        /// The member.
+        member: String,
+        /// What it has to be.
+        wanted: &'static str,
+    },
 }

@@ -10,6 +10,7 @@
 //!     value    checks a value and writes it, once, into the pending flush
 //!   pending    merges what a flush may merge, and writes the `state.patch`
 //! members      the top-level members with their sizes and cached bytes; a snapshot joins those
+//! offered      members that are always there, of one type, whichever driver writes them
 //! ```
 //!
 //! It knows no clock, no lock and no client: when to flush is the caller's.
@@ -17,6 +18,7 @@
 mod change;
 mod error;
 mod members;
+mod offered;
 mod operation;
 mod path;
 mod pending;
@@ -30,6 +32,7 @@ mod laws;
 mod tests;
 
 pub use error::StateError;
+pub use offered::OFFERED_MEMBERS;
 pub use operation::{Operation, Value};
 pub use pending::Flush;
 pub use pointer::{FORBIDDEN_KEYS, Pointer, PointerError};

@@ -21,7 +21,7 @@ use crate::wire::{AppState, encode};
 pub const DEFAULT_SLICE_LIMIT_BYTES: usize = 256 * 1024;
 
 /// Members that are the host's. No slice may have one of these names; they have no size limit.
-pub const HOST_MEMBERS: [&str; 13] = [
+pub const HOST_MEMBERS: [&str; 10] = [
     "version",
     "meta",
     "message",
@@ -30,9 +30,6 @@ pub const HOST_MEMBERS: [&str; 13] = [
     "serverConfig",
     "plugins",
     "devices",
-    "streams",
-    "jobs",
-    "pno",
     "logs",
     "alarms",
 ];
@@ -205,7 +202,7 @@ impl Store {
         self.single(|transaction| transaction.replace_slice(slice, value))
     }
 
-    /// Takes a slice away. One that is not there is no change.
+    /// Takes a slice away; one of the [offered members](super::OFFERED_MEMBERS) is as by default again. One that is not there is no change.
     pub fn remove_slice(&mut self, slice: &str) -> Result<Option<u64>, StateError> {
         self.single(|transaction| transaction.remove_slice(slice))
     }

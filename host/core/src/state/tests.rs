@@ -5,7 +5,8 @@ use std::sync::Arc;
 use serde_json::{Map, Value as Json, json};
 
 use super::{
-    DEFAULT_SLICE_LIMIT_BYTES, HOST_MEMBERS, MAX_DEPTH, Operation, Pointer, StateError, Store, Value,
+    DEFAULT_SLICE_LIMIT_BYTES, HOST_MEMBERS, MAX_DEPTH, OFFERED_MEMBERS, Operation, Pointer, StateError,
+    Store, Value,
 };
 use crate::wire::AppState;
 
@@ -419,7 +420,7 @@ fn the_host_s_members_are_those_of_its_type() {
     assert_eq!(serde_json::from_slice::<AppState>(&snapshot.data).unwrap(), state);
     let mut names: Vec<&str> = store.member_names().chain(["version"]).collect();
     names.sort_unstable();
-    let mut expected = HOST_MEMBERS.to_vec();
+    let mut expected = [&HOST_MEMBERS[..], &OFFERED_MEMBERS].concat();
     expected.sort_unstable();
     assert_eq!(names, expected);
     assert_eq!(store.get(&at("/version")), Some(&json!(4)));
@@ -639,6 +640,52 @@ fn the_host_s_members_have_no_limit() {
     store
         .set(&at("/plugins/p"), json!("x".repeat(DEFAULT_SLICE_LIMIT_BYTES)))
         .unwrap();
+}
+
+#[test]
+fn an_offered_member_is_a_driver_s_and_is_as_by_default_when_that_goes() {
+    let mut store = Store::new(&AppState::default()).unwrap();
+    let before = store.document();
+    let job = json!({"queue": [{"id": "j-1"}], "running": []});
+    store
+        .apply("jobs", &[set_operation("", Value::Json(job.clone()))])
+        .unwrap();
+    assert_eq!(store.get(&at("/jobs")), Some(&job));
+    assert!(store.remove_slice("jobs").unwrap().is_some());
+    assert_eq!(store.get(&at("/jobs")), Some(&before["jobs"]));
+    assert_eq!(store.remove_slice("jobs"), Ok(None));
+    for member in HOST_MEMBERS {
+        let member = member.to_owned();
+        assert_eq!(
+            store.remove_slice(&member),
+            Err(StateError::HostOwned {
+                member: member.clone()
+            })
+        );
+    }
+}
+
+#[test]
+fn an_offered_member_that_is_not_of_its_type_is_refused_with_all_that_came_with_it() {
+    let mut store = Store::new(&AppState::default()).unwrap();
+    let (before, pending) = (store.document(), store.pending_text());
+    let operations = [
+        set_operation("/queue", Value::Json(json!([1]))),
+        set_operation("/running", Value::Integer(3)),
+    ];
+    let refused = store.apply("jobs", &operations).unwrap_err();
+    assert!(
+        matches!(&refused, StateError::Misfit { member, .. } if member == "jobs"),
+        "{refused}"
+    );
+    // What is wrong in between is nobody's business.
+    let mended = [
+        set_operation("", Value::Json(json!({}))),
+        set_operation("/queue", Value::Json(json!([]))),
+        set_operation("/running", Value::Json(json!([]))),
+    ];
+    assert_eq!((store.document(), store.pending_text()), (before, pending));
+    store.apply("jobs", &mended).unwrap();
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use autobench_core::driver::{LogLevel, PortIndex, PortSetup, SharedInbox, StopReason, ring_capacity_bytes};
+use autobench_core::state::OFFERED_MEMBERS;
 use autobench_core::wire::{DeviceEntry, DeviceStatus, DriverEntry, PortEntry, SeriesEntry};
 use autobench_sim::wattsup;
 
@@ -273,7 +274,8 @@ impl Bench {
         }
     }
 
-    /// Stops the driver of a device; the device stays configured, its slice stays and is marked stale.
+    /// Stops the driver of a device; the device stays configured, its slice stays and is marked stale. An offered member is as by default again: clients
+    /// read it without a look at whose it is, so what nobody keeps up to date must not stand there.
     pub(super) async fn stop_driver(&mut self, id: &DeviceId, reason: StopReason) {
         let Some(slot) = self.devices.get_mut(id) else {
             return;
@@ -307,6 +309,12 @@ impl Bench {
             );
         }
         self.lives.forget(id.as_str());
+        if let Some(slot) = self.devices.get(id)
+            && OFFERED_MEMBERS.contains(&slot.config.slice.as_str())
+        {
+            // It is no member of the host, and that is all that is asked.
+            let _ = self.services.state.remove_member(slot.config.slice.as_str());
+        }
     }
 
     pub(super) async fn stop_device(&mut self, id: &DeviceId, reason: StopReason) {
@@ -330,6 +338,14 @@ impl ReadSlices for StateSlices {
 
 /// Whether a device's configuration gives a driver what it needs.
 pub(super) fn fit(config: &DeviceConfig, manifest: &Manifest) -> Result<(), String> {
+    let slice = config.slice.as_str();
+    if OFFERED_MEMBERS.contains(&slice) && manifest.slice != slice {
+        return Err(format!(
+            "the member {slice:?} is of a type of its own, and only for drivers whose manifest names it as their slice; \
+             write another slice in [devices.{}]",
+            config.id
+        ));
+    }
     for wish in manifest.ports.iter().filter(|wish| wish.required) {
         if !config.ports.keys().any(|name| name.as_str() == wish.name) {
             return Err(format!(

@@ -4,6 +4,7 @@ use serde_json::Value as Json;
 
 use super::super::change::{self, Recorder, Undo};
 use super::super::members::{Member, Slot};
+use super::super::offered;
 use super::super::path::{member_hash, member_prefix};
 use super::super::pending::{Kind, Mark, Span};
 use super::super::value::{Incoming, check_key, kind, without_nulls};
@@ -170,9 +171,12 @@ impl Transaction<'_> {
         }
     }
 
-    /// Takes a slice away. One that is not there is no change.
+    /// Takes a slice away; one of the [offered members](crate::state::OFFERED_MEMBERS) is as by default again. One that is not there is no change.
     pub fn remove_slice(&mut self, slice: &str) -> Result<(), StateError> {
         check_slice_name(slice)?;
+        if let Some(default) = offered::default_of(slice) {
+            return self.replace_slice(slice, default);
+        }
         self.remove_member(slice);
         Ok(())
     }
@@ -356,7 +360,7 @@ impl Transaction<'_> {
     }
 
     pub(super) fn commit(&mut self) -> Result<Option<u64>, StateError> {
-        self.check_sizes()?;
+        self.check_members()?;
         self.open = false;
         let store = &mut *self.store;
         store.transaction.undo.clear();
@@ -376,7 +380,7 @@ impl Transaction<'_> {
         Ok(Some(store.version))
     }
 
-    fn check_sizes(&self) -> Result<(), StateError> {
+    fn check_members(&self) -> Result<(), StateError> {
         let Store {
             members,
             limits,
@@ -397,6 +401,12 @@ impl Transaction<'_> {
                     member: member.name.to_string(),
                     size: member.size,
                     limit,
+                });
+            }
+            if let Some(wanted) = offered::misfit(&member.name, &member.value) {
+                return Err(StateError::Misfit {
+                    member: member.name.to_string(),
+                    wanted,
                 });
             }
         }
