@@ -154,6 +154,46 @@ async fn an_edit_touches_only_the_driver_whose_entry_changed() {
 }
 
 #[tokio::test]
+async fn slices_that_change_hands_in_one_edit_are_their_new_drivers_alone() {
+    let bench = Bench::new();
+    bench.install("counter", &bench.artifacts.fixture("counter"));
+    let link = |id: &str| bench.folder().join(id);
+    let (mut left, mut right) = (Terminal::create(&link("left")), Terminal::create(&link("right")));
+    let mut devices = ["left", "right"].map(|id| DeviceEntry::new(id, "counter", &link(id)));
+    bench.configure(&devices);
+    let daemon = bench.start();
+    let mut client = daemon.client().await;
+    for slice in ["left", "right"] {
+        client
+            .until_member(&format!("/{slice}/attached"), &json!(true))
+            .await;
+    }
+    devices[0].slice = "right".to_owned();
+    devices[1].slice = "left".to_owned();
+    bench.configure(&devices);
+    for (device, slice) in [("left", "right"), ("right", "left")] {
+        client
+            .until_member(&format!("/devices/{device}/slice"), &json!(slice))
+            .await;
+        client
+            .until_member(&format!("/devices/{device}/phase"), &json!("ready"))
+            .await;
+    }
+    // Nothing has come from either device: what is there is what its driver said when it started.
+    for slice in ["left", "right"] {
+        client
+            .until_member(&format!("/{slice}/attached"), &json!(true))
+            .await;
+    }
+    left.send(b"one\n");
+    right.send(b"two\ntwo\n");
+    client.until_member("/right/lastLine", &json!("one")).await;
+    client.until_member("/left/lines", &json!(2)).await;
+    assert_eq!(client.member("/right/lines"), Some(&json!(1)));
+    assert_eq!(client.member("/left/lastLine"), Some(&json!("two")));
+}
+
+#[tokio::test]
 async fn an_edit_is_noticed_by_whatever_name_the_file_was_given() {
     let bench = Bench::new();
     let link = bench.folder().join("line");

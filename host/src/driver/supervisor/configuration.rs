@@ -1,5 +1,6 @@
 //! What an edit of the configuration does: only the drivers whose entry changed notice it.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use autobench_core::driver::{LogLevel, StopReason};
@@ -83,9 +84,12 @@ impl Bench {
             self.log(LogLevel::Info, Some(&id), "is no longer configured".to_owned());
             self.act().await;
         }
+        let renamed = self.stop_renamed(&config).await;
         for wanted in config.devices.values() {
             let Some(slot) = self.devices.get_mut(&wanted.id) else {
-                self.log(LogLevel::Info, Some(&wanted.id), "is configured".to_owned());
+                if !renamed.contains(&wanted.id) {
+                    self.log(LogLevel::Info, Some(&wanted.id), "is configured".to_owned());
+                }
                 self.add_device(wanted.clone()).await;
                 continue;
             };
@@ -104,17 +108,7 @@ impl Bench {
                 self.act().await;
                 continue;
             }
-            let former_slice = (slot.config.slice != wanted.slice).then(|| slot.config.slice.to_string());
-            self.log(
-                LogLevel::Info,
-                Some(&wanted.id),
-                "is configured anew and starts again".to_owned(),
-            );
-            self.stop_device(&wanted.id, StopReason::Reconfigured).await;
-            if let Some(slice) = former_slice {
-                // It goes by another name now; under the old one nobody would ever write it again.
-                let _ = self.services.state.remove_member(&slice);
-            }
+            self.stop_reconfigured(&wanted.id).await;
             self.add_device(wanted.clone()).await;
         }
         if let Ok(layout) = serde_json::to_value(crate::layout::of(&config)) {
@@ -132,6 +126,32 @@ impl Bench {
             daemon: self.config.daemon.clone(),
             ..config
         };
+    }
+
+    /// Stops the devices whose slice gets another name, before any other starts: one may get the name that another had, and neither the former driver's
+    /// last words nor its end may touch what is the new one's then.
+    async fn stop_renamed(&mut self, config: &BenchConfig) -> BTreeSet<DeviceId> {
+        let mut renamed = BTreeSet::new();
+        for wanted in config.devices.values() {
+            let slice = match self.devices.get(&wanted.id) {
+                Some(slot) if slot.config.slice != wanted.slice => slot.config.slice.to_string(),
+                _ => continue,
+            };
+            self.stop_reconfigured(&wanted.id).await;
+            // It goes by another name now; under the old one nobody would ever write it again.
+            let _ = self.services.state.remove_member(&slice);
+            renamed.insert(wanted.id.clone());
+        }
+        renamed
+    }
+
+    async fn stop_reconfigured(&mut self, id: &DeviceId) {
+        self.log(
+            LogLevel::Info,
+            Some(id),
+            "is configured anew and starts again".to_owned(),
+        );
+        self.stop_device(id, StopReason::Reconfigured).await;
     }
 
     /// Tokens come, go and change their roles at once. Only the last one stays until the next start: an edit that goes wrong must not open the door.
