@@ -18,3 +18,4 @@ pub mod logs;
 pub mod metrics;
 pub mod serial;
 pub mod state;
+mod tcp;

@@ -2,7 +2,6 @@
 //! what was last said.
 
 use std::io;
-use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -14,6 +13,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
 use super::places::Place;
+use crate::tcp::unacknowledged_bytes;
 
 /// How long a peer may go on sending when everything has been said to it.
 const LINGER: Duration = Duration::from_secs(1);
@@ -111,11 +111,11 @@ impl Stream {
         let (pace, socket) = (self.pace, &self.socket);
         let behind = match self.behind.take().and_then(Behind::go_on) {
             Some(behind) => behind,
-            None => Behind::new(pace, held_bytes(socket)),
+            None => Behind::new(pace, unacknowledged_bytes(socket)),
         };
         let behind = self.behind.insert(behind);
         while behind.until.as_mut().poll(context).is_ready() {
-            if !behind.has_taken_enough(pace, held_bytes(socket)) {
+            if !behind.has_taken_enough(pace, unacknowledged_bytes(socket)) {
                 // The system shall not keep what this peer will never take.
                 let _ = SockRef::from(socket).set_linger(Some(Duration::ZERO));
                 return Poll::Ready(Err(io::Error::new(
@@ -187,19 +187,6 @@ impl Behind {
             self.since = now;
         }
         true
-    }
-}
-
-/// What the system holds of what was written, and the peer's has not acknowledged.
-fn held_bytes(socket: &TcpStream) -> u64 {
-    let mut bytes: libc::c_int = 0;
-    // SAFETY: the descriptor is that of the borrowed socket, and the system writes one integer to where it is told.
-    let answer = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
-    // A system that does not say leaves what the socket took.
-    if answer == 0 {
-        u64::try_from(bytes).unwrap_or(0)
-    } else {
-        0
     }
 }
 

@@ -45,6 +45,7 @@ use super::channels::{Channels, LogStart};
 use super::now_ms;
 use super::personal::{Full, Item, Personal};
 use crate::access::{Actor, Guard};
+use crate::tcp::unacknowledged_bytes;
 use out::{Out, Phase};
 use shown::About;
 use stages::Stages;
@@ -152,7 +153,7 @@ impl Client {
                 awaits_flush: None,
                 was_passed: false,
                 is_narrow: false,
-                stalled_since: None,
+                stall: None,
                 heard_at: now,
                 pinged_at: now,
                 phase: Phase::Open,
@@ -383,9 +384,13 @@ impl Client {
             return self.close(CloseCode::Unauthorized, reason);
         }
         let silence = now.saturating_duration_since(out.heard_at);
+        if let Some(stall) = &mut out.stall {
+            stall.look(now, unacknowledged_bytes(&self.stream));
+        }
         if out
-            .stalled_since
-            .is_some_and(|since| now.saturating_duration_since(since) >= patience.stall_timeout)
+            .stall
+            .as_ref()
+            .is_some_and(|stall| now.saturating_duration_since(stall.since) >= patience.stall_timeout)
         {
             out.phase = Phase::Aborted(CloseCode::Stalled);
             self.hand_over(&mut out);

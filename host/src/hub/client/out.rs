@@ -46,8 +46,8 @@ pub(super) struct Out {
     pub(super) was_passed: bool,
     /// Its socket blocked since it has its own writer: the line is what it waits for.
     pub(super) is_narrow: bool,
-    /// Since when the socket takes nothing, while something waits for it.
-    pub(super) stalled_since: Option<Instant>,
+    /// There while something waits for a socket that takes nothing.
+    pub(super) stall: Option<Stall>,
     pub(super) heard_at: Instant,
     pub(super) pinged_at: Instant,
     pub(super) phase: Phase,
@@ -78,6 +78,25 @@ impl Packed {
     fn is_empty(&self) -> bool {
         match self {
             Self::Plain(frame) | Self::InWindow(frame) => frame.is_empty(),
+        }
+    }
+}
+
+/// A socket that takes nothing.
+#[derive(Debug)]
+pub(super) struct Stall {
+    /// Since when its peer has taken nothing.
+    pub(super) since: Instant,
+    /// What the peer had not acknowledged when that was looked at last.
+    unacknowledged_bytes: Option<u64>,
+}
+
+impl Stall {
+    /// Takes in what the peer has not acknowledged now. One that reads a little makes no room for a write, and takes something all the same.
+    pub(super) fn look(&mut self, now: Instant, unacknowledged_bytes: u64) {
+        let before = self.unacknowledged_bytes.replace(unacknowledged_bytes);
+        if before.is_some_and(|before| unacknowledged_bytes < before) {
+            self.since = now;
         }
     }
 }
@@ -141,13 +160,21 @@ impl Out {
         let progress = batch.after(written_bytes);
         self.positions = progress.positions;
         self.rest = progress.rest.unwrap_or_default();
-        self.stalled_since = None;
+        self.stall = None;
+    }
+
+    /// The socket takes nothing.
+    pub(super) fn stalls(&mut self) {
+        self.stall.get_or_insert_with(|| Stall {
+            since: Instant::now(),
+            unacknowledged_bytes: None,
+        });
     }
 
     pub(super) fn caught_up(&mut self) -> Pumped {
         self.has_own_writer = false;
         self.is_narrow = false;
-        self.stalled_since = None;
+        self.stall = None;
         Pumped::CaughtUp
     }
 
@@ -164,7 +191,7 @@ impl Out {
             self.membership = Some(membership);
             self.positions.clone_from(positions);
             self.rest = rest;
-            self.stalled_since = None;
+            self.stall = None;
         }
     }
 
@@ -173,7 +200,7 @@ impl Out {
             return Err(error);
         }
         self.is_narrow = true;
-        self.stalled_since.get_or_insert_with(Instant::now);
+        self.stalls();
         Ok(Pumped::Blocked)
     }
 

@@ -61,8 +61,9 @@ impl Client {
                 log_entries: seq.map(|seq| newest_seq.saturating_sub(seq)),
                 waiting: (out.personal.len() + self.stages.lock().len()) as u64,
                 stalled_ms: out
-                    .stalled_since
-                    .map(|since| u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)),
+                    .stall
+                    .as_ref()
+                    .map(|stall| u64::try_from(stall.since.elapsed().as_millis()).unwrap_or(u64::MAX)),
             },
             health: health.map(|health| *health),
         }
@@ -78,8 +79,8 @@ impl Client {
         if let Some(cursor) = out.positions.get(Channel::State) {
             lag.missing(version.saturating_sub(cursor.covered));
         }
-        if let Some(since) = out.stalled_since {
-            lag.longest_stall = lag.longest_stall.max(now.saturating_duration_since(since));
+        if let Some(stall) = &out.stall {
+            lag.longest_stall = lag.longest_stall.max(now.saturating_duration_since(stall.since));
         }
     }
 }

@@ -528,3 +528,43 @@ fn where_flushes_are_far_apart_a_snapshot_does_not_wait_for_one() {
     client.push(Item::Snapshot).unwrap();
     pump_until(&bench, &client, Pumped::CaughtUp);
 }
+
+#[test]
+fn whoever_reads_a_little_is_not_given_up_before_the_system_takes_more() {
+    let bench = bench();
+    let (client, mut peer) = slow_client(&bench);
+    pump_until(&bench, &client, Pumped::CaughtUp);
+    let text = "x".repeat(200_000);
+    bench.state.replace_slice("filler", text.into()).unwrap();
+    client.push(Item::Snapshot).unwrap();
+    pump_until(&bench, &client, Pumped::Blocked);
+    let timeout = Duration::from_secs(10);
+    let patience = Patience {
+        heartbeat_interval: Duration::MAX,
+        heartbeat_timeout: Duration::MAX,
+        stall_timeout: timeout,
+        close_timeout: timeout,
+        auth_timeout: timeout,
+    };
+    let tend = |now| client.tend(now, patience, &Guard::open());
+    let begin = Instant::now();
+    tend(begin);
+    let held = unacknowledged_bytes(&client.stream);
+    let mut some = [0; 1024];
+    while unacknowledged_bytes(&client.stream) >= held {
+        assert!(begin.elapsed() < PATIENCE, "the peer's system says what was read");
+        let read = bench
+            .runtime
+            .block_on(async { tokio::time::timeout(PATIENCE, peer.read(&mut some)).await });
+        assert!(read.expect("there is something").unwrap() > 0);
+    }
+    // Nothing was written meanwhile: all that is known of the reader is what its system acknowledged.
+    let later = begin + timeout + timeout / 2;
+    tend(later);
+    assert_eq!(client.out.lock().phase, Phase::Open, "it reads, slowly");
+    tend(later + timeout / 2);
+    assert_eq!(client.out.lock().phase, Phase::Open, "half of its time is over");
+    tend(later + timeout);
+    let phase = client.out.lock().phase;
+    assert_eq!(phase, Phase::Aborted(CloseCode::Stalled), "it takes nothing more");
+}

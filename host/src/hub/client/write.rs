@@ -1,7 +1,7 @@
 //! How a client is written to: by the hub's loop while it keeps up, and by its own writer while it does not.
 
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use autobench_core::deflate::{Coded, Follow, Pass, Turn, compress_apart};
 use autobench_core::frame::{self, CloseCode};
@@ -104,7 +104,7 @@ impl Client {
             // As below.
             Err(_) => {
                 tally.blocked += 1;
-                out.stalled_since.get_or_insert_with(Instant::now);
+                out.stalls();
                 self.hand_over(out);
             }
         }
@@ -149,7 +149,7 @@ impl Client {
             // A real error comes again in its own writer, who knows what to do.
             Err(_) => {
                 tally.blocked += 1;
-                out.stalled_since.get_or_insert_with(Instant::now);
+                out.stalls();
                 self.hand_over(out);
             }
         }
@@ -172,7 +172,7 @@ impl Client {
                     Ok(written) => {
                         metrics.written_bytes.add(written as u64);
                         out.rest.advance(written);
-                        out.stalled_since = None;
+                        out.stall = None;
                         if out.rest.is_empty() {
                             out.rest = Bytes::new();
                         }
@@ -183,6 +183,8 @@ impl Client {
             }
             if let Some(item) = out.personal.pop() {
                 if !self.give(&mut out, item, channels) {
+                    // Nothing waits for the socket.
+                    out.stall = None;
                     return Ok(Pumped::AwaitsFlush);
                 }
                 continue;
