@@ -17,5 +17,6 @@ pub mod load;
 pub mod logs;
 pub mod metrics;
 pub mod serial;
+mod shares;
 pub mod state;
 mod tcp;

@@ -80,6 +80,11 @@ impl Taker {
             _ => share_of(from).map_or(Self::Here, Self::Address),
         }
     }
+
+    /// Whose share of something it takes that everybody has a share of. None for one whose share is all there is.
+    pub(super) fn whose_share(self) -> Option<Self> {
+        (self != Self::Here).then_some(self)
+    }
 }
 
 impl Answers {

@@ -169,8 +169,9 @@ async fn waited(
     if wait.is_zero() || status.status.is_final() {
         return Ok(status.clone());
     }
-    let taker = visitor.taker(shared);
-    let _wait = shared.waits.begin(taker).ok_or(Problem::TooManyWaits(RETRY_S))?;
+    // It takes no place of those for connections (`places`), so this is what bounds it: who waits already may do so for a minute.
+    let taker = visitor.taker(shared).whose_share();
+    let _wait = shared.waits.take(taker).ok_or(Problem::TooManyWaits(RETRY_S))?;
     // Ends before the other: the connection is always counted somewhere.
     let _away = taken.away();
     let ended = router(shared)?.wait(&status.command_id, wait).await;

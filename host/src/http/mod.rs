@@ -11,7 +11,7 @@
 //! piece by piece, and whoever has a number of bytes of them under way gets no more (`answers`). There is room for only so many connections;
 //! when one more comes, the one that has waited longest for its peer goes (`places`). Sockets do not count here once they are the hub's, which
 //! has a limit of its own, and counts listeners over server-sent events too; nor do requests that wait for something to happen, which are limited
-//! by themselves (`waits`).
+//! by themselves (`commands`).
 
 mod answers;
 mod bench;
@@ -34,7 +34,6 @@ mod routes;
 mod session;
 mod socket;
 mod stream;
-mod waits;
 
 use std::convert::Infallible;
 use std::io;
@@ -63,8 +62,9 @@ use crate::driver::endpoints::Endpoints;
 use crate::hub::Hub;
 use crate::logs::LogHandle;
 use crate::metrics::Registry;
+use crate::shares::Shares;
 use crate::state::StateHandle;
-use answers::Answers;
+use answers::{Answers, Taker};
 use body::{Lateness, Timed};
 use gate::Visitor;
 use ingest::Intake;
@@ -77,7 +77,6 @@ use problem::Problem;
 use request_log::RequestLog;
 use socket::Handshake;
 use stream::{Pace, Stream};
-use waits::Waits;
 
 /// How the daemon serves HTTP.
 #[derive(Debug, Clone)]
@@ -102,7 +101,7 @@ pub struct HttpConfig {
     /// Requests at once that wait for something to happen, such as a command's end. They are none of the connections meanwhile. One more does not
     /// wait: 429, or where it has done something the answer as it is then.
     pub waits: usize,
-    /// How many of them may be one actor's, or one address's where nobody has to say who it is.
+    /// How many of them may be one actor's, or one address's where nobody has to say who it is; this machine may have all of them then.
     pub waits_of_one: usize,
     /// Bytes of large answers under way to one actor, or to one address where nobody has to say who it is; four times as many to this machine
     /// then. Whoever has them gets no further one, with 429; below that the next one may be of any size, and counts as at most half of this.
@@ -176,7 +175,7 @@ struct Shared {
     often: Often,
     requests: RequestLog,
     answers: Answers,
-    waits: Waits,
+    waits: Arc<Shares<Taker>>,
 }
 
 impl Server {
@@ -201,7 +200,7 @@ impl Server {
             series: config.series.clone(),
             intake: Intake::new(config.ingest_channels.clone()),
             answers: Answers::new(config.answer_bytes),
-            waits: Waits::new(config.waits, config.waits_of_one),
+            waits: Shares::new(config.waits, config.waits_of_one),
             often: Often::default(),
             state,
             logs,

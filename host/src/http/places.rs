@@ -8,7 +8,7 @@
 //! queue. One that the daemon itself is busy with is never told to leave; only when all are like that is one more refused.
 //!
 //! A connection that waits for something to happen on the bench takes no place meanwhile: it is counted elsewhere, a listener among the clients
-//! (`events`), a request that waits for a command's end among those that do (`waits`). Afterwards it has a place again, be there one or not. So there
+//! (`events`), a request that waits for a command's end among those that do (`commands`). Afterwards it has a place again, be there one or not. So there
 //! may be more connections here than places, by as many as were away; no newcomer adds to them.
 
 use std::sync::Arc;

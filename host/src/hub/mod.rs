@@ -136,7 +136,7 @@ struct Shared {
     lag: LagWatch,
     seats: AtomicUsize,
     /// Those of them for somebody whom nobody knows.
-    strangers: Arc<Strangers>,
+    strangers: Strangers,
     next_number: AtomicU64,
     /// Numbers the events that clients cause.
     next_event: AtomicU64,

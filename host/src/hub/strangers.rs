@@ -1,13 +1,11 @@
 //! Places for clients that have not said who they are: a quarter of the house, so that they keep nobody out who has, and of that quarter only a
 //! share for each address, so that one keeps not all the others out. This machine may have all of it: `access::share_of` says why.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-
 use crate::access::share_of;
+use crate::shares::{Share, Shares};
 
 /// The house has so many places for each of a stranger's, and the strangers for each of an address.
 const SHARE: usize = 4;
@@ -18,70 +16,21 @@ const ADDRESS_MIN: usize = 4;
 
 /// The places for strangers.
 #[derive(Debug)]
-pub(super) struct Strangers {
-    limit: usize,
-    limit_of_address: usize,
-    taken: Mutex<Taken>,
-}
-
-/// Bounded by the places: an address without one is forgotten.
-#[derive(Debug, Default)]
-struct Taken {
-    all: usize,
-    by_address: HashMap<IpAddr, usize>,
-}
+pub(super) struct Strangers(Arc<Shares<IpAddr>>);
 
 /// A stranger's place. Dropping it frees it.
-#[derive(Debug)]
-pub(super) struct Place {
-    strangers: Arc<Strangers>,
-    /// Whose it is. None for this machine.
-    address: Option<IpAddr>,
-}
+pub(super) type Place = Share<IpAddr>;
 
 impl Strangers {
-    pub(super) fn in_a_house_of(clients: usize) -> Arc<Self> {
+    pub(super) fn in_a_house_of(clients: usize) -> Self {
         let limit = (clients / SHARE).max(1);
-        Arc::new(Self {
-            limit,
-            limit_of_address: (limit / SHARE).max(ADDRESS_MIN).min(limit),
-            taken: Mutex::default(),
-        })
+        let limit_of_address = (limit / SHARE).max(ADDRESS_MIN).min(limit);
+        Self(Shares::new(limit, limit_of_address))
     }
 
     /// A place, unless there is none for anybody, or for this address.
-    pub(super) fn take(self: &Arc<Self>, from: IpAddr) -> Option<Place> {
-        let address = share_of(from);
-        let mut taken = self.taken.lock();
-        if taken.all >= self.limit {
-            return None;
-        }
-        if let Some(address) = address {
-            let count = taken.by_address.get(&address).copied().unwrap_or_default();
-            if count >= self.limit_of_address {
-                return None;
-            }
-            taken.by_address.insert(address, count + 1);
-        }
-        taken.all += 1;
-        Some(Place {
-            strangers: Arc::clone(self),
-            address,
-        })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut taken = self.strangers.taken.lock();
-        taken.all -= 1;
-        let Some(address) = self.address else { return };
-        if let Some(count) = taken.by_address.get_mut(&address) {
-            *count -= 1;
-            if *count == 0 {
-                taken.by_address.remove(&address);
-            }
-        }
+    pub(super) fn take(&self, from: IpAddr) -> Option<Place> {
+        self.0.take(share_of(from))
     }
 }
 
@@ -89,7 +38,7 @@ impl Drop for Place {
 mod tests {
     use super::*;
 
-    fn places(strangers: &Arc<Strangers>, from: &str, asked: usize) -> Vec<Place> {
+    fn places(strangers: &Strangers, from: &str, asked: usize) -> Vec<Place> {
         let from = from.parse().unwrap();
         (0..asked).filter_map(|_| strangers.take(from)).collect()
     }
@@ -107,8 +56,11 @@ mod tests {
         assert_eq!(here.len(), 13, "what is left of 25");
         assert!(places(&strangers, "192.0.2.2", 1).is_empty());
         drop((one, two, three, here));
-        let taken = strangers.taken.lock();
-        assert_eq!((taken.all, taken.by_address.len()), (0, 0));
+        assert_eq!(
+            places(&strangers, "192.0.2.2", 100).len(),
+            6,
+            "all are free again"
+        );
     }
 
     #[test]
