@@ -359,7 +359,7 @@ pub struct LastReload {
 pub enum ReloadVerdict {
     /// The new one runs, and goes on from the old one's snapshot.
     Swapped,
-    /// The old one goes on.
+    /// The new one does not run. The old one goes on, unless its thread ended over this, which `reason` says then.
     Refused,
     /// The new one runs, from nothing.
     Cold,
@@ -454,6 +454,10 @@ pub struct PnoEntry {
     /// When it last ran, ISO 8601.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_run_at: Option<String>,
+    /// What its last run came to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(type = "unknown")]
+    pub summary: Option<Value>,
     /// What it found.
     #[ts(type = "unknown[]")]
     pub findings: Vec<Value>,
@@ -465,6 +469,7 @@ impl Default for PnoEntry {
             status: "idle".to_owned(),
             progress: None,
             last_run_at: None,
+            summary: None,
             findings: Vec::new(),
         }
     }

@@ -334,7 +334,7 @@ pub struct Alarm {
     pub severity: Severity,
     /// For a person.
     pub message: String,
-    /// When, ISO 8601.
+    /// When it was raised, changed or cleared, whichever this is, ISO 8601.
     pub timestamp: String,
     /// Whether it stands.
     pub state: AlarmState,

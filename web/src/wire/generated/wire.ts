@@ -21,7 +21,7 @@ device?: string,
 severity: Severity,
 /** For a person. */
 message: string,
-/** When, ISO 8601. */
+/** When it was raised, changed or cleared, whichever this is, ISO 8601. */
 timestamp: string,
 /** Whether it stands. */
 state: AlarmState, };
@@ -559,6 +559,8 @@ status: string,
 progress?: number,
 /** When it last ran, ISO 8601. */
 lastRunAt?: string,
+/** What its last run came to. */
+summary?: unknown,
 /** What it found. */
 findings: unknown[], };
 
