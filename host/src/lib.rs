@@ -16,6 +16,7 @@ mod layout;
 pub mod load;
 pub mod logs;
 pub mod metrics;
+pub mod sched;
 pub mod serial;
 mod shares;
 pub mod state;

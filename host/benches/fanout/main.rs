@@ -42,6 +42,8 @@ const TURN: Duration = Duration::from_millis(200);
 const STUCK: Duration = Duration::from_secs(20);
 
 fn main() {
+    // The thread that makes the changes is as a driver's is, and so is the bare loop, which is the same.
+    autobench::sched::ask_for_short_turns();
     let wanted: Vec<String> = std::env::args()
         .skip(1)
         .filter(|argument| !argument.starts_with('-'))

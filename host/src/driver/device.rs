@@ -28,6 +28,7 @@ use super::sink::DeviceSink;
 use crate::bucket::Lines;
 use crate::clock::Clock;
 use crate::logs::{LogHandle, LogRecord};
+use crate::sched;
 use crate::serial::{Port, PortControl, PortEvents};
 
 /// How often lost bytes of one port are told at most; in between they are added up.
@@ -136,9 +137,7 @@ impl Device {
             },
             sink: parts.sink,
         };
-        let thread = std::thread::Builder::new()
-            .name(name)
-            .spawn(move || worker.work())?;
+        let thread = sched::spawn(name, move || worker.work())?;
         Ok(Self {
             inbox,
             orders,

@@ -12,6 +12,7 @@ use super::channels::Seen;
 use super::client::Patience;
 use super::metrics::Tally;
 use super::{Shared, contexts};
+use crate::sched;
 
 /// The loop's thread. It has one for itself: a pass over a thousand sockets takes a millisecond or two, in which no other task of a shared
 /// thread would run, and a thread that does nothing else is woken with one call of the system, where a pool wakes several.
@@ -46,7 +47,7 @@ pub(super) fn begin_loop(shared: &Arc<Shared>, running: watch::Sender<()>) -> Op
         running,
     };
     let thread = runtime.and_then(|runtime| {
-        std::thread::Builder::new().name("hub".to_owned()).spawn(move || {
+        sched::spawn("hub", move || {
             let _end = end;
             runtime.block_on(run(looping, signals));
         })

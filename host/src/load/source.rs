@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::latency::{FIELD, monotonic_ns};
 use crate::logs::{LogHandle, LogRecord};
+use crate::sched;
 use crate::state::StateHandle;
 
 /// The slice that is changed.
@@ -76,7 +77,8 @@ impl Source {
         let (stop, stopped) = mpsc::channel();
         let burst = plan.burst.max(1);
         let spacing = Duration::from_secs_f64(f64::from(burst) / plan.per_s.max(1e-3));
-        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+        // As a driver's thread is.
+        let thread = sched::spawn(name, move || {
             let mut next = Instant::now();
             loop {
                 for _ in 0..burst {

@@ -26,6 +26,7 @@ use super::control::{Attached, PortControl};
 use super::find::find;
 use super::line::{self, DisplayLine};
 use crate::config::PortSource;
+use crate::sched;
 
 /// Shortest wait before the line is looked for again.
 const BACKOFF_MIN: Duration = Duration::from_millis(250);
@@ -97,9 +98,7 @@ impl Port {
             settings,
         };
         let name = format!("port-{}", engine.settings.device);
-        let thread = std::thread::Builder::new()
-            .name(name)
-            .spawn(move || engine.run())?;
+        let thread = sched::spawn(name, move || engine.run())?;
         Ok(Self {
             control,
             thread: Some(thread),
