@@ -39,6 +39,8 @@ fn set_slice(slice_ns: u64) -> io::Result<()> {
         return Ok(());
     }
     attributes.sched_runtime = slice_ns;
+    // Threads that this one starts get the turns that all get.
+    attributes.sched_flags = libc::SCHED_FLAG_RESET_ON_FORK as u64;
     // SAFETY: the structure is whole, says its size, and outlives the call, which only reads it; 0 is the calling thread.
     let answer = unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) };
     if answer == 0 {
@@ -87,6 +89,12 @@ mod tests {
         assert_eq!(
             (asked.sched_policy, asked.sched_nice, asked.sched_priority),
             (before.sched_policy, before.sched_nice, before.sched_priority)
+        );
+        let child = spawn("asked", || std::thread::spawn(attributes).join());
+        let child = child.unwrap().join().unwrap().unwrap().unwrap();
+        assert_eq!(
+            child.sched_runtime, before.sched_runtime,
+            "no thread that it starts"
         );
         // A system that does not know of it says 0.
         if before.sched_runtime != 0 {

@@ -35,8 +35,12 @@ pub(super) fn misfit(member: &str, value: &Json) -> Option<&'static str> {
         "pno" => (
             has("status", Json::is_string)
                 && has("findings", Json::is_array)
-                && value.get("progress").is_none_or(Json::is_number)
-                && value.get("lastRunAt").is_none_or(Json::is_string),
+                && value
+                    .get("progress")
+                    .is_none_or(|progress| progress.is_number() || progress.is_null())
+                && value
+                    .get("lastRunAt")
+                    .is_none_or(|at| at.is_string() || at.is_null()),
             "an object with the text status and the array findings, and, if at all, progress as a number and lastRunAt as a text",
         ),
         _ => return None,
