@@ -4,11 +4,14 @@
 //! with its reason in state and log; a plugin that nobody names is shown as unbound; a removed file stops its driver and marks its slice stale.
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
-use e2e::{Client, Journal, Metered, Probe, is_long, variant_of};
+use e2e::{Bench, Client, DeviceEntry, Journal, Metered, Probe, Terminal, eventually, is_long, variant_of};
 use serde_json::{Value, json};
 
 const SEED: u64 = 20_260_101;
+/// How long the daemon waits with the checkpoint of a driver that does something.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
 
 fn rows_of(client: &Client, endpoint: u64) -> Vec<u64> {
     client
@@ -268,4 +271,97 @@ async fn a_plugin_folder_that_was_moved_away_and_back_is_watched_as_before() {
         .until_member("/devices/probe/driver/version", &json!("2.0.0"))
         .await;
     client.until_member("/probe/bytes", &json!(2)).await;
+}
+
+/// What comes from the line and goes to it over a version that fails on probation: the slice is what the former version alone would show, with
+/// what the failed one did to it gone, and nothing is written twice.
+#[tokio::test]
+async fn a_version_that_returns_is_as_if_it_had_never_been_replaced() {
+    const TRIGGER: u8 = 0x07;
+    let bench = Bench::new();
+    let link = bench.folder().join("line");
+    let mut line = Terminal::create(&link);
+    bench.install("answers", &bench.artifacts.fixture("answers"));
+    bench.configure(&[DeviceEntry::new("probe", "answers", &link)]);
+    let daemon = bench.start();
+    let mut client = daemon.client().await;
+    client.until_member("/probe/attached", &json!(true)).await;
+    let good = client.member("/devices/probe/driver/sha256").cloned();
+    let record = bench.folder().join("data/versions/probe.json");
+    eventually("the record of a good version", async || {
+        let record: Value = serde_json::from_slice(&std::fs::read(&record).ok()?).ok()?;
+        (record["good"].get(0) == good.as_ref()).then_some(())
+    })
+    .await;
+    let series = client.endpoint("probe", "line");
+    client.subscribe(&[series]).await;
+    // Whole lines and one that has only begun.
+    let mut all = Vec::new();
+    let mut send = |line: &mut Terminal, bytes: &[u8]| {
+        line.send(bytes);
+        all.extend_from_slice(bytes);
+    };
+    send(&mut line, b"1\n2\n3");
+    assert_eq!([line.next_line(), line.next_line()], ["ok 1", "ok 2"]);
+    client.until_member("/probe/bytes", &json!(5)).await;
+
+    bench.install("answers", &bench.artifacts.fixture("answers-wrongly"));
+    client
+        .until_member("/devices/probe/driver/lastReload/verdict", &json!("swapped"))
+        .await;
+    send(&mut line, b"4\n");
+    assert_eq!(line.next_line(), "ok 34");
+    let mut expected = vec![1.0, 2.0, 34.0];
+    // For longer than it is until its memory and its wrong slice are in a checkpoint.
+    let begin = Instant::now();
+    for row in 100.. {
+        send(&mut line, format!("{row}\n").as_bytes());
+        assert_eq!(line.next_line(), format!("ok {row}"));
+        expected.push(f64::from(row));
+        if begin.elapsed() > 3 * CHECKPOINT_EVERY {
+            break;
+        }
+    }
+    client
+        .until("a wrong slice", |client| {
+            (client.member("/probe/lastLine") == Some(&Value::Null)).then_some(())
+        })
+        .await;
+
+    send(&mut line, &[b'6', b'\n', TRIGGER, b'\n', b'7', b'\n']);
+    client
+        .until_member("/devices/probe/driver/lastReload/verdict", &json!("returned"))
+        .await;
+    assert_eq!(client.member("/devices/probe/driver/lastReload/reason"), None);
+    assert_eq!(client.member("/devices/probe/driver/sha256").cloned(), good);
+    // What came in one piece with the trigger was never answered, and is now; nothing else is answered again.
+    let answers: Vec<String> = (0..3).map(|_| line.next_line()).collect();
+    assert_eq!(answers, ["ok 6", "ok \u{7}", "ok 7"]);
+    send(&mut line, b"8\n");
+    assert_eq!(line.next_line(), "ok 8");
+    expected.extend([6.0, 7.0, 8.0]);
+    client.until_member("/probe/lastLine", &json!("8")).await;
+    client.until_member("/probe/bytes", &json!(all.len())).await;
+    let lines = all.iter().filter(|byte| **byte == b'\n').count();
+    assert_eq!(client.member("/probe/hash"), Some(&json!(hash(&all))));
+    assert_eq!(client.member("/probe/lines"), Some(&json!(lines)));
+    assert_eq!(client.member("/probe/missing"), Some(&json!(0)));
+    let values = |client: &Client| -> Vec<f64> {
+        let samples = client.samples.get(&series).into_iter().flatten();
+        samples.map(|(_, value)| *value).collect()
+    };
+    client
+        .until("all samples", |client| {
+            (values(client).len() >= expected.len()).then_some(())
+        })
+        .await;
+    assert_eq!(values(&client), expected);
+    assert!(daemon.stop().success());
+}
+
+/// FNV-1a, 32 bits.
+fn hash(bytes: &[u8]) -> u32 {
+    bytes.iter().fold(0x811c_9dc5, |hash, &byte| {
+        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+    })
 }

@@ -10,10 +10,10 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use autobench_core::driver::versions::Blame;
+use autobench_core::driver::versions::{Blame, VersionHash};
 use autobench_core::driver::{
-    Breakdown, CallTime, Cell, LogLevel, PortIdentity, PortIndex, Refusal, Setup, SharedInbox, StartReason,
-    Step, StopReason, SwapRefusal,
+    Breakdown, CallTime, Cell, LogLevel, NoReturn, PortIdentity, PortIndex, Refusal, Setup, SharedInbox,
+    StartReason, Step, StopReason, SwapRefusal,
 };
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
@@ -77,6 +77,8 @@ pub enum SwapOutcome {
         pause: Duration,
         /// Bytes given to it again.
         carried_bytes: u64,
+        /// Of a version that returned: why it could not come back as it was.
+        why_not_as_it_was: Option<String>,
     },
     /// The old version goes on, or nothing does.
     Refused {
@@ -94,6 +96,7 @@ enum Order {
         prepared: Arc<Prepared>,
         endpoints: Vec<u32>,
         readable_slices: Arc<[String]>,
+        is_return: bool,
         answer: oneshot::Sender<SwapOutcome>,
     },
     Reconfigure(Arc<str>),
@@ -135,6 +138,7 @@ impl Device {
                 slices: parts.slices,
                 health: Arc::clone(&parts.sink.health),
             },
+            former: None,
             sink: parts.sink,
         };
         let thread = sched::spawn(name, move || worker.work())?;
@@ -146,18 +150,21 @@ impl Device {
         })
     }
 
-    /// Puts another version in place of the one that runs. No answer: the thread has ended, before it took the order or over it.
+    /// Puts another version in place of the one that runs; on a return the one before it, as it was if it is still there. No answer: the thread has
+    /// ended, before it took the order or over it.
     pub async fn swap(
         &self,
         prepared: Arc<Prepared>,
         endpoints: Vec<u32>,
         readable_slices: Arc<[String]>,
+        is_return: bool,
     ) -> Option<SwapOutcome> {
         let (answer, outcome) = oneshot::channel();
         self.order(Order::Swap {
             prepared,
             endpoints,
             readable_slices,
+            is_return,
             answer,
         });
         outcome.await.ok()
@@ -207,6 +214,8 @@ struct Worker {
     orders: Arc<Orders>,
     cell: Cell<Instance>,
     builder: InstanceBuilder,
+    /// The version that rests while the one that runs is on probation. The cell may have dropped it since.
+    former: Option<VersionHash>,
     sink: DeviceSink,
 }
 
@@ -266,9 +275,10 @@ impl Worker {
                 prepared,
                 endpoints,
                 readable_slices,
+                is_return,
                 answer,
             } => {
-                let outcome = self.swap(prepared, endpoints, readable_slices);
+                let outcome = self.swap(prepared, endpoints, readable_slices, is_return);
                 // Nobody waits any more when the daemon is going down.
                 let _ = answer.send(outcome);
             }
@@ -288,12 +298,26 @@ impl Worker {
         prepared: Arc<Prepared>,
         endpoints: Vec<u32>,
         readable_slices: Arc<[String]>,
+        is_return: bool,
     ) -> SwapOutcome {
         let successor_builder = InstanceBuilder {
             prepared: Arc::clone(&prepared),
             readable_slices,
             ..self.builder.clone()
         };
+        let mut why_not_as_it_was = None;
+        if is_return && self.former == Some(prepared.hash) {
+            self.former = None;
+            match self.bring_back(&prepared, &endpoints) {
+                Ok(outcome) => {
+                    self.builder = successor_builder;
+                    return outcome;
+                }
+                Err(why) => why_not_as_it_was = Some(why.to_string()),
+            }
+        } else if is_return {
+            why_not_as_it_was = Some("another version ran before the one that failed".to_owned());
+        }
         let mut may_forget_checkpoint = true;
         loop {
             let successor = match successor_builder.build(&self.sink.alarms.names()) {
@@ -315,15 +339,17 @@ impl Worker {
             // The successor pushes samples by the positions in its own manifest.
             let former_endpoints = std::mem::replace(&mut self.sink.endpoints, endpoints.clone());
             let former_version = std::mem::replace(&mut self.sink.version, prepared.hash);
-            let refusal = match at_rest.swap(now, &mut self.sink, successor) {
+            let refusal = match at_rest.swap(now, &mut self.sink, successor, is_return) {
                 Ok(report) => {
                     let pause = began.elapsed();
                     self.builder = successor_builder;
+                    self.former = report.predecessor_ran.then_some(former_version);
                     return SwapOutcome::Swapped {
                         reason: report.reason,
                         generation: self.sink.first_generation + report.generation,
                         pause,
                         carried_bytes: report.carried_bytes,
+                        why_not_as_it_was,
                     };
                 }
                 Err(refusal) => refusal,
@@ -341,6 +367,33 @@ impl Worker {
             // A driver that is down has nothing to lose: a new version that cannot use its old checkpoint starts from nothing.
             may_forget_checkpoint = false;
             self.cell.forget_checkpoint();
+        }
+    }
+
+    /// The version that ran before comes back as it was.
+    fn bring_back(&mut self, former: &Prepared, endpoints: &[u32]) -> Result<SwapOutcome, NoReturn> {
+        let began = Instant::now();
+        let now = self.now();
+        let at_rest = self.cell.rest(now, &mut self.sink);
+        let failed_endpoints = std::mem::replace(&mut self.sink.endpoints, endpoints.to_vec());
+        let failed_version = std::mem::replace(&mut self.sink.version, former.hash);
+        let standing_alarms = self.sink.alarms.names();
+        let back = at_rest.bring_back(now, &mut self.sink, |instance| {
+            instance.set_standing_alarms(standing_alarms);
+        });
+        match back {
+            Ok(report) => Ok(SwapOutcome::Swapped {
+                reason: report.reason,
+                generation: self.sink.first_generation + report.generation,
+                pause: began.elapsed(),
+                carried_bytes: report.carried_bytes,
+                why_not_as_it_was: None,
+            }),
+            Err(why) => {
+                self.sink.endpoints = failed_endpoints;
+                self.sink.version = failed_version;
+                Err(why)
+            }
         }
     }
 

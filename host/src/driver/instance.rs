@@ -1,5 +1,6 @@
 //! A live instance of a driver: one store, entered by one call at a time, dropped after the first fault.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use autobench_core::driver::{
@@ -154,6 +155,13 @@ impl Instance {
         let result = self.call(export, time, deadline, call);
         std::mem::swap(&mut self.store.data_mut().effects, effects);
         result
+    }
+}
+
+impl Instance {
+    /// Says which alarms of the device stand, where another version has run meanwhile.
+    pub fn set_standing_alarms(&mut self, standing: BTreeSet<String>) {
+        self.store.data_mut().alarms = standing;
     }
 }
 

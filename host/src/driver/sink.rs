@@ -170,6 +170,7 @@ impl Sink for DeviceSink {
                 }
                 let how = match (reason, from_snapshot) {
                     (StartReason::Cold, _) | (_, false) => "it starts from nothing".to_owned(),
+                    (StartReason::Return, true) => format!("it is back, {replayed_bytes} bytes replayed"),
                     (_, true) => format!("it goes on from a snapshot, {replayed_bytes} bytes replayed"),
                 };
                 self.log(Info, format!("driver is live, generation {generation}: {how}"));

@@ -19,10 +19,16 @@
 //! A guest of which a call was broken off cannot be called again, because the state that runs owns the guest: there is none to call.
 
 mod break_down;
+mod former;
 mod start;
 
 use std::sync::Arc;
 
+use former::Former;
+pub use former::NoReturn;
+
+#[cfg(test)]
+use super::TimerId;
 use super::inbox::{Chunk, Taken};
 use super::journal::Journal;
 use super::{
@@ -36,6 +42,9 @@ const SNAPSHOT_BYTES: usize = 1024 * 1024;
 
 /// A checkpoint is taken at rest once this time has passed since the first event that it does not cover.
 const CHECKPOINT_EVERY_NS: u64 = 1_000_000_000;
+
+/// Kind of the event that tells a driver that an update of its slice was refused.
+const UPDATE_REFUSED: &str = "update-refused";
 
 /// An event that broke the driver down so many times is left out.
 const FAULTS_PER_EVENT: u32 = 2;
@@ -83,16 +92,16 @@ pub enum Status {
 }
 
 /// A swap that went through.
-#[derive(Debug)]
-pub struct SwapReport<G> {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SwapReport {
     /// The generation from now on.
     pub generation: u64,
-    /// `Swap`, or `Cold` where there was nothing to go on from.
+    /// `Swap`, `Return`, or `Cold` where there was nothing to go on from.
     pub reason: StartReason,
-    /// Bytes replayed into the successor.
+    /// Bytes replayed into the driver that runs now.
     pub carried_bytes: u64,
-    /// The predecessor at rest, unless it had broken down: to be dropped when there is time for it.
-    pub predecessor: Option<G>,
+    /// The predecessor ran until then.
+    pub predecessor_ran: bool,
 }
 
 /// A swap that did not go through. The successor is gone.
@@ -108,7 +117,7 @@ pub struct SwapRefusal {
 /// One driver. See the module.
 #[derive(Debug)]
 pub struct Cell<G> {
-    setup: Setup,
+    pub(super) setup: Setup,
     inbox: SharedInbox,
     life: Life<G>,
     generation: u64,
@@ -117,6 +126,10 @@ pub struct Cell<G> {
     checkpoint_due_ns: Option<u64>,
     failed_starts: u32,
     retry: Option<InHand>,
+    /// The predecessor of a version on probation.
+    former: Option<Former<G>>,
+    /// What it said last that it is doing.
+    phase: Option<String>,
     supervision: Supervision,
     effects: Effects,
     buffer: Vec<u8>,
@@ -161,6 +174,8 @@ impl<G: Guest> Cell<G> {
             checkpoint_due_ns: None,
             failed_starts: 0,
             retry: None,
+            former: None,
+            phase: None,
             effects: Effects::default(),
             buffer: Vec::new(),
         }
@@ -173,6 +188,13 @@ impl<G: Guest> Cell<G> {
         sink: &mut impl Sink,
         factory: &mut impl FnMut() -> Result<G, Fault>,
     ) -> Step {
+        if self
+            .former_until_ns()
+            .is_some_and(|until| until <= now.monotonic_ns)
+        {
+            self.former = None;
+            return Step::Busy;
+        }
         match self.life {
             Life::Running(_) => self.turn(now, sink),
             Life::Waiting { at_ns } if at_ns <= now.monotonic_ns => {
@@ -180,9 +202,11 @@ impl<G: Guest> Cell<G> {
                 Step::Busy
             }
             Life::Waiting { at_ns } => Step::Idle {
-                until_ns: Some(at_ns),
+                until_ns: self.former_until_ns().into_iter().chain([at_ns]).min(),
             },
-            Life::Quarantined | Life::Stopped => Step::Idle { until_ns: None },
+            Life::Quarantined | Life::Stopped => Step::Idle {
+                until_ns: self.former_until_ns(),
+            },
         }
     }
 
@@ -200,6 +224,13 @@ impl<G: Guest> Cell<G> {
         self.setup.settings = Arc::clone(&settings);
         if let Life::Running(_) = self.life {
             self.inbox.with(|inbox| inbox.set_settings(settings));
+        } else {
+            // They come with the next start, and what waits is older. To one that returns they have to be told.
+            let is_settings =
+                |in_hand: &mut InHand| matches!(in_hand.taken, Taken::Event(Event::Settings(_)));
+            self.retry.take_if(is_settings);
+            self.inbox.with(|inbox| inbox.forget_settings());
+            self.note_settings(settings);
         }
     }
 
@@ -219,6 +250,7 @@ impl<G: Guest> Cell<G> {
         }
         self.life = Life::Stopped;
         self.retry = None;
+        self.former = None;
         self.forget_checkpoint();
         self.inbox.with(|inbox| inbox.set_timers(Timers::default()));
         sink.life(LifeChange::Stopped(reason));
@@ -259,6 +291,15 @@ impl<G: Guest> Cell<G> {
         self.supervision.strikes(now_ns)
     }
 
+    /// A timer that ran out and broke the driver down, and comes again.
+    #[cfg(test)]
+    pub(super) fn timer_in_hand(&self) -> Option<TimerId> {
+        match self.retry.as_ref()?.taken {
+            Taken::Event(Event::Timer(id)) => Some(id),
+            _ => None,
+        }
+    }
+
     /// What waits for the driver.
     pub fn inbox(&self) -> &SharedInbox {
         &self.inbox
@@ -280,8 +321,9 @@ impl<G: Guest> Cell<G> {
             }
             None => {
                 let deadline = self.inbox.with(|inbox| inbox.next_deadline_ns());
+                let others = [self.checkpoint_due_ns, self.former_until_ns()];
                 Step::Idle {
-                    until_ns: deadline.into_iter().chain(self.checkpoint_due_ns).min(),
+                    until_ns: deadline.into_iter().chain(others.into_iter().flatten()).min(),
                 }
             }
         }
@@ -330,6 +372,7 @@ impl<G: Guest> Cell<G> {
             Err(fault) => return self.break_down(fault.into(), Some(in_hand), now, sink),
         };
         let failed = said_failed(&self.effects);
+        self.hear_phase();
         let commit = self.commit_of(Cause::Event(&in_hand.taken), now);
         let committed = sink.commit(&mut self.effects, commit);
         let refused = committed.is_err();
@@ -337,6 +380,7 @@ impl<G: Guest> Cell<G> {
             self.tell_refused(&refused);
         }
         self.effects.clear();
+        self.note(&in_hand.taken, settled.committed, now);
         self.journal.push(in_hand.taken, settled.committed, now, refused);
         let due_ns = if settled.wants_checkpoint || self.journal.is_full() {
             now.monotonic_ns
@@ -349,10 +393,16 @@ impl<G: Guest> Cell<G> {
         }
     }
 
+    fn hear_phase(&mut self) {
+        if let Some(phase) = said_phase(&self.effects) {
+            self.phase = Some(phase.to_owned());
+        }
+    }
+
     fn tell_refused(&mut self, refused: &SliceRefused) {
         let data = serde_json::json!({ "reason": refused.0 }).to_string();
         let event = Event::Other {
-            kind: "update-refused".into(),
+            kind: UPDATE_REFUSED.into(),
             data: data.into(),
         };
         // At most one for each event, and each is taken before the next event: there is room.
@@ -367,6 +417,14 @@ impl<G: Guest> Cell<G> {
         }
     }
 
+    /// Another driver runs. The strikes were its predecessor's, and so were the faults of the event that waits.
+    fn succeeded(&mut self) {
+        self.supervision.release();
+        if let Some(retry) = &mut self.retry {
+            retry.faults = 0;
+        }
+    }
+
     // --- checkpoints ---
 
     /// Takes a checkpoint of a driver that runs.
@@ -374,13 +432,7 @@ impl<G: Guest> Cell<G> {
         let Life::Running(guest) = &mut self.life else {
             return Ok(());
         };
-        let snapshot = guest.snapshot(now)?;
-        if snapshot.data.len() > SNAPSHOT_BYTES {
-            return Err(broken_contract(format!(
-                "the snapshot has {} bytes, the most is {SNAPSHOT_BYTES}",
-                snapshot.data.len()
-            )));
-        }
+        let snapshot = snapshot_of(guest, now)?;
         let held = self.inbox.with(|inbox| {
             inbox.consume(&snapshot.consumed)?;
             Some((
@@ -424,32 +476,36 @@ impl<G: Guest> AtRest<'_, G> {
     /// Puts a successor in place of the driver. Whatever goes wrong before the flip leaves it running.
     ///
     /// What the successor's `start` asks for takes effect at the flip; what it asks for while bytes are replayed into it is muted, as in a
-    /// restart. A driver that is down is succeeded from its last checkpoint. If the successor then refuses the snapshot, a caller that wants
+    /// restart. `is_return` is for a version that ran before and cannot come back as it was. A driver that is down is succeeded from its last checkpoint. If the successor then refuses the snapshot, a caller that wants
     /// it nevertheless [forgets the checkpoint](Cell::forget_checkpoint) and comes again with another instance.
     pub fn swap(
         self,
         now: CallTime,
         sink: &mut impl Sink,
         mut successor: G,
-    ) -> Result<SwapReport<G>, SwapRefusal> {
+        is_return: bool,
+    ) -> Result<SwapReport, SwapRefusal> {
         let Self(cell) = self;
+        let flip = cell.flip(now);
         let reason = match cell.checkpoint {
+            Some(_) if is_return => StartReason::Return,
             Some(_) => StartReason::Swap,
             None => StartReason::Cold,
         };
         let arrived = cell.bring_up(&mut successor, reason, now, sink);
         match arrived.and_then(|arrival| cell.go_live(successor, arrival, now, sink)) {
             Ok((predecessor, carried_bytes)) => {
-                // The strikes were another version's, and so were the faults of the event that waits.
-                cell.supervision.release();
-                if let Some(retry) = &mut cell.retry {
-                    retry.faults = 0;
-                }
+                cell.succeeded();
+                let predecessor_ran = predecessor.is_some();
+                // At rest it is kept for as long as its successor is on probation, and dropped when there is time for it.
+                cell.former = predecessor
+                    .zip(flip)
+                    .map(|(predecessor, flip)| flip.keep(predecessor));
                 Ok(SwapReport {
                     generation: cell.generation,
                     reason,
                     carried_bytes,
-                    predecessor,
+                    predecessor_ran,
                 })
             }
             Err(breakdown) => Err(SwapRefusal {
@@ -485,11 +541,28 @@ fn said_failed(effects: &Effects) -> Option<String> {
     })
 }
 
+fn said_phase(effects: &Effects) -> Option<&str> {
+    effects.status.iter().rev().find_map(|change| match change {
+        StatusChange::Phase(phase) => Some(phase.as_str()),
+        StatusChange::Failed(_) => None,
+    })
+}
+
 fn too_many_timers(export: &'static str) -> Fault {
     Fault {
         kind: FaultKind::Limit,
         export,
         detail: format!("more than {} timers", super::timers::TIMERS),
+    }
+}
+
+fn snapshot_of(guest: &mut impl Guest, now: CallTime) -> Result<Snapshot, Breakdown> {
+    let snapshot = guest.snapshot(now)?;
+    match snapshot.data.len() {
+        0..=SNAPSHOT_BYTES => Ok(snapshot),
+        bytes => Err(broken_contract(format!(
+            "the snapshot has {bytes} bytes, the most is {SNAPSHOT_BYTES}"
+        ))),
     }
 }
 

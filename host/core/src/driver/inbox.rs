@@ -244,6 +244,21 @@ impl Inbox {
         self.settings.waiting = Some(settings);
     }
 
+    /// Settings that wait are out of date.
+    pub fn forget_settings(&mut self) {
+        self.settings.waiting = None;
+    }
+
+    /// Whether an event that the driver should hear soon waits.
+    pub fn has_urgent(&self, is: impl FnMut(&Event<'static>) -> bool) -> bool {
+        self.urgent.iter().any(is)
+    }
+
+    /// Takes such events back.
+    pub fn withdraw(&mut self, mut is: impl FnMut(&Event<'static>) -> bool) {
+        self.urgent.retain(|event| !is(event));
+    }
+
     /// An observed slice has changed; none when it is gone. False if the driver observes too many.
     pub fn observe(&mut self, slice: &Arc<str>, value: Option<Arc<str>>) -> bool {
         if let Some(observed) = self.observed.iter_mut().find(|observed| observed.slice == *slice) {
@@ -371,6 +386,25 @@ impl Inbox {
             port.ring.consume(to);
         }
         Some(())
+    }
+
+    /// A driver goes on that has dealt with these bytes, which may be before those of the last checkpoint. Ports that are not named are dealt with up
+    /// to committed. Answers where it was; none, and nothing done, if bytes are gone that it needs.
+    pub fn go_back_to(&mut self, consumed: &[(PortIndex, u64)]) -> Option<Vec<(PortIndex, u64)>> {
+        let possible = consumed
+            .iter()
+            .all(|&(port, to)| self.ring(port).is_some_and(|ring| ring.can_go_back_to(to)));
+        if !possible {
+            return None;
+        }
+        let mut before = Vec::new();
+        for (index, port) in self.ports.iter_mut().enumerate() {
+            let named = consumed.iter().rev().find(|(named, _)| named.0 == index);
+            let marks = port.ring.marks();
+            before.push((PortIndex(index), marks.consumed));
+            port.ring.go_back_to(named.map_or(marks.committed, |&(_, to)| to));
+        }
+        Some(before)
     }
 
     /// Gives up what was handled and is not dealt with, because nobody remembers it. Answers how many bytes that are.

@@ -105,6 +105,12 @@ impl Journal {
         });
     }
 
+    /// Puts what happened later behind it.
+    pub fn append(&mut self, later: Self) {
+        self.since = self.since.or(later.since);
+        self.entries.extend(later.entries);
+    }
+
     /// When the first event since the checkpoint was handled.
     pub fn since(&self) -> Option<CallTime> {
         self.since

@@ -17,7 +17,10 @@ pub mod versions;
 #[cfg(test)]
 mod schedule;
 
-pub use cell::{AtRest, Cell, Setup, Status, Step, SwapRefusal, SwapReport};
+/// How long a new version has to live to be a good one. Until then the one before it may come back.
+pub const PROBATION_NS: u64 = 10_000_000_000;
+
+pub use cell::{AtRest, Cell, NoReturn, Setup, Status, Step, SwapRefusal, SwapReport};
 pub use inbox::{Busy, COMMANDS, Cancelled, Chunk, Inbox, PortSetup, Settled, Taken, TooManyTimers};
 pub use ring::{CHUNK_BYTES, Marks, Next, PortRing, ring_capacity_bytes};
 pub use shadow::{Shadow, ShadowError};

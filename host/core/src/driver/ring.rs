@@ -235,6 +235,19 @@ impl PortRing {
         (self.consumed..=self.committed).contains(&to)
     }
 
+    /// Whether the bytes from here on are there for a driver that goes on from an older memory than the last checkpoint.
+    pub fn can_go_back_to(&self, to: u64) -> bool {
+        (self.tail..=self.committed).contains(&to)
+    }
+
+    /// A driver goes on that has dealt with the bytes up to here, which may be below consumed. Nothing if they cannot be had again.
+    pub fn go_back_to(&mut self, to: u64) {
+        if self.can_go_back_to(to) {
+            self.consumed = to;
+            self.checked = self.committed;
+        }
+    }
+
     /// Whether consumed has fallen half a ring behind, so that only a checkpoint keeps a replay possible. A driver that leaves consumed there
     /// is not asked again for each event but after another eighth of a ring.
     pub fn wants_checkpoint(&self) -> bool {

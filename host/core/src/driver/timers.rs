@@ -59,6 +59,12 @@ impl Timers {
         self.running.iter().rev().map(|&(_, id)| id).collect()
     }
 
+    /// All, with when they run out.
+    #[cfg(test)]
+    pub fn running(&self) -> Vec<(u64, TimerId)> {
+        self.running.iter().rev().copied().collect()
+    }
+
     /// Forgets all.
     pub fn clear(&mut self) {
         self.running.clear();

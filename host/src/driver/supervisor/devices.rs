@@ -246,8 +246,8 @@ impl Bench {
         }
     }
 
-    /// Gives the slice the size that the version that runs now asks for, within what the configuration allows.
-    pub(super) fn adopt_limits(&self, id: &DeviceId, prepared: &Prepared) {
+    /// Gives the slice the size that a version asks for, within what the configuration allows.
+    pub(super) fn limit_slice(&self, id: &DeviceId, prepared: &Prepared) {
         let Some(slot) = self.devices.get(id) else { return };
         let granted = slot.config.limits.slice_bytes;
         let asked = prepared
@@ -258,6 +258,12 @@ impl Bench {
         self.services
             .state
             .update(|store| store.set_limit(slot.config.slice.as_str(), limit_bytes));
+    }
+
+    /// Takes in what the version that runs now asks for.
+    pub(super) fn adopt_limits(&self, id: &DeviceId, prepared: &Prepared) {
+        self.limit_slice(id, prepared);
+        let Some(slot) = self.devices.get(id) else { return };
         for wish in &prepared.manifest.ports {
             let former = slot
                 .running

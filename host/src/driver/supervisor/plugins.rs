@@ -234,6 +234,10 @@ impl Bench {
             return Err(NotSwapped::circumstances("no driver runs"));
         };
         let from = slot.version();
+        if is_return {
+            // The failed version may have asked for less than the slice of this one has.
+            self.limit_slice(id, prepared);
+        }
         let answer = match fit(&slot.config, &prepared.manifest) {
             Ok(()) => {
                 device
@@ -241,6 +245,7 @@ impl Bench {
                         Arc::clone(prepared),
                         endpoints.clone(),
                         readable_slices(&slot.config, &prepared.manifest),
+                        is_return,
                     )
                     .await
             }
@@ -261,7 +266,8 @@ impl Bench {
                 generation,
                 pause,
                 carried_bytes,
-                ..
+                why_not_as_it_was,
+                reason,
             } => {
                 slot.record.change(|entry| {
                     entry.kind.clone_from(&prepared.manifest.device_type);
@@ -279,7 +285,11 @@ impl Bench {
                         last_reload: Some(reload.clone()),
                     });
                 });
-                let verb = if is_return { "returned" } else { "swapped" };
+                let verb = match (is_return, why_not_as_it_was) {
+                    (false, _) => "swapped".to_owned(),
+                    (true, None) => "returned as it was".to_owned(),
+                    (true, Some(why)) => format!("returned {} ({why})", from_where(*reason)),
+                };
                 let message = format!(
                     "driver {verb} to {} ({}): paused {} µs, {carried_bytes} bytes carried, {} ms after it was ready",
                     prepared.hash.short(),
@@ -317,6 +327,9 @@ impl Bench {
         );
         self.publish_reload(id, &reload, has_driver);
         if let SwapOutcome::Refused { reason, blame, .. } = outcome {
+            if let Some(running) = self.devices.get(id).and_then(|slot| slot.running.as_ref()) {
+                self.limit_slice(id, running);
+            }
             return Err(NotSwapped::Refused { blame, reason });
         }
         self.describe_series(id, &prepared.manifest);
@@ -371,6 +384,14 @@ impl Slot {
     }
 }
 
+/// What a version goes on from that does not come back as it was.
+fn from_where(reason: StartReason) -> &'static str {
+    match reason {
+        StartReason::Cold => "from nothing",
+        _ => "from the failed version's last checkpoint",
+    }
+}
+
 /// What came of a swap; without an answer the thread has ended.
 fn reload_of(answer: Option<&SwapOutcome>, is_return: bool, from: Option<String>, to: String) -> LastReload {
     match answer {
@@ -378,6 +399,7 @@ fn reload_of(answer: Option<&SwapOutcome>, is_return: bool, from: Option<String>
             reason,
             pause,
             carried_bytes,
+            why_not_as_it_was,
             ..
         }) => LastReload {
             at: now_iso(),
@@ -388,7 +410,9 @@ fn reload_of(answer: Option<&SwapOutcome>, is_return: bool, from: Option<String>
             },
             from,
             to: Some(to),
-            reason: None,
+            reason: why_not_as_it_was
+                .as_ref()
+                .map(|why| format!("{}: {why}", from_where(*reason))),
             pause_us: u64::try_from(pause.as_micros()).ok(),
             carried_bytes: Some(*carried_bytes),
         },

@@ -20,7 +20,13 @@ impl<G: Guest> Cell<G> {
     ) {
         self.drop_effects(LogOrigin::FailedCall, sink);
         self.checkpoint_due_ns = None;
-        let verdict = self.supervision.strike(now.monotonic_ns);
+        let not_before_ns = self.keep_former(now.monotonic_ns).unwrap_or_default();
+        let verdict = match self.supervision.strike(now.monotonic_ns) {
+            Verdict::Restart { at_ns } => Verdict::Restart {
+                at_ns: at_ns.max(not_before_ns),
+            },
+            Verdict::Quarantine => Verdict::Quarantine,
+        };
         self.life = match verdict {
             Verdict::Restart { at_ns } => Life::Waiting { at_ns },
             Verdict::Quarantine => Life::Quarantined,
@@ -37,7 +43,7 @@ impl<G: Guest> Cell<G> {
                     faults: faults + 1,
                 });
             }
-            Some(InHand { taken, .. }) => self.leave_out(taken, &breakdown, sink),
+            Some(InHand { taken, .. }) => self.leave_out(taken, &breakdown, now, sink),
         }
         sink.life(LifeChange::BrokeDown {
             breakdown: &breakdown,
@@ -45,7 +51,7 @@ impl<G: Guest> Cell<G> {
         });
     }
 
-    fn leave_out(&mut self, taken: Taken, breakdown: &Breakdown, sink: &mut impl Sink) {
+    fn leave_out(&mut self, taken: Taken, breakdown: &Breakdown, now: CallTime, sink: &mut impl Sink) {
         let bytes: &[u8] = match taken {
             Taken::Bytes(_) => &self.buffer,
             Taken::Event(_) => &[],
@@ -70,10 +76,12 @@ impl<G: Guest> Cell<G> {
             }
             Taken::Event(Event::Timer(id)) => self.journal.timer_gone(id),
             Taken::Event(Event::PortAttached { .. } | Event::PortLost { .. } | Event::Overrun { .. }) => {
-                self.inbox.with(|inbox| inbox.pass(&taken));
+                let settled = self.inbox.with(|inbox| inbox.pass(&taken));
+                // Its predecessor can take what broke this one down.
+                self.note(&taken, settled.committed, now);
                 self.drop_checkpoint(breakdown, sink);
             }
-            Taken::Event(_) => {}
+            Taken::Event(_) => self.note(&taken, 0, now),
         }
     }
 

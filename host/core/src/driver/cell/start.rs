@@ -1,27 +1,29 @@
 //! How a guest comes to life: started from the checkpoint, or from nothing, caught up, and live.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::{
-    Cell, FAILED_STARTS_PER_CHECKPOINT, InHand, Life, bytes_event, drop_effects, said_failed, too_many_timers,
+    Cell, FAILED_STARTS_PER_CHECKPOINT, InHand, Life, bytes_event, drop_effects, said_failed, said_phase,
+    too_many_timers,
 };
 use crate::driver::inbox::{Taken, ring_was_full};
 use crate::driver::journal::Entry;
 use crate::driver::shadow::Shadow;
 use crate::driver::{
-    Breakdown, CallTime, Cause, Effects, Event, Fault, Guest, LifeChange, LogOrigin, Refusal, Sink,
-    SliceRefused, StartInput, StartReason, TimerChange, Timers,
+    Breakdown, CallTime, Cause, Effects, Event, Fault, Guest, LifeChange, LogOrigin, PortIndex, Refusal,
+    SharedInbox, Sink, SliceRefused, StartInput, StartReason, TimerChange, Timers,
 };
 
 /// A guest that has been started and has caught up, and what takes effect when it goes live.
 pub(super) struct Arrival {
-    reason: StartReason,
-    effects: Effects,
-    past: Past,
+    pub(super) reason: StartReason,
+    pub(super) effects: Effects,
+    pub(super) past: Past,
 }
 
 /// What a start and a replay make of what the host holds for the driver.
-struct Past {
+pub(super) struct Past {
     /// None after a cold start, whose slice operations are in the effects.
     slice: Option<Shadow>,
     timers: Timers,
@@ -173,73 +175,24 @@ impl<G: Guest> Cell<G> {
         started: CallTime,
         sink: &mut impl Sink,
     ) -> Result<(), Fault> {
-        let Self {
-            inbox,
-            journal,
-            effects,
-            buffer,
-            ..
-        } = self;
-        let mut clock = started;
-        let mut call = |event: &Event<'_>, time: CallTime, refused: bool, past: &mut Past| {
-            if time.monotonic_ns > clock.monotonic_ns {
-                clock = time;
-            }
-            guest.handle(event, clock, effects)?;
-            // What the slice refused the first time stays refused: the driver was told so, by an event that is replayed too.
-            if let (Some(slice), false) = (&mut past.slice, refused) {
-                // A successor may ask for something that does not fit; it misses this change, as it would live.
-                let _ = slice.apply(&effects.operations);
-            }
-            past.apply_timers(&effects.timers, "handle")?;
-            drop_effects(effects, LogOrigin::Replay, sink);
-            Ok(())
-        };
-        for entry in journal.entries() {
+        let mut replay = Replay::new(guest, &mut self.effects, &mut self.buffer, past, started, sink);
+        for entry in self.journal.entries() {
             match entry {
-                Entry::TimerGone(id) => past.timers.cancel(*id),
+                Entry::TimerGone(id) => replay.past.timers.cancel(*id),
                 Entry::Event {
                     event, time, refused, ..
                 } => {
                     if let Event::Timer(id) = event {
-                        past.timers.cancel(*id);
+                        replay.past.timers.cancel(*id);
                     }
-                    call(event, *time, *refused, past)?;
+                    replay.call(event, *time, *refused)?;
                 }
                 &Entry::Bytes {
                     port,
                     from,
                     to,
                     refused,
-                } => {
-                    let mut at = from;
-                    while at < to {
-                        let (piece, tail) = inbox.with(|inbox| {
-                            let tail = inbox.marks(port).map_or(to, |marks| marks.tail);
-                            (inbox.piece(port, at, to, buffer), tail)
-                        });
-                        at = match piece {
-                            Some(chunk) => {
-                                call(&bytes_event(&chunk, buffer, true), chunk.received, refused, past)?;
-                                past.replayed_bytes += chunk.to - chunk.from;
-                                chunk.to
-                            }
-                            // The ring has dropped them since they were handled.
-                            None => {
-                                let lost_to = tail.clamp(at + 1, to);
-                                let lost = Event::Overrun {
-                                    port,
-                                    from: at,
-                                    to: lost_to,
-                                    reason: ring_was_full(),
-                                };
-                                call(&lost, started, false, past)?;
-                                past.lost_bytes += lost_to - at;
-                                lost_to
-                            }
-                        };
-                    }
-                }
+                } => replay.bytes(&self.inbox, (port, from..to), refused)?,
             }
         }
         Ok(())
@@ -303,6 +256,9 @@ impl<G: Guest> Cell<G> {
         // At the first rest, outside the pause of a swap: until then a fault would start from the predecessor's.
         self.checkpoint_due_ns = Some(now.monotonic_ns);
         self.supervision.live(now.monotonic_ns);
+        if let Some(phase) = said_phase(effects) {
+            self.phase = Some(phase.to_owned());
+        }
         let commit = self.commit_of(
             Cause::Start {
                 reason: arrival.reason,
@@ -326,7 +282,135 @@ impl<G: Guest> Cell<G> {
     }
 }
 
+/// A guest that lives through what happened before. Nothing that it asks for takes effect; its slice and its timers are kept aside.
+pub(super) struct Replay<'a, G, S> {
+    guest: &'a mut G,
+    effects: &'a mut Effects,
+    buffer: &'a mut Vec<u8>,
+    pub(super) past: &'a mut Past,
+    started: CallTime,
+    /// It never goes back.
+    clock: CallTime,
+    /// How many of its own timers may yet run out.
+    pub(super) own_timers: usize,
+    /// What it said of itself last: what it does, and that it cannot go on.
+    pub(super) phase: Option<String>,
+    pub(super) failed: Option<String>,
+    sink: &'a mut S,
+}
+
+impl<'a, G: Guest, S: Sink> Replay<'a, G, S> {
+    pub(super) fn new(
+        guest: &'a mut G,
+        effects: &'a mut Effects,
+        buffer: &'a mut Vec<u8>,
+        past: &'a mut Past,
+        started: CallTime,
+        sink: &'a mut S,
+    ) -> Self {
+        Self {
+            guest,
+            effects,
+            buffer,
+            past,
+            started,
+            clock: started,
+            own_timers: 0,
+            phase: None,
+            failed: None,
+            sink,
+        }
+    }
+
+    pub(super) fn call(&mut self, event: &Event<'_>, time: CallTime, refused: bool) -> Result<(), Fault> {
+        if time.monotonic_ns > self.clock.monotonic_ns {
+            self.clock = time;
+        }
+        self.guest.handle(event, self.clock, self.effects)?;
+        // What the slice refused the first time stays refused: the driver was told so, by an event that is replayed too.
+        if let (Some(slice), false) = (&mut self.past.slice, refused) {
+            // A successor may ask for something that does not fit; it misses this change, as it would live.
+            let _ = slice.apply(&self.effects.operations);
+        }
+        self.past.apply_timers(&self.effects.timers, "handle")?;
+        if let Some(phase) = said_phase(self.effects) {
+            self.phase = Some(phase.to_owned());
+        }
+        self.failed = self.failed.take().or_else(|| said_failed(self.effects));
+        drop_effects(self.effects, LogOrigin::Replay, self.sink);
+        Ok(())
+    }
+
+    /// Its own timers run out that are due by then.
+    pub(super) fn pass_time(&mut self, until: CallTime) -> Result<(), Fault> {
+        while self.own_timers > 0
+            && let Some(due_ns) = self.past.timers.next_ns()
+            && let Some(id) = self.past.timers.pop_due(until.monotonic_ns)
+        {
+            self.own_timers -= 1;
+            let early_ns = until.monotonic_ns - due_ns;
+            let time = CallTime {
+                monotonic_ns: due_ns,
+                wall_ms: until.wall_ms - early_ns as f64 / 1.0e6,
+            };
+            self.call(&Event::Timer(id), time, false)?;
+        }
+        Ok(())
+    }
+
+    /// The bytes of a port, or what the ring still has of them.
+    pub(super) fn bytes(
+        &mut self,
+        inbox: &SharedInbox,
+        (port, range): (PortIndex, Range<u64>),
+        refused: bool,
+    ) -> Result<(), Fault> {
+        let mut at = range.start;
+        while at < range.end {
+            let (piece, tail) = inbox.with(|inbox| {
+                let tail = inbox.marks(port).map_or(range.end, |marks| marks.tail);
+                (inbox.piece(port, at, range.end, self.buffer), tail)
+            });
+            at = match piece {
+                Some(chunk) => {
+                    self.pass_time(chunk.received)?;
+                    // The call needs all of this, and the buffer only to read.
+                    let data = std::mem::take(self.buffer);
+                    let called = self.call(&bytes_event(&chunk, &data, true), chunk.received, refused);
+                    *self.buffer = data;
+                    called?;
+                    self.past.replayed_bytes += chunk.to - chunk.from;
+                    chunk.to
+                }
+                // The ring has dropped them since they were handled.
+                None => {
+                    let lost_to = tail.clamp(at + 1, range.end);
+                    let lost = Event::Overrun {
+                        port,
+                        from: at,
+                        to: lost_to,
+                        reason: ring_was_full(),
+                    };
+                    self.call(&lost, self.started, false)?;
+                    self.past.lost_bytes += lost_to - at;
+                    lost_to
+                }
+            };
+        }
+        Ok(())
+    }
+}
+
 impl Past {
+    pub(super) fn of(slice: Shadow, timers: Timers) -> Self {
+        Self {
+            slice: Some(slice),
+            timers,
+            replayed_bytes: 0,
+            lost_bytes: 0,
+        }
+    }
+
     fn apply_timers(&mut self, changes: &[TimerChange], export: &'static str) -> Result<(), Fault> {
         if !self.timers.fit(changes) {
             return Err(too_many_timers(export));

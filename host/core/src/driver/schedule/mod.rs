@@ -7,6 +7,7 @@
 //!
 //! `AUTOBENCH_SEED=n` repeats one schedule, `AUTOBENCH_LONG=1` runs longer.
 
+mod former;
 mod guest;
 mod memory;
 mod world;
@@ -17,6 +18,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::*;
+use former::Former;
 use guest::{Counts, Plan, Rng, TestGuest};
 use world::World;
 
@@ -58,6 +60,49 @@ fn effects_are_exactly_once_per_committed_byte_over_traps_restarts_and_swaps() {
     }
 }
 
+const PORT: PortIndex = PortIndex(0);
+
+#[test]
+fn what_a_version_was_spared_comes_to_the_one_that_returns_as_bytes() {
+    let mut schedule = Schedule::calm();
+    schedule.send(&[0; 10]);
+    schedule.settle();
+    schedule.swap();
+    schedule.poison();
+    schedule.send(&[0; 10]);
+    schedule.fall();
+    // Nobody has decided anything by then, and it breaks down once more.
+    schedule.pass_time(2_000_000);
+    assert_eq!(schedule.step(), Step::Busy);
+    assert_eq!(schedule.cell.status(), Status::Running);
+    schedule.fall();
+    assert_eq!(schedule.world.plan.borrow().counts.skipped_bytes, 10);
+    schedule.bring_back();
+    assert_eq!(schedule.cell.status(), Status::Running);
+    schedule.settle();
+    let memory = schedule.world.live.borrow();
+    assert_eq!((memory.ports[0].position, memory.ports[0].records), (20, 20));
+    assert_eq!(memory.gap_bytes, 0, "it is told of no gap");
+}
+
+#[test]
+fn settings_that_were_corrected_while_a_driver_is_down_are_not_followed_by_the_old_ones() {
+    let mut schedule = Schedule::calm();
+    let heard = schedule.world.live.borrow().heard;
+    schedule.poison();
+    schedule.send(&[0]);
+    schedule.cell.reconfigure("{\"a\":1}".into());
+    schedule.fall();
+    schedule.cell.reconfigure("{\"a\":2}".into());
+    schedule.settle();
+    assert_eq!(schedule.cell.setup.settings.as_ref(), "{\"a\":2}");
+    assert_eq!(
+        schedule.world.live.borrow().heard,
+        heard,
+        "its start has the new ones"
+    );
+}
+
 /// One schedule: a cell, what it acts on, and what happens to it.
 struct Schedule {
     cell: Cell<TestGuest>,
@@ -71,6 +116,14 @@ struct Schedule {
 
 impl Schedule {
     fn run(seed: u64) -> Counts {
+        let mut schedule = Self::new(seed);
+        for _ in 0..ACTIONS {
+            schedule.act();
+        }
+        schedule.finish()
+    }
+
+    fn new(seed: u64) -> Self {
         let mut rng = Rng(seed);
         let plan = Rc::new(RefCell::new(Plan {
             rng: Rng(rng.next()),
@@ -91,10 +144,10 @@ impl Schedule {
             settings: "{}".into(),
             jitter_seed: seed,
         };
-        let mut schedule = Self {
+        Self {
             cell: Cell::new(setup, inbox.clone()),
+            world: World::new(plan, inbox.clone()),
             inbox,
-            world: World::new(plan),
             rng,
             now: CallTime {
                 monotonic_ns: 1_000 * MS,
@@ -102,11 +155,43 @@ impl Schedule {
             },
             commands: 0,
             plugged: [false; PORTS],
-        };
-        for _ in 0..ACTIONS {
-            schedule.act();
         }
-        schedule.finish()
+    }
+
+    /// One in which nothing goes wrong of itself, with a driver that runs.
+    fn calm() -> Self {
+        let mut schedule = Self::new(1);
+        {
+            let mut plan = schedule.world.plan.borrow_mut();
+            plan.trap_per_mille = 0;
+            plan.refuse_per_mille = 0;
+        }
+        schedule.settle();
+        schedule
+    }
+
+    fn send(&mut self, data: &[u8]) {
+        assert_eq!(
+            self.inbox.push_bytes(PORT, data, self.now),
+            None,
+            "the ring has room"
+        );
+        let stream = &mut self.world.ports[PORT.0];
+        stream.pushes.push((stream.bytes.len() as u64, self.now));
+        stream.bytes.extend_from_slice(data);
+    }
+
+    /// Lets the driver break down over what comes next.
+    fn poison(&mut self) {
+        let at = self.world.ports[PORT.0].bytes.len() as u64;
+        self.world.plan.borrow_mut().poison = Some((PORT, at));
+    }
+
+    /// Steps until the driver is down.
+    fn fall(&mut self) {
+        while self.cell.status() == Status::Running {
+            assert_eq!(self.step(), Step::Busy, "it has something to break down over");
+        }
     }
 
     fn act(&mut self) {
@@ -137,6 +222,7 @@ impl Schedule {
                 self.world.plan.borrow_mut().poison_timer.get_or_insert(id);
             }
             92 if self.rng.chance(100) => self.pass_time(70_000_000),
+            93..96 => self.bring_back(),
             _ => self.swap(),
         }
     }
@@ -215,7 +301,15 @@ impl Schedule {
         match self.rng.below(6) {
             0 => self.inbox.line_error(port, "framing"),
             1 => self.inbox.transmit_drained(port),
-            2 => self.cell.reconfigure("{\"a\":1}".into()),
+            2 => {
+                let settings: Arc<str> = format!("{{\"a\":{}}}", self.rng.below(1000)).into();
+                self.cell.reconfigure(Arc::clone(&settings));
+                if self.cell.status() != Status::Running
+                    && let Some(former) = &mut self.world.former
+                {
+                    former.settings_changed(settings);
+                }
+            }
             3 => assert!(self.inbox.lease_ended(LeaseId(1), "released")),
             4 => assert!(self.inbox.other("news", "{}")),
             _ => assert!(self.inbox.observe(&"foreign".into(), Some("1".into()))),
@@ -227,9 +321,11 @@ impl Schedule {
         let before = self.cell.status();
         let generation = self.cell.generation();
         self.world.refuse_next_slice = self.rng.chance(30);
+        let in_hand = self.cell.timer_in_hand();
         let at_rest = self.cell.rest(self.now, &mut self.world);
+        let former = Former::at_flip(&self.world, in_hand, self.now);
         self.world.is_successors = true;
-        let swapped = at_rest.swap(self.now, &mut self.world, successor);
+        let swapped = at_rest.swap(self.now, &mut self.world, successor, false);
         self.world.is_successors = false;
         let after = self.cell.status();
         let counts = &mut self.world.plan.borrow_mut().counts;
@@ -237,9 +333,10 @@ impl Schedule {
             Ok(report) => {
                 counts.swaps += 1;
                 counts.bytes_replayed_in_swaps += report.carried_bytes;
-                counts.swaps_of_the_dead += u64::from(report.predecessor.is_none());
+                counts.swaps_of_the_dead += u64::from(!report.predecessor_ran);
                 // A timer that the start sets may run out in the replay of what the dead one was told.
-                self.world.timers_unknown |= report.predecessor.is_none();
+                self.world.timers_unknown |= !report.predecessor_ran;
+                self.world.former = report.predecessor_ran.then_some(former);
                 assert_eq!(after, Status::Running);
                 assert_eq!(self.cell.generation(), generation + 1);
             }
@@ -254,6 +351,38 @@ impl Schedule {
             }
         }
         self.world.refuse_next_slice = false;
+    }
+
+    /// The predecessor comes back, whatever its successor is doing.
+    fn bring_back(&mut self) {
+        let generation = self.cell.generation();
+        self.world.refuse_next_slice = self.rng.chance(30);
+        let at_rest = self.cell.rest(self.now, &mut self.world);
+        self.world.is_successors = true;
+        self.world.is_returning = true;
+        let back = at_rest.bring_back(self.now, &mut self.world, |_| {});
+        self.world.is_successors = false;
+        self.world.is_returning = false;
+        self.world.refuse_next_slice = false;
+        let former = self.world.former.take();
+        let counts = &mut self.world.plan.borrow_mut().counts;
+        match back {
+            Ok(report) => {
+                assert_eq!(report.reason, StartReason::Return);
+                assert_eq!(self.cell.status(), Status::Running);
+                assert_eq!(self.cell.generation(), generation + 1);
+                assert!(
+                    former.is_some_and(|former| !former.had_commands),
+                    "nothing was to come back"
+                );
+                counts.returns += 1;
+                counts.returns_of_bytes += report.carried_bytes;
+            }
+            Err(_) => {
+                counts.returns_refused += 1;
+                assert_eq!(self.cell.generation(), generation);
+            }
+        }
     }
 
     fn step(&mut self) -> Step {

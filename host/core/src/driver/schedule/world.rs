@@ -8,14 +8,18 @@ use std::sync::Arc;
 use serde_json::Value as Json;
 
 use super::super::*;
+use super::former::Former;
 use super::guest::Plan;
-use super::memory::{Reference, TOO_LARGE};
+use super::memory::{Memory, Reference, TOO_LARGE};
 use super::{MS, PORTS};
 use crate::state::{Operation, Value};
 
 /// Takes the effects, and compares them with what the uninterrupted driver would have asked for.
 pub struct World {
     pub plan: Rc<RefCell<Plan>>,
+    inbox: SharedInbox,
+    /// Memory of the driver that went live last.
+    pub live: Rc<RefCell<Memory>>,
     pub reference: Reference,
     pub slice: Json,
     /// The slice before it was last replaced.
@@ -32,6 +36,10 @@ pub struct World {
     pub in_flight: Vec<Arc<Command>>,
     pub open_commands: BTreeSet<CommandId>,
     pub ports: [Stream; PORTS],
+    /// What the predecessor of the last swap would be now, had it never been succeeded.
+    pub former: Option<Former>,
+    /// The predecessor comes back.
+    pub is_returning: bool,
 }
 
 /// Everything that ever came from a line.
@@ -47,9 +55,11 @@ pub struct Stream {
 }
 
 impl World {
-    pub fn new(plan: Rc<RefCell<Plan>>) -> Self {
+    pub fn new(plan: Rc<RefCell<Plan>>, inbox: SharedInbox) -> Self {
         Self {
             plan,
+            inbox,
+            live: Rc::default(),
             reference: Reference::default(),
             slice: Json::Null,
             slice_before: Json::Null,
@@ -62,7 +72,13 @@ impl World {
             in_flight: Vec::new(),
             open_commands: BTreeSet::new(),
             ports: Default::default(),
+            former: None,
+            is_returning: false,
         }
+    }
+
+    pub fn running_timers(&self) -> Vec<(u64, TimerId)> {
+        self.inbox.with(|inbox| inbox.timers().running())
     }
 
     pub fn check_slice(&self) {
@@ -146,6 +162,13 @@ impl World {
         self.reference.handle(event, time)
     }
 
+    /// The predecessor would have been told the same.
+    fn note(&mut self, taken: &Taken, time: CallTime) {
+        if let Some(former) = &mut self.former {
+            former.told(taken, time, &self.ports);
+        }
+    }
+
     fn apply_outside(&mut self, effects: &Effects) {
         for change in &effects.timers {
             match change {
@@ -195,11 +218,43 @@ impl World {
     }
 }
 
+impl World {
+    /// The predecessor is back, and what it is now is what counts from here on.
+    fn came_back(&mut self, lost_bytes: u64) {
+        let Some(mut former) = self.former.take() else {
+            panic!("there was nobody who could come back");
+        };
+        former.comes_back();
+        let returned = former.returned.borrow().clone();
+        if lost_bytes > 0 {
+            // The ring had dropped a part of what it was to be given, so it is another one now.
+            self.plan.borrow_mut().counts.returns_with_loss += 1;
+        } else if !former.is_unsure {
+            assert_eq!(returned, former.model.memory, "what it remembers");
+            assert_eq!(self.running_timers(), former.timers(), "its timers");
+            if !former.is_behind {
+                assert_eq!(self.slice, returned.slice(), "its slice");
+            }
+        }
+        self.slice_is_behind = former.is_behind || lost_bytes > 0 || former.is_unsure;
+        self.published_unseen = false;
+        self.reference.memory = returned;
+        self.timers = self.running_timers().into_iter().map(|(_, id)| id).collect();
+        self.timers_unknown = false;
+        self.live = Rc::clone(&former.returned);
+        self.former = Some(former);
+    }
+}
+
 impl Sink for World {
     fn commit(&mut self, effects: &mut Effects, commit: Commit<'_>) -> Result<(), SliceRefused> {
         self.plan.borrow_mut().counts.commits += 1;
         self.plan.borrow_mut().counts.samples += effects.samples.len() as u64;
         match commit.cause {
+            Cause::Start {
+                reason: StartReason::Return,
+                ..
+            } => assert_same(effects, &Effects::default()),
             Cause::Start {
                 from_snapshot: true, ..
             } => {
@@ -217,6 +272,7 @@ impl Sink for World {
                 self.slice_is_behind = false;
             }
             Cause::Event(taken) => {
+                self.note(taken, commit.time);
                 let expected = self.follow(taken, commit.time);
                 assert_same(effects, &expected);
                 if let Taken::Event(Event::Other { kind, .. }) = taken
@@ -287,6 +343,10 @@ impl Sink for World {
                     Event::Overrun { port, to, .. } => self.ports[port.0].committed = *to,
                     _ => {}
                 }
+                drop(plan);
+                if let Some(former) = &mut self.former {
+                    former.was_left_out(event);
+                }
             }
         }
     }
@@ -301,10 +361,18 @@ impl Sink for World {
     }
 
     fn life(&mut self, change: LifeChange<'_>) {
+        if self.is_returning
+            && let LifeChange::Started { lost_bytes, .. } = change
+        {
+            return self.came_back(lost_bytes);
+        }
         let (newest, published) = {
             let plan = self.plan.borrow();
             (Rc::clone(&plan.newest), plan.newest_published)
         };
+        if let LifeChange::Started { .. } = change {
+            self.live = Rc::clone(&newest);
+        }
         let counts = &mut self.plan.borrow_mut().counts;
         match change {
             LifeChange::CheckpointDropped { .. } | LifeChange::Stopped(_) => {}

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use super::super::PROBATION_NS;
 use super::record::remember;
 use super::{
-    Action, Blame, Broken, Device, GOOD, PROBATION_NS, Probation, Running, VersionHash, VersionRecord,
-    Versions, Work,
+    Action, Blame, Broken, Device, GOOD, Probation, Running, VersionHash, VersionRecord, Versions, Work,
 };
 
 impl Versions {

@@ -40,8 +40,6 @@ pub use told::{Blame, Broken, Unprepared, Unreadable};
 const QUIET_NS: u64 = 30_000_000;
 /// How long a file that is not whole, or gone, is given to become whole.
 const GRACE_NS: u64 = 1_000_000_000;
-/// How long a new version has to live to be a good one.
-const PROBATION_NS: u64 = 10_000_000_000;
 /// Good versions that a device keeps; the oldest goes.
 const GOOD: usize = 3;
 /// Refused versions that a device remembers; the oldest is forgotten, and would be offered once more.

@@ -1,0 +1,309 @@
+//! The predecessor on its successor's probation: it rests, and what happens is noted for it, so that it can return as if it had never been succeeded.
+//!
+//! ```text
+//!   flip: the predecessor rests --> events are noted --> probation is over: dropped
+//!                                         |
+//!                                         +--> return: the same events, muted; its slice, once; live
+//! ```
+//!
+//! What it is given again is what happened to the device since the flip: bytes from the ring, borders and gaps, settings. Its timers are its own, and
+//! run out in the replay when they would have. Its successor asked for what all that wanted, so of what it asks for only its slice and its timers
+//! go on. What was addressed to its successor alone it never hears of.
+//!
+//! There is no such return if a command was under way at the flip or has come since, because it would not know what became of it; nor if more has
+//! happened than a journal holds, or the ring has dropped bytes that its next snapshot leaves to a replay. Then its version goes on from the last
+//! checkpoint, as a successor does.
+
+use std::sync::Arc;
+
+use super::start::{Arrival, Past, Replay};
+use super::{
+    AtRest, Cell, Checkpoint, InHand, Life, SwapReport, UPDATE_REFUSED, broken_contract, snapshot_of,
+};
+use crate::driver::inbox::{Chunk, Taken};
+use crate::driver::journal::{Entry, Journal};
+use crate::driver::shadow::Shadow;
+use crate::driver::{
+    Breakdown, CallTime, Effects, Event, Guest, Inbox, LogOrigin, PROBATION_NS, PortIndex, Sink, StartReason,
+    StatusChange, TimerChange, Timers,
+};
+
+/// How long a successor that broke down stays down at least while its predecessor can come back: whoever decides that has to hear of it first, and what
+/// broke it down would break it down once more.
+const DECISION_NS: u64 = 1_000_000_000;
+
+/// Most timers that run out in the replay of a return. Those that are left run out when the driver is live.
+const REPLAYED_TIMERS: usize = 10_000;
+
+/// A driver at rest that may come back.
+#[derive(Debug)]
+pub(super) struct Former<G> {
+    guest: G,
+    flip: Flip,
+    since: Journal,
+    /// When its successor dealt with something last.
+    told: CallTime,
+    until_ns: u64,
+}
+
+/// What the host held for a driver when it was succeeded.
+#[derive(Debug)]
+pub(super) struct Flip {
+    at: CallTime,
+    slice: Option<Arc<str>>,
+    phase: Option<String>,
+    timers: Timers,
+    /// Per port, number of the first byte that it had not dealt with.
+    consumed: Vec<u64>,
+    /// What it had been given and not dealt with.
+    undealt: Journal,
+}
+
+/// Why a driver does not come back as it was.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum NoReturn {
+    /// It is not kept.
+    #[error("it is not kept: a command was under way, its time was over, or more has happened than is noted")]
+    NotKept,
+    /// Bytes that it has not dealt with are gone.
+    #[error("the ring has dropped bytes that it has not dealt with")]
+    BytesGone,
+    /// It broke down over it.
+    #[error(transparent)]
+    BrokeDown(#[from] Breakdown),
+}
+
+impl Flip {
+    pub(super) fn keep<G>(self, guest: G) -> Former<G> {
+        Former {
+            guest,
+            told: self.at,
+            until_ns: self.at.monotonic_ns + PROBATION_NS + DECISION_NS,
+            flip: self,
+            since: Journal::default(),
+        }
+    }
+}
+
+impl<G: Guest> Cell<G> {
+    /// What the driver at rest would come back to. None if it is down, or something is under way that it alone can end.
+    pub(super) fn flip(&self, now: CallTime) -> Option<Flip> {
+        let (Life::Running(_), Some(checkpoint)) = (&self.life, &self.checkpoint) else {
+            return None;
+        };
+        let mut timers = checkpoint.timers.clone();
+        let is_told_of_refusal = self.inbox.with(|inbox| inbox.has_urgent(is_refusal));
+        let has_something_of_its_own = match &self.retry {
+            Some(InHand {
+                taken: Taken::Event(Event::Timer(id)),
+                ..
+            }) => {
+                timers.apply(TimerChange::Set {
+                    id: *id,
+                    at_ns: now.monotonic_ns,
+                });
+                false
+            }
+            Some(InHand {
+                taken: Taken::Event(Event::Overrun { .. }),
+                ..
+            }) => true,
+            Some(InHand {
+                taken: Taken::Event(event),
+                ..
+            }) => is_refusal(event),
+            _ => false,
+        };
+        if !checkpoint.commands.is_empty() || is_told_of_refusal || has_something_of_its_own {
+            return None;
+        }
+        Some(Flip {
+            at: now,
+            slice: checkpoint.slice.clone(),
+            phase: self.phase.clone(),
+            timers,
+            consumed: checkpoint.ports.iter().map(|port| port.offset).collect(),
+            undealt: self.journal.clone(),
+        })
+    }
+
+    /// Notes for the predecessor what its successor was told. `offset` is as in [`Journal::push`].
+    pub(super) fn note(&mut self, taken: &Taken, offset: u64, now: CallTime) {
+        let Some(former) = &mut self.former else { return };
+        former.told = now;
+        match taken {
+            Taken::Event(Event::Command(_)) => self.former = None,
+            Taken::Event(event) if !is_of_the_device(event) => {}
+            _ if former.since.is_full() => self.former = None,
+            // What its successor was spared is given to this one, as far as the ring has it.
+            &Taken::Event(Event::Overrun { port, from, to, .. }) => {
+                let spared = Chunk {
+                    port,
+                    from,
+                    to,
+                    received: now,
+                };
+                former.since.push(Taken::Bytes(spared), offset, now, false);
+            }
+            _ => former.since.push(taken.clone(), offset, now, false),
+        }
+    }
+
+    /// Notes settings that nobody was told, since the successor is down. They belong behind what was noted last.
+    pub(super) fn note_settings(&mut self, settings: Arc<str>) {
+        if let Some(former) = &self.former {
+            let at = former.told;
+            self.note(&Taken::Event(Event::Settings(settings)), 0, at);
+        }
+    }
+
+    /// The successor broke down: the predecessor is kept as long as at the flip. Answers when the successor may be started again.
+    pub(super) fn keep_former(&mut self, now_ns: u64) -> Option<u64> {
+        let former = self.former.as_mut()?;
+        former.until_ns = now_ns + PROBATION_NS + DECISION_NS;
+        Some(now_ns + DECISION_NS)
+    }
+
+    /// When the predecessor goes for good.
+    pub(super) fn former_until_ns(&self) -> Option<u64> {
+        self.former.as_ref().map(|former| former.until_ns)
+    }
+}
+
+impl<G: Guest> AtRest<'_, G> {
+    /// Brings the predecessor back in place of its successor, after `refresh` has told it what else its successor has changed. If that goes wrong,
+    /// it is gone, and nothing else has changed.
+    pub fn bring_back(
+        self,
+        now: CallTime,
+        sink: &mut impl Sink,
+        refresh: impl FnOnce(&mut G),
+    ) -> Result<SwapReport, NoReturn> {
+        let Self(cell) = self;
+        let Former {
+            mut guest,
+            flip,
+            since,
+            told,
+            ..
+        } = cell.former.take().ok_or(NoReturn::NotKept)?;
+        let mut past = Past::of(Shadow::new(flip.slice), flip.timers);
+        let relived = cell.relive(&mut guest, &since, &mut past, (flip.at, told), sink);
+        let relived = relived.and_then(|phase| Ok((phase, snapshot_of(&mut guest, now)?)));
+        let (phase, snapshot) = match relived {
+            Ok(relived) => relived,
+            Err(breakdown) => {
+                cell.drop_effects(LogOrigin::FailedCall, sink);
+                return Err(breakdown.into());
+            }
+        };
+        refresh(&mut guest);
+        let is_before_flip =
+            |&(port, to): &(PortIndex, u64)| flip.consumed.get(port.0).is_some_and(|at| to < *at);
+        if snapshot.consumed.iter().any(is_before_flip) {
+            let detail = "the snapshot has dealt with less than the last one".to_owned();
+            return Err(broken_contract(detail).into());
+        }
+        let Some(before) = cell.inbox.with(|inbox| inbox.go_back_to(&snapshot.consumed)) else {
+            return Err(NoReturn::BytesGone);
+        };
+        // Its successor's own timer, or a refusal of its update, is nothing to it. Bytes that its successor was to be spared come to it as bytes.
+        let not_its_own = cell.retry.take_if(|retry| match &retry.taken {
+            Taken::Event(Event::Overrun { .. }) => true,
+            Taken::Event(event) => !is_of_the_device(event),
+            Taken::Bytes(_) => false,
+        });
+        let mut effects = Effects::default();
+        effects
+            .status
+            .extend(phase.or(flip.phase).map(StatusChange::Phase));
+        let arrival = Arrival {
+            reason: StartReason::Return,
+            effects,
+            past,
+        };
+        let (_, carried_bytes) = match cell.go_live(guest, arrival, now, sink) {
+            Ok(live) => live,
+            Err(breakdown) => {
+                cell.retry = cell.retry.take().or(not_its_own);
+                cell.inbox.with(|inbox| inbox.go_back_to(&before));
+                return Err(breakdown.into());
+            }
+        };
+        cell.inbox.with(|inbox| inbox.withdraw(is_refusal));
+        let mut journal = flip.undealt;
+        journal.append(since);
+        let held = |inbox: &mut Inbox| (inbox.port_states(), inbox.timers().clone());
+        let (ports, timers) = cell.inbox.with(held);
+        journal.trim(|port| ports.get(port.0).map_or(0, |state| state.offset));
+        cell.journal = journal;
+        cell.checkpoint = Some(Checkpoint {
+            snapshot,
+            slice: sink.slice(),
+            ports,
+            timers,
+            commands: Vec::new(),
+        });
+        cell.succeeded();
+        Ok(SwapReport {
+            generation: cell.generation,
+            reason: StartReason::Return,
+            carried_bytes,
+            predecessor_ran: false,
+        })
+    }
+}
+
+impl<G: Guest> Cell<G> {
+    fn relive(
+        &mut self,
+        guest: &mut G,
+        since: &Journal,
+        past: &mut Past,
+        (flip, told): (CallTime, CallTime),
+        sink: &mut impl Sink,
+    ) -> Result<Option<String>, Breakdown> {
+        let mut replay = Replay::new(guest, &mut self.effects, &mut self.buffer, past, flip, sink);
+        replay.own_timers = REPLAYED_TIMERS;
+        for entry in since.entries() {
+            match entry {
+                Entry::TimerGone(_) => {}
+                &Entry::Bytes { port, from, to, .. } => {
+                    replay.bytes(&self.inbox, (port, from..to), false)?;
+                }
+                Entry::Event { event, time, .. } => {
+                    replay.pass_time(*time)?;
+                    replay.call(event, *time, false)?;
+                }
+            }
+        }
+        replay.pass_time(told)?;
+        match replay.failed.take() {
+            Some(reason) => Err(Breakdown::Failed(reason)),
+            None => Ok(replay.phase.take()),
+        }
+    }
+}
+
+/// Whether an event tells of the device and of what is around it, and not of what one driver did.
+fn is_of_the_device(event: &Event<'_>) -> bool {
+    match event {
+        Event::Bytes { .. }
+        | Event::PortAttached { .. }
+        | Event::PortLost { .. }
+        | Event::Overrun { .. }
+        | Event::LineError { .. }
+        | Event::LinesChanged { .. }
+        | Event::TransmitDrained { .. }
+        | Event::LeaseEnded { .. }
+        | Event::Observed { .. }
+        | Event::Settings(_) => true,
+        Event::Other { .. } => !is_refusal(event),
+        Event::Timer(_) | Event::Command(_) | Event::CommandCancelled { .. } => false,
+    }
+}
+
+/// Whether it tells a driver that an update of its slice was refused.
+fn is_refusal(event: &Event<'_>) -> bool {
+    matches!(event, Event::Other { kind, .. } if &**kind == UPDATE_REFUSED)
+}
