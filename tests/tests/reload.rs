@@ -359,6 +359,32 @@ async fn a_version_that_returns_is_as_if_it_had_never_been_replaced() {
     assert!(daemon.stop().success());
 }
 
+#[tokio::test]
+async fn a_version_that_takes_long_to_say_what_it_is_goes_on_where_the_former_was() {
+    let bench = Bench::new();
+    let link = bench.folder().join("line");
+    let line = Terminal::create(&link);
+    bench.install("counter", &bench.artifacts.fixture("counter"));
+    bench.configure(&[DeviceEntry::new("probe", "counter", &link)]);
+    let daemon = bench.start();
+    let mut client = daemon.client().await;
+    client.until_member("/probe/attached", &json!(true)).await;
+    line.send(b"1\n2");
+    client.until_member("/probe/bytes", &json!(3)).await;
+    bench.install("counter", &bench.artifacts.fixture("slow-to-say"));
+    client
+        .until_member("/devices/probe/driver/version", &json!("3.0.0"))
+        .await;
+    assert_eq!(
+        client.member("/devices/probe/driver/lastReload/verdict"),
+        Some(&json!("swapped"))
+    );
+    line.send(b"3\n");
+    client.until_member("/probe/bytes", &json!(5)).await;
+    assert_eq!(client.member("/probe/hash"), Some(&json!(hash(b"1\n23\n"))));
+    assert_eq!(client.member("/probe/lines"), Some(&json!(2)));
+}
+
 /// FNV-1a, 32 bits.
 fn hash(bytes: &[u8]) -> u32 {
     bytes.iter().fold(0x811c_9dc5, |hash, &byte| {

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use autobench_core::driver::versions::{Blame, VersionHash};
 use autobench_core::driver::{
-    Breakdown, CallTime, Cell, LogLevel, NoReturn, PortIdentity, PortIndex, Refusal, Setup, SharedInbox,
-    StartReason, Step, StopReason, SwapRefusal,
+    Breakdown, CallTime, Cell, Fault, LogLevel, NoReturn, PortIdentity, PortIndex, Refusal, Setup,
+    SharedInbox, StartReason, Step, StopReason, SwapRefusal,
 };
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
@@ -320,7 +320,7 @@ impl Worker {
         }
         let mut may_forget_checkpoint = true;
         loop {
-            let successor = match successor_builder.build(&self.sink.alarms.names()) {
+            let successor = match successor_builder.build_warmed_up(&self.sink.alarms.names()) {
                 Ok(successor) => successor,
                 Err(fault) => {
                     return SwapOutcome::Refused {
@@ -433,16 +433,38 @@ struct InstanceBuilder {
 }
 
 impl InstanceBuilder {
-    fn build(&self, standing_alarms: &BTreeSet<String>) -> Result<Instance, autobench_core::driver::Fault> {
-        let asked = self
-            .prepared
-            .manifest
-            .memory_bytes
-            .and_then(|bytes| usize::try_from(bytes).ok());
-        let memory_limit_bytes = asked.map_or(self.memory_limit_bytes, |asked| {
-            asked.min(self.memory_limit_bytes)
-        });
-        let rights = Rights {
+    fn build(&self, standing_alarms: &BTreeSet<String>) -> Result<Instance, Fault> {
+        let rights = self.rights(standing_alarms);
+        Instance::new(
+            &self.engine,
+            &self.prepared.pre,
+            rights,
+            self.memory_limit_bytes(),
+        )
+    }
+
+    fn build_warmed_up(&self, standing_alarms: &BTreeSet<String>) -> Result<Instance, Fault> {
+        let rights = self.rights(standing_alarms);
+        Instance::warmed_up(
+            &self.engine,
+            &self.prepared.pre,
+            rights,
+            self.memory_limit_bytes(),
+        )
+    }
+
+    /// What the manifest asks for, at most what the device may have.
+    fn memory_limit_bytes(&self) -> usize {
+        let asked = self.prepared.manifest.memory_bytes;
+        asked
+            .and_then(|bytes| usize::try_from(bytes).ok())
+            .map_or(self.memory_limit_bytes, |asked| {
+                asked.min(self.memory_limit_bytes)
+            })
+    }
+
+    fn rights(&self, standing_alarms: &BTreeSet<String>) -> Rights {
+        Rights {
             device: Arc::clone(&self.device),
             ports: Arc::clone(&self.ports),
             readable_slices: Arc::clone(&self.readable_slices),
@@ -450,8 +472,7 @@ impl InstanceBuilder {
             series_count: self.prepared.manifest.series.len(),
             standing_alarms: standing_alarms.clone(),
             health: Arc::clone(&self.health),
-        };
-        Instance::new(&self.engine, &self.prepared.pre, rights, memory_limit_bytes)
+        }
     }
 }
 

@@ -96,6 +96,14 @@ impl HostState {
         }
     }
 
+    /// From here on the instance serves a device.
+    pub(super) fn serve(&mut self, rights: Rights) {
+        self.reserved_bytes.resize(rights.ports.len(), 0);
+        self.alarms.clone_from(&rights.standing_alarms);
+        self.effects.clear();
+        self.mode = Mode::Live(rights);
+    }
+
     /// Readies the state for a call.
     pub(super) fn begin_call(&mut self, time: CallTime, deadline: Deadline) {
         self.time = time;

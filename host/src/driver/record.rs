@@ -64,33 +64,24 @@ impl DeviceRecord {
         // The lock is held until the state has it, so that two changes arrive in the order in which they were made.
         let mut entry = self.shared.entry.lock();
         change(&mut entry);
-        let mut value = serde_json::to_value(&*entry).unwrap_or_else(|error| {
-            // The entry is numbers, texts and maps with text keys.
-            tracing::error!(channel = "app", "{} cannot be written: {error}", self.shared.path);
-            serde_json::Value::Null
-        });
-        let shared = &self.shared;
-        shared
-            .state
-            .update(|store| {
-                store.transaction(|transaction| {
-                    also(transaction);
-                    // The counters stay as they were last written; they have their own pace.
-                    if let Some(health) = transaction.get(&shared.health_path).cloned()
-                        && let Some(driver) =
-                            value.get_mut("driver").and_then(serde_json::Value::as_object_mut)
-                    {
-                        driver.insert("health".to_owned(), health);
-                    }
-                    if let Some(last_seen) = transaction.get(&shared.last_seen_path).cloned()
-                        && let Some(device) = value.as_object_mut()
-                    {
-                        device.insert("lastSeen".to_owned(), last_seen);
-                    }
-                    transaction.replace(&shared.path, value)
-                })
-            })
-            .map(|_: ((), _)| ())
+        self.shared.publish(&entry, |transaction| {
+            also(transaction);
+            Ok(())
+        })
+    }
+
+    /// As [`Self::change_with`], with another change that can be refused. Then the entry is as it was, too.
+    pub fn change_if(
+        &self,
+        change: impl FnOnce(&mut DeviceEntry),
+        other: impl FnOnce(&mut Transaction<'_>) -> Result<(), StateError>,
+    ) -> Result<(), StateError> {
+        let mut entry = self.shared.entry.lock();
+        let mut changed = entry.clone();
+        change(&mut changed);
+        self.shared.publish(&changed, other)?;
+        *entry = changed;
+        Ok(())
     }
 
     /// The device's counters.
@@ -125,6 +116,41 @@ impl DeviceRecord {
     /// Reads the entry.
     pub fn read<R>(&self, read: impl FnOnce(&DeviceEntry) -> R) -> R {
         read(&self.shared.entry.lock())
+    }
+}
+
+impl Shared {
+    /// Publishes the entry behind another change, which can be refused, as one version of the state.
+    fn publish(
+        &self,
+        entry: &DeviceEntry,
+        other: impl FnOnce(&mut Transaction<'_>) -> Result<(), StateError>,
+    ) -> Result<(), StateError> {
+        let mut value = serde_json::to_value(entry).unwrap_or_else(|error| {
+            // The entry is numbers, texts and maps with text keys.
+            tracing::error!(channel = "app", "{} cannot be written: {error}", self.path);
+            serde_json::Value::Null
+        });
+        self.state
+            .update(|store| {
+                store.transaction(|transaction| {
+                    other(transaction)?;
+                    // The counters stay as they were last written; they have their own pace.
+                    if let Some(health) = transaction.get(&self.health_path).cloned()
+                        && let Some(driver) =
+                            value.get_mut("driver").and_then(serde_json::Value::as_object_mut)
+                    {
+                        driver.insert("health".to_owned(), health);
+                    }
+                    if let Some(last_seen) = transaction.get(&self.last_seen_path).cloned()
+                        && let Some(device) = value.as_object_mut()
+                    {
+                        device.insert("lastSeen".to_owned(), last_seen);
+                    }
+                    transaction.replace(&self.path, value)
+                })
+            })
+            .map(|_: ((), _)| ())
     }
 }
 

@@ -9,7 +9,7 @@ use autobench_core::driver::{
     Sample, Sink, Skipped, SliceRefused, StartReason, StatusChange, Taken, Verdict,
 };
 use autobench_core::state::StateError;
-use autobench_core::wire::DeviceStatus;
+use autobench_core::wire::{DeviceEntry, DeviceStatus};
 
 use super::alarms::{AlarmUpdate, Alarms};
 use super::events::envelope;
@@ -119,11 +119,27 @@ impl Sink for DeviceSink {
         std::str::from_utf8(&bytes).ok().map(Arc::from)
     }
 
-    fn replace_slice(&mut self, value: serde_json::Value) -> Result<(), SliceRefused> {
-        self.state
-            .replace_slice(&self.slice, value)
-            .map(|_| ())
-            .map_err(|error| SliceRefused(error.to_string()))
+    fn take_over(
+        &mut self,
+        slice: serde_json::Value,
+        effects: &mut Effects,
+        generation: u64,
+    ) -> Result<(), SliceRefused> {
+        let phase = newest_phase(&effects.status);
+        let generation = self.first_generation + generation;
+        self.record
+            .change_if(
+                |entry| {
+                    is_live(entry, generation);
+                    if phase.is_some() {
+                        entry.phase = phase;
+                    }
+                },
+                |transaction| transaction.replace_slice(&self.slice, slice),
+            )
+            .map_err(|error| SliceRefused(error.to_string()))?;
+        effects.status.clear();
+        Ok(())
     }
 
     fn skipped(&mut self, skipped: Skipped<'_>) {
@@ -181,14 +197,9 @@ impl Sink for DeviceSink {
                         format!("{lost_bytes} bytes that its predecessor had not dealt with are lost"),
                     );
                 }
-                self.record.change(|entry| {
-                    entry.status = DeviceStatus::Running;
-                    entry.reason = None;
-                    entry.stale_since = None;
-                    if let Some(driver) = &mut entry.driver {
-                        driver.generation = generation;
-                    }
-                });
+                if !from_snapshot {
+                    self.record.change(|entry| is_live(entry, generation));
+                }
                 self.lives.live(&self.device, self.version);
             }
             LifeChange::BrokeDown { breakdown, verdict } => {
@@ -251,14 +262,8 @@ impl DeviceSink {
     /// Slice, phase and alarms of one call, as one version. If the slice refuses its operations, the rest is applied all the same.
     fn apply_to_state(&mut self, effects: &mut Effects) -> Result<(), StateError> {
         // A failure is the cell's to act on; of several phases in one call only the last ever was the phase.
-        let phase = effects
-            .status
-            .drain(..)
-            .filter_map(|status| match status {
-                StatusChange::Phase(phase) => Some(phase),
-                StatusChange::Failed(_) => None,
-            })
-            .next_back();
+        let phase = newest_phase(&effects.status);
+        effects.status.clear();
         let alarms: Vec<_> = effects
             .alarms
             .drain(..)
@@ -424,11 +429,28 @@ impl DeviceSink {
     }
 }
 
+fn newest_phase(status: &[StatusChange]) -> Option<String> {
+    status.iter().rev().find_map(|change| match change {
+        StatusChange::Phase(phase) => Some(phase.clone()),
+        StatusChange::Failed(_) => None,
+    })
+}
+
+fn is_live(entry: &mut DeviceEntry, generation: u64) {
+    entry.status = DeviceStatus::Running;
+    entry.reason = None;
+    entry.stale_since = None;
+    if let Some(driver) = &mut entry.driver {
+        driver.generation = generation;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use autobench_core::driver::{AlarmChange, Severity};
     use autobench_core::state::Store;
     use autobench_core::wire::AppState;
+    use serde_json::json;
 
     use super::super::record::tests::probe;
     use super::*;
@@ -512,6 +534,66 @@ mod tests {
         assert_eq!((status, phase), (DeviceStatus::Stopped, None));
         assert!(sink.alarms.names().is_empty());
         assert!(sink.lives.changed().await.remove("probe").unwrap().has_ended);
+    }
+
+    #[tokio::test]
+    async fn a_driver_that_takes_over_is_live_in_the_version_that_has_its_slice() {
+        let mut bench = bench();
+        let sink = &mut bench.sink;
+        sink.record.change(|entry| {
+            entry.status = DeviceStatus::Restarting;
+            entry.stale_since = Some(now_iso());
+        });
+        let version = sink.state.version();
+        let mut effects = Effects::default();
+        effects.status.push(StatusChange::Phase("starting".into()));
+        effects.status.push(StatusChange::Phase("streaming".into()));
+        sink.take_over(json!({"rows": 1}), &mut effects, 2).unwrap();
+        let commit = Commit {
+            cause: Cause::Start {
+                reason: StartReason::Swap,
+                from_snapshot: true,
+            },
+            time: sink.clock.now(),
+            generation: 2,
+        };
+        sink.commit(&mut effects, commit).unwrap();
+        sink.life(LifeChange::Started {
+            reason: StartReason::Swap,
+            generation: 2,
+            replayed_bytes: 0,
+            lost_bytes: 0,
+            from_snapshot: true,
+        });
+        assert_eq!(sink.state.version(), version + 1, "one version for all of it");
+        let document: serde_json::Value = serde_json::from_slice(&sink.state.snapshot().data).unwrap();
+        assert_eq!(document.pointer("/probe/rows"), Some(&json!(1)));
+        assert_eq!(document.pointer("/devices/probe/status"), Some(&json!("running")));
+        assert_eq!(
+            document.pointer("/devices/probe/phase"),
+            Some(&json!("streaming"))
+        );
+        assert_eq!(document.pointer("/devices/probe/staleSince"), None);
+    }
+
+    #[tokio::test]
+    async fn a_slice_that_is_refused_leaves_the_entry_of_the_driver_that_goes_on() {
+        let mut bench = bench();
+        let sink = &mut bench.sink;
+        sink.state.update(|store| store.set_limit("probe", 64));
+        sink.record.change(|entry| entry.phase = Some("streaming".into()));
+        let version = sink.state.version();
+        let mut effects = Effects::default();
+        effects.status.push(StatusChange::Phase("late".into()));
+        let refused = sink.take_over(json!({"text": "x".repeat(100)}), &mut effects, 2);
+        assert!(refused.unwrap_err().0.contains("64"), "the size limit is named");
+        // Whatever is published next does not carry it.
+        sink.record.change(|_| ());
+        assert_eq!(sink.state.version(), version);
+        assert_eq!(
+            sink.record.read(|entry| entry.phase.clone()),
+            Some("streaming".into())
+        );
     }
 
     #[tokio::test]

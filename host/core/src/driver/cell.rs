@@ -128,6 +128,9 @@ pub struct Cell<G> {
     retry: Option<InHand>,
     /// The predecessor of a version on probation.
     former: Option<Former<G>>,
+    /// Drivers that never run again. To drop one takes a while, so that is done when there is nothing else to do. The next swap drops what is left: there
+    /// are two at most.
+    spent: Vec<G>,
     /// What it said last that it is doing.
     phase: Option<String>,
     supervision: Supervision,
@@ -175,6 +178,7 @@ impl<G: Guest> Cell<G> {
             failed_starts: 0,
             retry: None,
             former: None,
+            spent: Vec::new(),
             phase: None,
             effects: Effects::default(),
             buffer: Vec::new(),
@@ -192,10 +196,9 @@ impl<G: Guest> Cell<G> {
             .former_until_ns()
             .is_some_and(|until| until <= now.monotonic_ns)
         {
-            self.former = None;
-            return Step::Busy;
+            self.spent.extend(self.former.take().map(Former::into_guest));
         }
-        match self.life {
+        let step = match self.life {
             Life::Running(_) => self.turn(now, sink),
             Life::Waiting { at_ns } if at_ns <= now.monotonic_ns => {
                 self.restart(now, sink, factory);
@@ -207,12 +210,17 @@ impl<G: Guest> Cell<G> {
             Life::Quarantined | Life::Stopped => Step::Idle {
                 until_ns: self.former_until_ns(),
             },
+        };
+        match step {
+            Step::Idle { .. } if self.spent.pop().is_some() => Step::Busy,
+            step => step,
         }
     }
 
     /// Brings the driver to rest, so that it can be succeeded. One that breaks down over its own snapshot is down from then on, and is
     /// succeeded from its last checkpoint.
     pub fn rest(&mut self, now: CallTime, sink: &mut impl Sink) -> AtRest<'_, G> {
+        self.spent.clear();
         if let Err(breakdown) = self.take_checkpoint(now, sink) {
             self.break_down(breakdown, None, now, sink);
         }
@@ -497,10 +505,12 @@ impl<G: Guest> AtRest<'_, G> {
             Ok((predecessor, carried_bytes)) => {
                 cell.succeeded();
                 let predecessor_ran = predecessor.is_some();
-                // At rest it is kept for as long as its successor is on probation, and dropped when there is time for it.
-                cell.former = predecessor
-                    .zip(flip)
-                    .map(|(predecessor, flip)| flip.keep(predecessor));
+                // At rest it is kept for as long as its successor is on probation.
+                cell.spent.extend(cell.former.take().map(Former::into_guest));
+                match (predecessor, flip) {
+                    (Some(predecessor), Some(flip)) => cell.former = Some(flip.keep(predecessor)),
+                    (predecessor, _) => cell.spent.extend(predecessor),
+                }
                 Ok(SwapReport {
                     generation: cell.generation,
                     reason,

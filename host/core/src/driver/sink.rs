@@ -19,8 +19,15 @@ pub trait Sink {
     /// The driver's slice as JSON text, as it stands.
     fn slice(&mut self) -> Option<Arc<str>>;
 
-    /// Puts a whole slice in place of the one that stands, as one version of the state.
-    fn replace_slice(&mut self, value: serde_json::Value) -> Result<(), SliceRefused>;
+    /// A driver goes on from a snapshot: its slice comes in place of the one that stands, and with it, as one version of the state, what its start
+    /// says of its phase and that it is live. The rest of what its start asked for follows in a [commit](Self::commit); of what is published here
+    /// nothing has to be published there, and it may be drained. Refused, nothing has changed.
+    fn take_over(
+        &mut self,
+        slice: serde_json::Value,
+        effects: &mut Effects,
+        generation: u64,
+    ) -> Result<(), SliceRefused>;
 
     /// Something that broke the driver down twice is left out.
     fn skipped(&mut self, skipped: Skipped<'_>);

@@ -73,6 +73,12 @@ pub enum NoReturn {
     BrokeDown(#[from] Breakdown),
 }
 
+impl<G> Former<G> {
+    pub(super) fn into_guest(self) -> G {
+        self.guest
+    }
+}
+
 impl Flip {
     pub(super) fn keep<G>(self, guest: G) -> Former<G> {
         Former {

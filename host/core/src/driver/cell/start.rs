@@ -213,8 +213,11 @@ impl<G: Guest> Cell<G> {
             lost_bytes,
         } = arrival.past;
         let from_snapshot = slice.is_some();
+        let phase = said_phase(&arrival.effects).map(str::to_owned);
         if let Some(slice) = slice {
-            if let Err(refused) = sink.replace_slice(slice.into_value()) {
+            if let Err(refused) =
+                sink.take_over(slice.into_value(), &mut arrival.effects, self.generation + 1)
+            {
                 drop_effects(&mut arrival.effects, LogOrigin::FailedCall, sink);
                 return Err(refused.into());
             }
@@ -256,8 +259,8 @@ impl<G: Guest> Cell<G> {
         // At the first rest, outside the pause of a swap: until then a fault would start from the predecessor's.
         self.checkpoint_due_ns = Some(now.monotonic_ns);
         self.supervision.live(now.monotonic_ns);
-        if let Some(phase) = said_phase(effects) {
-            self.phase = Some(phase.to_owned());
+        if phase.is_some() {
+            self.phase = phase;
         }
         let commit = self.commit_of(
             Cause::Start {

@@ -86,6 +86,32 @@ fn what_a_version_was_spared_comes_to_the_one_that_returns_as_bytes() {
 }
 
 #[test]
+fn a_driver_that_never_runs_again_is_dropped_when_nothing_else_is_to_be_done() {
+    let mut schedule = Schedule::calm();
+    let first = Rc::downgrade(&schedule.world.live);
+    schedule.swap();
+    schedule.settle();
+    assert!(first.upgrade().is_some(), "it may come back");
+    let second = Rc::downgrade(&schedule.world.live);
+    schedule.send(&[0; 10]);
+    schedule.swap();
+    assert!(first.upgrade().is_some(), "not while the driver rests");
+    assert_eq!(schedule.step(), Step::Busy);
+    assert!(first.upgrade().is_some(), "not before the bytes");
+    schedule.settle();
+    assert!(first.upgrade().is_none(), "its successor is what may come back");
+    assert!(second.upgrade().is_some());
+    // The model of it goes, too.
+    schedule.world.former = None;
+    schedule.pass_time(PROBATION_NS / 1_000 + 2_000_000);
+    schedule.send(&[0; 10]);
+    assert_eq!(schedule.step(), Step::Busy);
+    assert!(second.upgrade().is_some(), "not before the bytes");
+    schedule.settle();
+    assert!(second.upgrade().is_none());
+}
+
+#[test]
 fn settings_that_were_corrected_while_a_driver_is_down_are_not_followed_by_the_old_ones() {
     let mut schedule = Schedule::calm();
     let heard = schedule.world.live.borrow().heard;

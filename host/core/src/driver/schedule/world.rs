@@ -304,7 +304,12 @@ impl Sink for World {
         (!self.slice.is_null()).then(|| self.slice.to_string().into())
     }
 
-    fn replace_slice(&mut self, value: Json) -> Result<(), SliceRefused> {
+    fn take_over(
+        &mut self,
+        value: Json,
+        _effects: &mut Effects,
+        _generation: u64,
+    ) -> Result<(), SliceRefused> {
         if self.refuse_next_slice {
             return Err(SliceRefused("too large".to_owned()));
         }
