@@ -27,7 +27,7 @@ pub struct DeviceEntry {
     pub plugin: String,
     /// Its slice.
     pub slice: String,
-    /// The link of its port `main`.
+    /// The link of its port `main`; empty if it has none.
     pub link: PathBuf,
     /// More lines of TOML behind it.
     pub more: String,
@@ -43,6 +43,11 @@ impl DeviceEntry {
             link: link.to_owned(),
             more: String::new(),
         }
+    }
+
+    /// A device without a port.
+    pub fn without_port(id: &str, plugin: &str) -> Self {
+        Self::new(id, plugin, Path::new(""))
     }
 
     /// The power meter, as the page expects it.
@@ -61,10 +66,11 @@ impl DeviceEntry {
             link,
             more,
         } = self;
-        format!(
-            "[devices.{id}]\nplugin = \"{plugin}\"\nslice = \"{slice}\"\n[devices.{id}.ports.main]\npath = \"{}\"\n{more}\n",
-            link.display()
-        )
+        let port = match link.as_os_str().is_empty() {
+            true => String::new(),
+            false => format!("[devices.{id}.ports.main]\npath = \"{}\"\n", link.display()),
+        };
+        format!("[devices.{id}]\nplugin = \"{plugin}\"\nslice = \"{slice}\"\n{port}{more}\n")
     }
 }
 

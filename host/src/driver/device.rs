@@ -53,7 +53,7 @@ pub struct DeviceParts {
     /// Memory it may use.
     pub memory_limit_bytes: usize,
     /// Foreign slices that it may read.
-    pub readable_slices: Arc<[String]>,
+    pub readable_slices: Arc<[Arc<str>]>,
     /// How it reads them.
     pub slices: Arc<dyn ReadSlices>,
     /// Its inbox, which its ports feed already.
@@ -95,7 +95,7 @@ enum Order {
     Swap {
         prepared: Arc<Prepared>,
         endpoints: Vec<u32>,
-        readable_slices: Arc<[String]>,
+        readable_slices: Arc<[Arc<str>]>,
         is_return: bool,
         answer: oneshot::Sender<SwapOutcome>,
     },
@@ -156,7 +156,7 @@ impl Device {
         &self,
         prepared: Arc<Prepared>,
         endpoints: Vec<u32>,
-        readable_slices: Arc<[String]>,
+        readable_slices: Arc<[Arc<str>]>,
         is_return: bool,
     ) -> Option<SwapOutcome> {
         let (answer, outcome) = oneshot::channel();
@@ -297,7 +297,7 @@ impl Worker {
         &mut self,
         prepared: Arc<Prepared>,
         endpoints: Vec<u32>,
-        readable_slices: Arc<[String]>,
+        readable_slices: Arc<[Arc<str>]>,
         is_return: bool,
     ) -> SwapOutcome {
         let successor_builder = InstanceBuilder {
@@ -427,7 +427,7 @@ struct InstanceBuilder {
     memory_limit_bytes: usize,
     device: Arc<str>,
     ports: Arc<[PortControl]>,
-    readable_slices: Arc<[String]>,
+    readable_slices: Arc<[Arc<str>]>,
     slices: Arc<dyn ReadSlices>,
     health: Arc<Health>,
 }

@@ -33,7 +33,7 @@ pub struct Rights {
     /// The ports that `plugins.toml` gives it, in the order of their indices.
     pub ports: Arc<[PortControl]>,
     /// Names of the foreign slices it may read: observed by the manifest and granted by `plugins.toml`.
-    pub readable_slices: Arc<[String]>,
+    pub readable_slices: Arc<[Arc<str>]>,
     /// How it reads them.
     pub slices: Arc<dyn ReadSlices>,
     /// How many series its manifest declares.

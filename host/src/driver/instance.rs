@@ -29,6 +29,7 @@ pub struct Instance {
     driver: Driver,
     gate: CallGate,
     port_names: Vec<Arc<str>>,
+    observes: Arc<[Arc<str>]>,
 }
 
 impl Instance {
@@ -98,6 +99,9 @@ impl Instance {
                 UpdateDeadline::Continue(1)
             })
         });
+        let observes = (store.data().rights())
+            .map(|rights| Arc::clone(&rights.readable_slices))
+            .unwrap_or_default();
         store.data_mut().begin_call(
             CallTime {
                 monotonic_ns: 0,
@@ -117,6 +121,7 @@ impl Instance {
                 driver,
                 gate,
                 port_names,
+                observes,
             }),
             Err(error) => Err(fault(&mut store, "instantiate", &error)),
         }
@@ -339,6 +344,10 @@ impl Guest for Instance {
         self.call_with_effects("stop", time, Deadline::CALL, effects, |driver, store| {
             driver.autobench_driver_guest().call_stop(store, reason)
         })
+    }
+
+    fn observes(&self) -> &[Arc<str>] {
+        &self.observes
     }
 }
 

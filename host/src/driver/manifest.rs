@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use autobench_core::commands::schema;
-use autobench_core::driver::LineSettings;
+use autobench_core::driver::{LineSettings, OBSERVED_SLICES};
 use autobench_core::wire::SeriesKind;
 use serde::Serialize;
 
@@ -108,7 +108,13 @@ impl Manifest {
         bounded("ports", raw.ports.len())?;
         bounded("series", raw.series.len())?;
         bounded("commands", raw.commands.len())?;
-        bounded("observes", raw.observes.len())?;
+        if raw.observes.len() > OBSERVED_SLICES {
+            return Err(format!(
+                "it observes {} slices; at most {OBSERVED_SLICES} are told of",
+                raw.observes.len()
+            ));
+        }
+        unique("observes", raw.observes.iter().map(String::as_str))?;
         unique("ports", raw.ports.iter().map(|port| port.name.as_str()))?;
         unique("series", raw.series.iter().map(|series| series.name.as_str()))?;
         unique(

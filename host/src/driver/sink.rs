@@ -6,7 +6,7 @@ use std::sync::Arc;
 use autobench_core::driver::versions::{Broken, VersionHash};
 use autobench_core::driver::{
     Breakdown, Cause, Command, Commit, Effects, Event, LifeChange, LogLevel, LogLine, LogOrigin, PortAction,
-    Sample, Sink, Skipped, SliceRefused, StartReason, StatusChange, Taken, Verdict,
+    Sample, SharedInbox, Sink, Skipped, SliceRefused, StartReason, StatusChange, Taken, Verdict,
 };
 use autobench_core::state::StateError;
 use autobench_core::wire::{DeviceEntry, DeviceStatus};
@@ -21,7 +21,7 @@ use crate::commands::DeviceCommands;
 use crate::hub::Hub;
 use crate::logs::{LogHandle, LogRecord};
 use crate::serial::PortControl;
-use crate::state::StateHandle;
+use crate::state::{Observing, StateHandle};
 
 /// Files of skipped bytes that are kept per device; the oldest goes.
 const SKIPPED_FILES_LIMIT: usize = 16;
@@ -66,6 +66,10 @@ pub struct DeviceSink {
     pub dumps: PathBuf,
     /// Samples of each series on their way to the hub; kept for their buffers.
     pub batches: Vec<Vec<Sample>>,
+    /// Who is told that a slice has changed.
+    pub inbox: SharedInbox,
+    /// Which slices that are.
+    pub observing: Option<Observing>,
 }
 
 impl Sink for DeviceSink {
@@ -115,7 +119,23 @@ impl Sink for DeviceSink {
     }
 
     fn slice(&mut self) -> Option<Arc<str>> {
-        let bytes = self.state.slice_bytes(&self.slice)?;
+        let slice = Arc::clone(&self.slice);
+        self.foreign_slice(&slice)
+    }
+
+    fn observe(&mut self, slices: &[Arc<str>]) {
+        let before = self.observing.as_ref().map_or(&[][..], Observing::slices);
+        if before == slices {
+            return;
+        }
+        let inbox = self.inbox.clone();
+        let observer = Arc::new(move |slice: &str| inbox.slice_changed(slice));
+        // The former one goes after this one has come: between them no change of a slice that both observe would be told.
+        self.observing = (!slices.is_empty()).then(|| self.state.observe(slices, observer));
+    }
+
+    fn foreign_slice(&mut self, slice: &str) -> Option<Arc<str>> {
+        let bytes = self.state.slice_bytes(slice)?;
         std::str::from_utf8(&bytes).ok().map(Arc::from)
     }
 
@@ -493,6 +513,8 @@ mod tests {
             first_generation: 0,
             dumps: folder.path().join("dumps"),
             batches: Vec::new(),
+            inbox: SharedInbox::new([]),
+            observing: None,
             device,
         };
         Bench {

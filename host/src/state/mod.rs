@@ -15,6 +15,8 @@
 //! It also runs the host-owned counters (see [`StateHandle::register_counters`]). This module knows nothing of sockets and clients, except
 //! how many are watching.
 
+mod observers;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -26,6 +28,8 @@ use autobench_core::wire::encode;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
+pub use self::observers::Observer;
+use self::observers::Observers;
 use crate::metrics::{Counter, Histogram, Page};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
@@ -92,6 +96,21 @@ pub struct Watching {
     shared: Arc<Shared>,
 }
 
+/// Somebody observes these slices.
+#[derive(Debug)]
+pub struct Observing {
+    shared: Arc<Shared>,
+    slices: Box<[Arc<str>]>,
+    id: u64,
+}
+
+impl Observing {
+    /// The slices.
+    pub fn slices(&self) -> &[Arc<str>] {
+        &self.slices
+    }
+}
+
 type Counters = Box<dyn FnMut(&mut Store) + Send>;
 
 /// What the state counts.
@@ -115,6 +134,7 @@ struct Shared {
     /// Taken before `store`, never after it.
     stream: Mutex<Stream>,
     store: Mutex<Store>,
+    observers: Observers,
     /// Set by the first change after a flush, so that only that one wakes the flusher.
     is_dirty: AtomicBool,
     began: Instant,
@@ -151,6 +171,7 @@ impl StateHandle {
                 config,
                 metrics: StateMetrics::default(),
                 store: Mutex::new(store),
+                observers: Observers::default(),
                 is_dirty: AtomicBool::new(false),
                 began: Instant::now(),
                 next_flush_ns: AtomicU64::new(0),
@@ -202,14 +223,19 @@ impl StateHandle {
             let mut store = shared.store.lock();
             let result = change(&mut store);
             let flush = store.take_flush();
+            let changed = store.take_observed_changes();
             drop(store);
             shared.publish(&mut stream, flush);
+            drop(stream);
+            shared.observers.tell(&changed);
             return result;
         }
         let mut store = shared.store.lock();
         let result = change(&mut store);
         let (has_pending, is_full) = (store.has_pending(), store.pending_is_full());
+        let changed = store.take_observed_changes();
         drop(store);
+        shared.observers.tell(&changed);
         if is_full {
             shared.flush();
         } else if has_pending && !shared.is_dirty.swap(true, Ordering::AcqRel) {
@@ -226,6 +252,16 @@ impl StateHandle {
     /// One member as JSON.
     pub fn slice_bytes(&self, slice: &str) -> Option<Bytes> {
         self.shared.store.lock().member_bytes(slice)
+    }
+
+    /// Says from now on when one of these slices has changed, comes or goes, until what this answers is dropped.
+    pub fn observe(&self, slices: &[Arc<str>], observer: Observer) -> Observing {
+        let shared = Arc::clone(&self.shared);
+        Observing {
+            id: shared.observers.add(slices, &observer, &shared.store),
+            slices: slices.into(),
+            shared,
+        }
     }
 
     /// The document now, and where the stream goes on from it.
@@ -375,6 +411,14 @@ impl std::fmt::Debug for Shared {
     }
 }
 
+impl Drop for Observing {
+    fn drop(&mut self) {
+        self.shared
+            .observers
+            .remove(&self.slices, self.id, &self.shared.store);
+    }
+}
+
 impl Drop for Watching {
     fn drop(&mut self) {
         self.shared.watchers.fetch_sub(1, Ordering::AcqRel);
@@ -511,7 +555,9 @@ impl Shared {
             counter(&mut store);
         }
         let has_pending = store.has_pending();
+        let changed = store.take_observed_changes();
         drop(store);
+        self.observers.tell(&changed);
         if has_pending && is_alone {
             self.flush_counters();
         } else if has_pending && !self.is_dirty.swap(true, Ordering::AcqRel) {

@@ -328,3 +328,34 @@ async fn every_snapshot_with_its_stream_gives_the_document() {
         }
     }
 }
+
+#[tokio::test]
+async fn an_observer_is_told_of_its_slices_until_it_goes_and_others_go_on() {
+    for interval_ms in [0, 10] {
+        let state = start(interval_ms);
+        let told: Arc<Mutex<Vec<(char, String)>>> = Arc::default();
+        let observer = |name: char| -> Observer {
+            let told = Arc::clone(&told);
+            Arc::new(move |slice: &str| told.lock().push((name, slice.to_owned())))
+        };
+        let slices = ["powerMeter".into(), "panel".into()];
+        let both = state.observe(&slices, observer('a'));
+        let one = state.observe(&slices[1..], observer('b'));
+        set_watts(&state, 1);
+        state.replace_slice("panel", json!({})).unwrap();
+        let take = || {
+            let told = std::mem::take(&mut *told.lock());
+            told.into_iter()
+                .map(|(name, slice)| format!("{name}:{slice}"))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(take(), ["a:powerMeter", "a:panel", "b:panel"]);
+        drop(both);
+        set_watts(&state, 2);
+        state.remove_member("panel").unwrap();
+        assert_eq!(take(), ["b:panel"]);
+        drop(one);
+        state.replace_slice("panel", json!({})).unwrap();
+        assert_eq!(take(), [""; 0]);
+    }
+}

@@ -210,6 +210,15 @@ impl<D: Driver> Bench<D> {
         }));
     }
 
+    /// A foreign slice is gone from now on.
+    pub fn forget(&mut self, slice: &str) {
+        self.host.foreign.remove(slice);
+        self.handle(Event::Observed(guest::Observed {
+            slice: slice.to_owned(),
+            value: None,
+        }));
+    }
+
     /// Any other event.
     pub fn handle(&mut self, event: Event) {
         self.runtime.handle(&mut self.host, event);

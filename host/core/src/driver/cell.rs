@@ -156,6 +156,13 @@ struct Checkpoint {
     commands: Vec<Arc<Command>>,
 }
 
+/// What comes next out of the inbox.
+enum Next {
+    Taken(Taken),
+    /// A slice of which the driver may have to be told.
+    Changed(Arc<str>),
+}
+
 /// An event that is with the driver, and how often it has broken it down.
 #[derive(Debug)]
 struct InHand {
@@ -322,7 +329,7 @@ impl<G: Guest> Cell<G> {
             }
             return Step::Busy;
         }
-        match self.take(now) {
+        match self.take(now, sink) {
             Some(in_hand) => {
                 self.deliver(in_hand, now, sink);
                 Step::Busy
@@ -337,7 +344,7 @@ impl<G: Guest> Cell<G> {
         }
     }
 
-    fn take(&mut self, now: CallTime) -> Option<InHand> {
+    fn take(&mut self, now: CallTime, sink: &mut impl Sink) -> Option<InHand> {
         let Self {
             inbox, buffer, retry, ..
         } = self;
@@ -353,8 +360,27 @@ impl<G: Guest> Cell<G> {
                 return Some(retry);
             }
         }
-        let taken = inbox.with(|inbox| inbox.take(now.monotonic_ns, buffer))?;
-        Some(InHand { taken, faults: 0 })
+        let mut taken = inbox.with(|inbox| {
+            let taken = inbox.take(now.monotonic_ns, buffer);
+            taken
+                .map(Next::Taken)
+                .or_else(|| inbox.take_changed_slice(now.monotonic_ns).map(Next::Changed))
+        })?;
+        // The store is not read under the inbox's lock.
+        loop {
+            taken = match taken {
+                Next::Taken(taken) => return Some(InHand { taken, faults: 0 }),
+                Next::Changed(slice) => {
+                    let value = sink.foreign_slice(&slice);
+                    inbox.with(|inbox| {
+                        let event = inbox.tell_observed(&slice, value, now.monotonic_ns);
+                        event
+                            .map(|event| Next::Taken(Taken::Event(event)))
+                            .or_else(|| inbox.take_changed_slice(now.monotonic_ns).map(Next::Changed))
+                    })?
+                }
+            };
+        }
     }
 
     fn deliver(&mut self, in_hand: InHand, now: CallTime, sink: &mut impl Sink) {

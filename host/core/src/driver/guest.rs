@@ -28,6 +28,10 @@ pub trait Guest {
     fn snapshot(&mut self, time: CallTime) -> Result<Snapshot, Fault>;
     /// Last words.
     fn stop(&mut self, reason: StopReason, time: CallTime, effects: &mut Effects) -> Result<(), Fault>;
+    /// Names of the foreign slices that it observes and may; the same for all its life.
+    fn observes(&self) -> &[Arc<str>] {
+        &[]
+    }
 }
 
 /// What a driver starts with.

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::observing::{Observing, SPACING_NS};
 use super::ring::{Next, PortRing};
 use super::timers::Timers;
 use super::{
@@ -20,12 +21,6 @@ pub const COMMANDS: usize = 64;
 /// Lease ends and other urgent events. Each is about a lease or an update that is open, so more can only come from a fault in the host; then
 /// the newest is dropped and the caller told.
 const URGENT: usize = 256;
-
-/// Slices that a driver observes. The configuration grants them; past this bound the newest name is not observed, and the caller told.
-const OBSERVED: usize = 64;
-
-/// At most 20 observed values of a slice, and 20 settings, reach the driver in a second; newer values replace what waits.
-const OBSERVED_SPACING_NS: u64 = 50_000_000;
 
 /// After so many events in a row while bytes waited, bytes get a turn, so that a driver whose timers chase each other still hears its port.
 const EVENTS_BEFORE_BYTES: u32 = 64;
@@ -102,7 +97,7 @@ pub struct Inbox {
     command_in_hand: Option<Arc<Command>>,
     commands_in_flight: Vec<Arc<Command>>,
     settings: Newest<Arc<str>>,
-    observed: Vec<Observed>,
+    observing: Observing,
     events_since_bytes: u32,
 }
 
@@ -112,13 +107,6 @@ struct Port {
     ring: PortRing,
     /// As far as the driver has been told.
     attached: bool,
-}
-
-#[derive(Debug)]
-struct Observed {
-    slice: Arc<str>,
-    /// None as a value says that the slice is gone.
-    newest: Newest<Option<Arc<str>>>,
 }
 
 /// A value of which only the newest counts, spaced in time.
@@ -147,7 +135,7 @@ impl Inbox {
             command_in_hand: None,
             commands_in_flight: Vec::new(),
             settings: Newest::default(),
-            observed: Vec::new(),
+            observing: Observing::default(),
             events_since_bytes: 0,
         }
     }
@@ -259,23 +247,14 @@ impl Inbox {
         self.urgent.retain(|event| !is(event));
     }
 
-    /// An observed slice has changed; none when it is gone. False if the driver observes too many.
-    pub fn observe(&mut self, slice: &Arc<str>, value: Option<Arc<str>>) -> bool {
-        if let Some(observed) = self.observed.iter_mut().find(|observed| observed.slice == *slice) {
-            observed.newest.waiting = Some(value);
-            return true;
-        }
-        let room = self.observed.len() < OBSERVED;
-        if room {
-            self.observed.push(Observed {
-                slice: Arc::clone(slice),
-                newest: Newest {
-                    waiting: Some(value),
-                    not_before_ns: 0,
-                },
-            });
-        }
-        room
+    /// The driver that runs from now on observes these slices; see [`Observing::go_on_with`].
+    pub(super) fn observe_from_now_on(&mut self, slices: &[Arc<str>], knows_nothing: bool) {
+        self.observing.go_on_with(slices, knows_nothing);
+    }
+
+    /// A slice has changed. Answers whether the driver observes it and was not to be told of it already.
+    pub fn slice_changed(&mut self, slice: &str) -> bool {
+        self.observing.changed(slice)
     }
 
     // --- out ---
@@ -295,11 +274,27 @@ impl Inbox {
             .or_else(|| self.take_after_bytes(now_ns).map(Taken::Event))
     }
 
-    /// When [`take`](Self::take) may have something although nothing new comes in.
+    /// An observed slice that has changed, for when there is nothing else to take. Whoever takes it reads its value, and
+    /// [asks](Self::tell_observed) whether the driver has to hear of it.
+    pub fn take_changed_slice(&mut self, now_ns: u64) -> Option<Arc<str>> {
+        self.observing.take_due(now_ns)
+    }
+
+    /// The event that tells the driver of an observed slice's value; none if it was told that last.
+    pub fn tell_observed(
+        &mut self,
+        slice: &Arc<str>,
+        value: Option<Arc<str>>,
+        now_ns: u64,
+    ) -> Option<Event<'static>> {
+        self.observing.tell(slice, value, now_ns)
+    }
+
+    /// When [`take`](Self::take) or [`take_changed_slice`](Self::take_changed_slice) may have something although nothing new comes in.
     pub fn next_deadline_ns(&self) -> Option<u64> {
-        self.observed
-            .iter()
-            .filter_map(|observed| observed.newest.due_ns())
+        self.observing
+            .due_ns()
+            .into_iter()
             .chain(self.settings.due_ns())
             .chain(self.timers.next_ns())
             .min()
@@ -526,15 +521,7 @@ impl Inbox {
     }
 
     fn take_after_bytes(&mut self, now_ns: u64) -> Option<Event<'static>> {
-        if let Some(settings) = self.settings.take(now_ns) {
-            return Some(Event::Settings(settings));
-        }
-        self.observed.iter_mut().find_map(|observed| {
-            observed.newest.take(now_ns).map(|value| Event::Observed {
-                slice: Arc::clone(&observed.slice),
-                value,
-            })
-        })
+        self.settings.take(now_ns).map(Event::Settings)
     }
 
     fn note(&mut self, port: PortIndex, event: Event<'static>) {
@@ -562,7 +549,7 @@ impl<T> Newest<T> {
             return None;
         }
         let value = self.waiting.take()?;
-        self.not_before_ns = now_ns + OBSERVED_SPACING_NS;
+        self.not_before_ns = now_ns + SPACING_NS;
         Some(value)
     }
 }

@@ -11,6 +11,9 @@ use super::{CallTime, Event, PortIndex, TimerId};
 /// Entries after which a checkpoint is due. A driver with two busy ports fills it with alternating ranges.
 const ENTRIES: usize = 1024;
 
+/// Bytes of observed values after which a checkpoint is due: one value may have as many as a slice.
+const VALUE_BYTES: usize = 4 * 1024 * 1024;
+
 /// One thing to replay.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Entry {
@@ -45,6 +48,7 @@ pub enum Entry {
 pub struct Journal {
     entries: VecDeque<Entry>,
     since: Option<CallTime>,
+    value_bytes: usize,
 }
 
 impl Journal {
@@ -74,12 +78,17 @@ impl Journal {
                     });
                 }
             }
-            Taken::Event(event) => self.entries.push_back(Entry::Event {
-                event,
-                offset,
-                time,
-                refused,
-            }),
+            Taken::Event(event) => {
+                if let Event::Observed { value, .. } = &event {
+                    self.value_bytes += value.as_deref().map_or(0, str::len);
+                }
+                self.entries.push_back(Entry::Event {
+                    event,
+                    offset,
+                    time,
+                    refused,
+                });
+            }
         }
     }
 
@@ -91,6 +100,7 @@ impl Journal {
     /// A checkpoint was taken. What stays is what it has not dealt with: bytes from `consumed` on, and the borders and gaps behind them.
     pub fn trim(&mut self, consumed: impl Fn(PortIndex) -> u64) {
         self.since = None;
+        self.value_bytes = 0;
         self.entries.retain_mut(|entry| match entry {
             Entry::Bytes { port, from, to, .. } => {
                 *from = (*from).max(consumed(*port));
@@ -109,6 +119,7 @@ impl Journal {
     pub fn append(&mut self, later: Self) {
         self.since = self.since.or(later.since);
         self.entries.extend(later.entries);
+        self.value_bytes += later.value_bytes;
     }
 
     /// When the first event since the checkpoint was handled.
@@ -118,7 +129,7 @@ impl Journal {
 
     /// Whether only a checkpoint keeps it within its bound.
     pub fn is_full(&self) -> bool {
-        self.entries.len() >= ENTRIES
+        self.entries.len() >= ENTRIES || self.value_bytes >= VALUE_BYTES
     }
 
     /// All entries, oldest first.
@@ -130,6 +141,7 @@ impl Journal {
     pub fn clear(&mut self) {
         self.entries.clear();
         self.since = None;
+        self.value_bytes = 0;
     }
 }
 
@@ -178,6 +190,25 @@ mod tests {
         journal.push(attached(14), 14, NOW, false);
         journal.push(bytes(14, 20), 20, NOW, false);
         assert_eq!(ranges(&journal), [(0, 9), (9, 12), (12, 14), (14, 20)]);
+    }
+
+    #[test]
+    fn values_of_observed_slices_fill_it_by_their_bytes_until_a_checkpoint() {
+        let mut journal = Journal::default();
+        let value: std::sync::Arc<str> = " ".repeat(1024 * 1024).into();
+        let mut pushed = 0;
+        while !journal.is_full() {
+            let event = Event::Observed {
+                slice: "other".into(),
+                value: Some(value.clone()),
+            };
+            journal.push(Taken::Event(event), 0, NOW, false);
+            pushed += 1;
+        }
+        assert_eq!(pushed, 4);
+        journal.trim(|_| 0);
+        assert!(!journal.is_full());
+        assert_eq!(journal.entries().count(), 0);
     }
 
     #[test]

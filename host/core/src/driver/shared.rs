@@ -117,9 +117,12 @@ impl SharedInbox {
         self.put(|inbox| inbox.push_urgent(event))
     }
 
-    /// An observed slice has changed; none when it is gone. False if the driver observes too many.
-    pub fn observe(&self, slice: &Arc<str>, value: Option<Arc<str>>) -> bool {
-        self.put(|inbox| inbox.observe(slice, value))
+    /// A slice has changed. Wakes nobody if the driver does not observe it, or is to be told already: a slice may change far more often than that.
+    pub fn slice_changed(&self, slice: &str) {
+        let is_news = self.lock().inbox.slice_changed(slice);
+        if is_news {
+            self.wake();
+        }
     }
 
     /// Where the marks of a port are.

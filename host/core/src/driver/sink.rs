@@ -29,6 +29,15 @@ pub trait Sink {
         generation: u64,
     ) -> Result<(), SliceRefused>;
 
+    /// The driver that goes live observes these slices: whoever changes one of them has to [say so](super::SharedInbox::slice_changed) from now on.
+    /// Called once at each start, before the driver is told their values.
+    fn observe(&mut self, _slices: &[Arc<str>]) {}
+
+    /// A foreign slice as JSON text, as it stands; none if there is no such slice.
+    fn foreign_slice(&mut self, _slice: &str) -> Option<Arc<str>> {
+        None
+    }
+
     /// Something that broke the driver down twice is left out.
     fn skipped(&mut self, skipped: Skipped<'_>);
 

@@ -21,6 +21,8 @@ pub(super) struct Member {
     pub(super) cached: Option<Bytes>,
     /// The transaction that last changed it.
     pub(super) touched_by: u64,
+    /// Somebody wants to hear of its changes.
+    pub(super) is_observed: bool,
 }
 
 impl Member {
@@ -33,6 +35,7 @@ impl Member {
             size,
             cached: None,
             touched_by: 0,
+            is_observed: false,
         }
     }
 

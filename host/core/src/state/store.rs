@@ -2,7 +2,8 @@
 
 mod transaction;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde_json::{Map, Value as Json};
@@ -52,6 +53,10 @@ pub struct Store {
     snapshot: Option<Bytes>,
     transaction: Running,
     path: Path,
+    /// Members, there or not, whose changes somebody wants to hear of.
+    observed: BTreeSet<Arc<str>>,
+    /// Those that have changed since this was asked last.
+    observed_changes: Vec<Arc<str>>,
 }
 
 /// The document at one version.
@@ -89,6 +94,8 @@ impl Store {
             snapshot: None,
             transaction: Running::default(),
             path: Path::default(),
+            observed: BTreeSet::new(),
+            observed_changes: Vec::new(),
         };
         store.transaction(|transaction| {
             for (name, value) in members {
@@ -146,6 +153,24 @@ impl Store {
     /// Gives a slice another size limit, now or for when it comes. A slice that is over it already may only shrink.
     pub fn set_limit(&mut self, slice: &str, limit_bytes: usize) {
         self.limits.insert(slice.into(), limit_bytes);
+    }
+
+    /// From now on changes of this member are [noted](Self::take_observed_changes), also when it comes and when it goes. A change of another member costs
+    /// nothing more for that.
+    pub fn observe(&mut self, member: &str) {
+        self.observed.insert(member.into());
+        self.mark_observed(member, true);
+    }
+
+    /// Nobody wants to hear of it any more.
+    pub fn unobserve(&mut self, member: &str) {
+        self.observed.remove(member);
+        self.mark_observed(member, false);
+    }
+
+    /// The observed members that have changed since this was asked last, each once.
+    pub fn take_observed_changes(&mut self) -> Vec<Arc<str>> {
+        std::mem::take(&mut self.observed_changes)
     }
 
     /// Several changes as one: all or, when the closure answers with an error, none of them; one version for all. Gives the new version,
@@ -255,6 +280,13 @@ impl Store {
     #[cfg(test)]
     pub(super) fn pending_text(&self) -> String {
         format!("{:?}", self.pending)
+    }
+
+    fn mark_observed(&mut self, member: &str, is_observed: bool) {
+        let slot = self.members.find(member);
+        if let Some(member) = slot.and_then(|slot| self.members.get_mut(slot)) {
+            member.is_observed = is_observed;
+        }
     }
 
     fn single(

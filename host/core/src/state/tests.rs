@@ -710,3 +710,34 @@ fn a_slice_comes_and_goes() {
     let empty: Map<String, Json> = Map::new();
     assert_eq!(store.get(&at("/t")), Some(&Json::Object(empty)));
 }
+
+#[test]
+fn changes_of_observed_members_are_noted_once_and_those_of_others_and_what_is_taken_back_are_not() {
+    let mut store = store(json!({"meta": {"a": 0}, "s": {"a": 0}}));
+    let noted = |store: &mut Store| -> Vec<String> {
+        let changes = store.take_observed_changes();
+        changes.iter().map(|name| name.to_string()).collect()
+    };
+    store.observe("s");
+    store.observe("t");
+    store.set(&at("/meta/a"), json!(1)).unwrap();
+    store.set(&at("/s/a"), json!(0)).unwrap();
+    assert_eq!(noted(&mut store), [""; 0], "nothing observed has changed");
+    store.set(&at("/s/a"), json!(1)).unwrap();
+    store.set(&at("/s/a"), json!(2)).unwrap();
+    assert_eq!(noted(&mut store), ["s"]);
+    // It comes, is refused, changes and goes.
+    store.replace_slice("t", json!({})).unwrap();
+    assert_eq!(noted(&mut store), ["t"]);
+    store
+        .apply("t", &[set_operation("/no/such", Value::Null)])
+        .unwrap_err();
+    assert_eq!(noted(&mut store), [""; 0]);
+    store.set(&at("/t/a"), json!(1)).unwrap();
+    assert_eq!(noted(&mut store), ["t"]);
+    store.remove_slice("t").unwrap();
+    assert_eq!(noted(&mut store), ["t"]);
+    store.unobserve("s");
+    store.set(&at("/s/a"), json!(3)).unwrap();
+    assert_eq!(noted(&mut store), [""; 0]);
+}

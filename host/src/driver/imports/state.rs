@@ -62,7 +62,7 @@ impl state::Host for HostState {
         let Some(rights) = self.rights() else {
             return Ok(Err(state::StateError::NotGranted));
         };
-        if !rights.readable_slices.contains(&name) {
+        if !rights.readable_slices.iter().any(|slice| **slice == *name) {
             return Ok(Err(state::StateError::NotGranted));
         }
         Ok(rights

@@ -74,6 +74,7 @@ impl Bench {
             Ok(()) => {
                 self.describe_series(id, &prepared.manifest);
                 self.adopt_limits(id, prepared);
+                self.tell_not_granted(id, &prepared.manifest);
                 if let Some(slot) = self.devices.get_mut(id) {
                     slot.running = Some(Arc::clone(prepared));
                 }
@@ -187,6 +188,8 @@ impl Bench {
             dumps: data_dir.join("dumps"),
             first_generation,
             batches: Vec::new(),
+            inbox: inbox.clone(),
+            observing: None,
         };
         let parts = DeviceParts {
             engine: Arc::clone(self.loader.engine()),
@@ -277,6 +280,22 @@ impl Bench {
                 );
                 self.log(LogLevel::Warn, Some(id), message);
             }
+        }
+    }
+
+    /// Says which slices a version wants to observe and may not: it hears nothing of them, and cannot know that.
+    pub(super) fn tell_not_granted(&self, id: &DeviceId, manifest: &Manifest) {
+        let Some(slot) = self.devices.get(id) else { return };
+        let refused: Vec<_> = (manifest.observes.iter())
+            .filter(|slice| !is_granted(&slot.config, slice))
+            .collect();
+        if !refused.is_empty() {
+            let message = format!(
+                "{} {} wants to observe {refused:?}, which it is not granted: it is told nothing of that and cannot read it; \
+                 if it may, add it to read-slices in [devices.{id}.grants]",
+                manifest.name, manifest.version
+            );
+            self.log(LogLevel::Warn, Some(id), message);
         }
     }
 
@@ -388,15 +407,17 @@ fn endpoint(id: &DeviceId, series: &Series, number: u32) -> EndpointInfo {
 }
 
 /// What a driver may read: what its manifest observes and the configuration grants.
-pub(super) fn readable_slices(config: &DeviceConfig, manifest: &Manifest) -> Arc<[String]> {
-    let granted = |slice: &&String| {
-        config
-            .grants
-            .read_slices
-            .iter()
-            .any(|granted| granted.as_str() == slice.as_str())
-    };
-    manifest.observes.iter().filter(granted).cloned().collect()
+pub(super) fn readable_slices(config: &DeviceConfig, manifest: &Manifest) -> Arc<[Arc<str>]> {
+    let observed = manifest.observes.iter();
+    observed
+        .filter(|slice| is_granted(config, slice))
+        .map(|slice| slice.as_str().into())
+        .collect()
+}
+
+fn is_granted(config: &DeviceConfig, slice: &str) -> bool {
+    let mut granted = config.grants.read_slices.iter();
+    granted.any(|granted| granted.as_str() == slice)
 }
 
 pub(super) fn series_entries(manifest: &Manifest, endpoints: &[u32]) -> BTreeMap<String, SeriesEntry> {

@@ -334,6 +334,7 @@ impl Bench {
         }
         self.describe_series(id, &prepared.manifest);
         self.adopt_limits(id, prepared);
+        self.tell_not_granted(id, &prepared.manifest);
         self.services.commands.describe(id.as_str(), &prepared.commands);
         if let Some(slot) = self.devices.get_mut(id) {
             slot.running = Some(Arc::clone(prepared));

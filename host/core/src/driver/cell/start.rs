@@ -238,10 +238,17 @@ impl<G: Guest> Cell<G> {
                 taken: Taken::Event(Event::Timer(_)),
                 ..
             }) => self.retry = None,
+            // It is told of all that it observes, and of nothing else.
+            Some(InHand {
+                taken: Taken::Event(Event::Observed { slice, .. }),
+                ..
+            }) if !from_snapshot || !guest.observes().contains(slice) => self.retry = None,
             _ => {}
         }
+        sink.observe(guest.observes());
         let effects = &mut arrival.effects;
         self.inbox.with(|inbox| {
+            inbox.observe_from_now_on(guest.observes(), !from_snapshot);
             inbox.set_timers(timers);
             let in_flight = inbox.commands_in_flight();
             // The checkpoint may list commands that are over by now.
@@ -326,6 +333,12 @@ impl<'a, G: Guest, S: Sink> Replay<'a, G, S> {
     }
 
     pub(super) fn call(&mut self, event: &Event<'_>, time: CallTime, refused: bool) -> Result<(), Fault> {
+        // What another version observed is nothing to this one.
+        if let Event::Observed { slice, .. } = event
+            && !self.guest.observes().contains(slice)
+        {
+            return Ok(());
+        }
         if time.monotonic_ns > self.clock.monotonic_ns {
             self.clock = time;
         }

@@ -24,8 +24,13 @@ fn command(id: usize) -> Arc<Command> {
     })
 }
 
+/// Observed slices have the time as their value.
 fn take(inbox: &mut Inbox, now_ns: u64) -> Option<Taken> {
-    let taken = inbox.take(now_ns, &mut Vec::new())?;
+    let taken = inbox.take(now_ns, &mut Vec::new()).or_else(|| {
+        let slice = inbox.take_changed_slice(now_ns)?;
+        let value = Some(now_ns.to_string().into());
+        inbox.tell_observed(&slice, value, now_ns).map(Taken::Event)
+    })?;
     inbox.settle(&taken, &[], &[]).unwrap();
     Some(taken)
 }
@@ -49,7 +54,7 @@ fn kinds(inbox: &mut Inbox) -> Vec<&'static str> {
 #[test]
 fn events_come_in_the_order_of_their_urgency() {
     let mut inbox = inbox(1);
-    inbox.observe(&"other".into(), None);
+    inbox.observe_from_now_on(&["other".into()], true);
     inbox.set_settings("{}".into());
     inbox.push_bytes(PORT, b"old", NOW);
     inbox.lose(PORT, "gone".into());
@@ -193,12 +198,12 @@ fn a_command_that_is_with_the_driver_right_now_can_be_cancelled_and_can_expire()
 #[test]
 fn only_the_newest_observed_value_comes_and_at_most_twenty_a_second() {
     let mut inbox = inbox(1);
-    let slice: Arc<str> = "other".into();
+    inbox.observe_from_now_on(&["other".into()], true);
     let mut seen = Vec::new();
     for ms in 0..1000 {
-        inbox.observe(&slice, Some(ms.to_string().into()));
+        inbox.slice_changed("other");
         if let Some(Taken::Event(Event::Observed { value, .. })) = take(&mut inbox, ms * 1_000_000) {
-            seen.push(value.unwrap().parse::<u64>().unwrap());
+            seen.push(value.unwrap().parse::<u64>().unwrap() / 1_000_000);
         }
     }
     assert_eq!(seen, (0..20).map(|turn| turn * 50).collect::<Vec<_>>());

@@ -25,6 +25,8 @@ pub struct Former {
     pub had_commands: bool,
     /// One of its updates would have been refused, so its slice is not all that it wants.
     pub is_behind: bool,
+    /// The slices that it observes.
+    pub observes: Vec<Arc<str>>,
     /// It is told of bytes whose time of arrival only the ring knows.
     pub is_unsure: bool,
 }
@@ -48,6 +50,7 @@ impl Former {
             clock: now,
             had_commands: !world.in_flight.is_empty(),
             is_behind: world.slice_is_behind,
+            observes: world.live_observes.clone(),
             is_unsure: false,
         }
     }
@@ -87,7 +90,11 @@ impl Former {
                 if !is_its_own {
                     self.received = None;
                     self.pass_time(time);
-                    self.handle(event, time);
+                    let is_of_others =
+                        matches!(event, Event::Observed { slice, .. } if !self.observes.contains(slice));
+                    if !is_of_others {
+                        self.handle(event, time);
+                    }
                 }
             }
         }

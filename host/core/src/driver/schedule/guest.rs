@@ -2,11 +2,15 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::super::*;
 use super::memory::{Memory, write};
+
+/// Slices of others that drivers may observe.
+pub const FOREIGN_SLICES: [&str; 3] = ["meter", "panel", "keys"];
 
 /// What goes wrong. Shared by all guests of a schedule.
 #[derive(Debug)]
@@ -24,6 +28,8 @@ pub struct Plan {
     pub newest: Rc<RefCell<Memory>>,
     /// Whether the last start published a slice.
     pub newest_published: bool,
+    /// What that guest observes.
+    pub newest_observes: Vec<Arc<str>>,
     pub counts: Counts,
 }
 
@@ -68,6 +74,8 @@ counts! {
     overruns,
     skipped_bytes,
     skipped_events,
+    observed_values,
+    observed_ends,
     commands_failed,
     commands_completed,
     refused_updates,
@@ -88,6 +96,7 @@ pub struct TestGuest {
     reported: Vec<u64>,
     /// A driver may leave its slice as it is when it starts.
     publishes: bool,
+    observes: Vec<Arc<str>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -103,6 +112,12 @@ impl TestGuest {
         let mut shared = plan.borrow_mut();
         shared.newest = Rc::clone(&memory);
         let publishes = shared.rng.chance(500);
+        // A version observes what its file says.
+        let observes: Vec<Arc<str>> = (FOREIGN_SLICES.iter())
+            .filter(|_| shared.rng.chance(700))
+            .map(|&slice| slice.into())
+            .collect();
+        shared.newest_observes.clone_from(&observes);
         drop(shared);
         Self {
             memory,
@@ -113,6 +128,7 @@ impl TestGuest {
             records_since_anchor: 0,
             reported: Vec::new(),
             publishes,
+            observes,
         }
     }
 
@@ -282,6 +298,10 @@ impl Guest for TestGuest {
         assert!(!self.dead && self.started, "a dead guest is called");
         write(effects, 0, b"bye");
         Ok(())
+    }
+
+    fn observes(&self) -> &[Arc<str>] {
+        &self.observes
     }
 }
 

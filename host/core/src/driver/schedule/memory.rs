@@ -1,6 +1,6 @@
 //! What the driver of the schedule remembers, and what it does with an event: everything follows from what it was told.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -27,6 +27,8 @@ pub struct Memory {
     pub gap_bytes: u64,
     pub pending: Vec<String>,
     pub history: VecDeque<(usize, u64, u64)>,
+    /// What it was told of foreign slices.
+    pub observed: BTreeMap<String, Option<String>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -192,6 +194,12 @@ impl Memory {
                     });
                     effects.operations.push(set_json("/pending", json!(self.pending)));
                 }
+            }
+            Event::Observed { slice, value } => {
+                let value = value.as_deref().map(str::to_owned);
+                let number = value.as_deref().map_or(0, |value| value.parse().unwrap());
+                self.observed.insert(slice.to_string(), value);
+                effects.samples.push((200, sample(time.wall_ms, number)));
             }
             Event::Other { kind, .. } if &**kind == "update-refused" => {
                 self.heard += 1;

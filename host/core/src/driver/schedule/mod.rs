@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use super::*;
 use former::Former;
-use guest::{Counts, Plan, Rng, TestGuest};
+use guest::{Counts, FOREIGN_SLICES, Plan, Rng, TestGuest};
 use world::World;
 
 const PORTS: usize = 2;
@@ -159,6 +159,7 @@ impl Schedule {
             refuse_per_mille: [0, 50, 200][rng.below(3) as usize],
             newest: Rc::default(),
             newest_published: false,
+            newest_observes: Vec::new(),
             counts: Counts::default(),
         }));
         let inbox = SharedInbox::new((0..PORTS).map(|port| PortSetup {
@@ -324,7 +325,7 @@ impl Schedule {
     }
 
     fn minor_event(&mut self, port: PortIndex) {
-        match self.rng.below(6) {
+        match self.rng.below(10) {
             0 => self.inbox.line_error(port, "framing"),
             1 => self.inbox.transmit_drained(port),
             2 => {
@@ -338,7 +339,18 @@ impl Schedule {
             }
             3 => assert!(self.inbox.lease_ended(LeaseId(1), "released")),
             4 => assert!(self.inbox.other("news", "{}")),
-            _ => assert!(self.inbox.observe(&"foreign".into(), Some("1".into()))),
+            _ => self.change_foreign_slice(),
+        }
+    }
+
+    fn change_foreign_slice(&mut self) {
+        let slice: Arc<str> = FOREIGN_SLICES[self.rng.below(3) as usize].into();
+        match self.rng.below(4) {
+            0 => self.world.foreign.remove(&slice),
+            value => self.world.foreign.insert(Arc::clone(&slice), value),
+        };
+        if self.world.watched.contains(&slice) {
+            self.inbox.slice_changed(&slice);
         }
     }
 
@@ -439,12 +451,18 @@ impl Schedule {
 
     /// Until the driver is at rest with nothing to do.
     fn settle(&mut self) {
+        let mut has_waited = false;
         for _ in 0..20_000 {
             match self.step() {
                 Step::Busy => {}
                 Step::Idle { until_ns } if self.cell.status() != Status::Running => {
                     let wait = until_ns.unwrap().saturating_sub(self.now.monotonic_ns);
                     self.pass_time(wait / 1_000 + 1);
+                }
+                Step::Idle { .. } if !has_waited => {
+                    // For what is told at most so often.
+                    has_waited = true;
+                    self.pass_time(60_000);
                 }
                 Step::Idle { .. } => return self.check_at_rest(),
             }
@@ -473,5 +491,6 @@ impl Schedule {
             assert_eq!(running, self.world.timers, "timers at rest");
         }
         self.world.check_slice();
+        self.world.check_observed();
     }
 }

@@ -1,7 +1,7 @@
 //! What the driver of the schedule acts on: it takes the effects, and compares them with what the uninterrupted driver would have asked for.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -40,6 +40,14 @@ pub struct World {
     pub former: Option<Former>,
     /// The predecessor comes back.
     pub is_returning: bool,
+    /// Foreign slices that are there.
+    pub foreign: BTreeMap<Arc<str>, u64>,
+    /// Those of which the driver has to be told.
+    pub watched: BTreeSet<Arc<str>>,
+    /// What the driver that is live observes.
+    pub live_observes: Vec<Arc<str>>,
+    /// Those of which it was not told because it broke down over them twice.
+    pub unheard: BTreeSet<Arc<str>>,
 }
 
 /// Everything that ever came from a line.
@@ -74,6 +82,24 @@ impl World {
             ports: Default::default(),
             former: None,
             is_returning: false,
+            foreign: BTreeMap::new(),
+            watched: BTreeSet::new(),
+            live_observes: Vec::new(),
+            unheard: BTreeSet::new(),
+        }
+    }
+
+    /// At rest it knows of the slices that it observes what is so.
+    pub fn check_observed(&self) {
+        let live = self.live.borrow();
+        for slice in &self.live_observes {
+            let known = live.observed.get(&**slice).cloned().flatten();
+            let known: Option<u64> = known.map(|value| value.parse().unwrap());
+            assert!(
+                known == self.foreign.get(slice).copied() || self.unheard.contains(slice),
+                "it knows {known:?} of {slice}, which is {:?}",
+                self.foreign.get(slice)
+            );
         }
     }
 
@@ -152,6 +178,15 @@ impl World {
                 );
             }
             Taken::Event(Event::Command(command)) => self.in_flight.push(Arc::clone(command)),
+            Taken::Event(Event::Observed { slice, value }) => {
+                assert!(self.live_observes.contains(slice), "nobody observes {slice}");
+                self.unheard.remove(slice);
+                let counts = &mut self.plan.borrow_mut().counts;
+                match value {
+                    Some(_) => counts.observed_values += 1,
+                    None => counts.observed_ends += 1,
+                }
+            }
             Taken::Event(Event::PortAttached { port, .. }) => self.ports[port.0].attached = true,
             Taken::Event(Event::PortLost { port, .. }) => self.ports[port.0].attached = false,
             Taken::Event(_) => {}
@@ -242,6 +277,7 @@ impl World {
         self.timers = self.running_timers().into_iter().map(|(_, id)| id).collect();
         self.timers_unknown = false;
         self.live = Rc::clone(&former.returned);
+        self.live_observes.clone_from(&former.observes);
         self.former = Some(former);
     }
 }
@@ -317,6 +353,14 @@ impl Sink for World {
         Ok(())
     }
 
+    fn observe(&mut self, slices: &[Arc<str>]) {
+        self.watched = slices.iter().cloned().collect();
+    }
+
+    fn foreign_slice(&mut self, slice: &str) -> Option<Arc<str>> {
+        self.foreign.get(slice).map(|value| value.to_string().into())
+    }
+
     fn skipped(&mut self, skipped: Skipped<'_>) {
         let mut plan = self.plan.borrow_mut();
         match skipped.taken {
@@ -346,6 +390,9 @@ impl Sink for World {
                     Event::PortAttached { port, .. } => self.ports[port.0].attached = true,
                     Event::PortLost { port, .. } => self.ports[port.0].attached = false,
                     Event::Overrun { port, to, .. } => self.ports[port.0].committed = *to,
+                    Event::Observed { slice, .. } => {
+                        self.unheard.insert(Arc::clone(slice));
+                    }
                     _ => {}
                 }
                 drop(plan);
@@ -377,6 +424,23 @@ impl Sink for World {
         };
         if let LifeChange::Started { .. } = change {
             self.live = Rc::clone(&newest);
+            let before = std::mem::replace(
+                &mut self.live_observes,
+                self.plan.borrow().newest_observes.clone(),
+            );
+            // A replay tells a version what it observes of that, whoever ran since the checkpoint. It is told of it anew.
+            let is_observed_by_both = |slice: &str| {
+                let observes = |slices: &[Arc<str>]| slices.iter().any(|name| **name == *slice);
+                observes(&before) && observes(&self.live_observes)
+            };
+            let known = newest.borrow();
+            let observed = &mut self.reference.memory.observed;
+            observed.retain(|slice, _| is_observed_by_both(slice));
+            let other = known
+                .observed
+                .iter()
+                .filter(|(slice, _)| !is_observed_by_both(slice));
+            observed.extend(other.map(|(slice, value)| (slice.clone(), value.clone())));
         }
         let counts = &mut self.plan.borrow_mut().counts;
         match change {

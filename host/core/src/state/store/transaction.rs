@@ -1,5 +1,8 @@
 //! Several changes as one: all of them, or none.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use serde_json::Value as Json;
 
 use super::super::change::{self, Recorder, Undo};
@@ -257,6 +260,7 @@ impl Transaction<'_> {
             pending,
             transaction,
             path,
+            observed,
             ..
         } = &mut *self.store;
         path.start(&member_prefix(name), member_hash(name));
@@ -275,6 +279,7 @@ impl Transaction<'_> {
         pending.stage(Kind::Add, path, span, true);
         let mut member = Box::new(Member::new(name, value, pending.len_of(span)));
         member.touched_by = transaction.number;
+        member.is_observed = observed.contains(name);
         let slot = members.insert(member);
         transaction.touched.push((slot, 0));
         transaction.undo.push((slot, UndoStep::MemberAdded));
@@ -363,14 +368,25 @@ impl Transaction<'_> {
         self.check_members()?;
         self.open = false;
         let store = &mut *self.store;
-        store.transaction.undo.clear();
         if !store.pending.has_staged() {
+            store.transaction.undo.clear();
             store.transaction.touched.clear();
             return Ok(None);
+        }
+        let noted = &mut store.observed_changes;
+        for (_, step) in store.transaction.undo.drain(..) {
+            if let UndoStep::MemberRemoved(member) = step
+                && member.is_observed
+            {
+                note(noted, &store.observed, &member.name);
+            }
         }
         for (slot, _) in store.transaction.touched.drain(..) {
             if let Some(member) = store.members.get_mut(slot) {
                 member.cached = None;
+                if member.is_observed {
+                    note(noted, &store.observed, &member.name);
+                }
             }
         }
         store.pending.commit();
@@ -421,6 +437,15 @@ impl Drop for Transaction<'_> {
             self.rollback(start, 0);
             self.store.transaction.touched.clear();
         }
+    }
+}
+
+/// Notes the change of an observed member, once.
+fn note(noted: &mut Vec<Arc<str>>, observed: &BTreeSet<Arc<str>>, member: &str) {
+    if let Some(name) = observed.get(member)
+        && !noted.contains(name)
+    {
+        noted.push(Arc::clone(name));
     }
 }
 
