@@ -363,7 +363,7 @@ async fn a_version_that_returns_is_as_if_it_had_never_been_replaced() {
 async fn a_version_that_takes_long_to_say_what_it_is_goes_on_where_the_former_was() {
     let bench = Bench::new();
     let link = bench.folder().join("line");
-    let line = Terminal::create(&link);
+    let mut line = Terminal::create(&link);
     bench.install("counter", &bench.artifacts.fixture("counter"));
     bench.configure(&[DeviceEntry::new("probe", "counter", &link)]);
     let daemon = bench.start();
