@@ -29,7 +29,6 @@ pub struct Instance {
     driver: Driver,
     gate: CallGate,
     port_names: Vec<Arc<str>>,
-    observes: Arc<[Arc<str>]>,
 }
 
 impl Instance {
@@ -99,9 +98,6 @@ impl Instance {
                 UpdateDeadline::Continue(1)
             })
         });
-        let observes = (store.data().rights())
-            .map(|rights| Arc::clone(&rights.readable_slices))
-            .unwrap_or_default();
         store.data_mut().begin_call(
             CallTime {
                 monotonic_ns: 0,
@@ -121,7 +117,6 @@ impl Instance {
                 driver,
                 gate,
                 port_names,
-                observes,
             }),
             Err(error) => Err(fault(&mut store, "instantiate", &error)),
         }
@@ -347,7 +342,8 @@ impl Guest for Instance {
     }
 
     fn observes(&self) -> &[Arc<str>] {
-        &self.observes
+        let rights = self.store.data().rights();
+        rights.map_or(&[], |rights| &rights.readable_slices)
     }
 }
 
