@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
-use autobench_core::driver::{CallTime, CommandId, Effects, PortIndex};
+use autobench_core::driver::{CallTime, CommandId, Effects, LogLevel, LogLine, PortIndex};
 use autobench_core::state::Pointer;
 
 use super::health::Health;
@@ -17,7 +17,10 @@ pub const HOST_CALL_BYTES_LIMIT: usize = 1 << 20;
 const HOST_CALL_COST_BYTES: usize = 32;
 
 /// Log lines that one call may write; past it they are only counted.
-pub const LOG_LINES_PER_CALL: usize = 256;
+const LOG_LINES_PER_CALL: usize = 256;
+
+/// Longest log line, in bytes.
+pub(super) const LOG_LINE_LIMIT_BYTES: usize = 8 << 10;
 
 /// Reads foreign slices for a driver that may.
 pub trait ReadSlices: Send + Sync {
@@ -52,6 +55,15 @@ pub enum Mode {
     Live(Rights),
 }
 
+/// Where a language's runtime writes what nobody asked it to log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StandardStream {
+    /// Standard output.
+    Output,
+    /// Standard error.
+    Error,
+}
+
 /// The data of a driver's store.
 pub struct HostState {
     pub(super) mode: Mode,
@@ -69,6 +81,8 @@ pub struct HostState {
     pub(super) commands: HashSet<CommandId>,
     /// Alarms that stand, so that one too many can be refused at the call.
     pub(super) alarms: BTreeSet<String>,
+    /// Of each standard stream, the line that has not ended yet; at most one line's limit of it.
+    unfinished_lines: [Vec<u8>; 2],
 }
 
 impl HostState {
@@ -93,6 +107,7 @@ impl HostState {
             timers: BTreeSet::new(),
             commands: HashSet::new(),
             alarms,
+            unfinished_lines: Default::default(),
         }
     }
 
@@ -127,6 +142,60 @@ impl HostState {
             .map(|control| (PortIndex(index), control))
     }
 
+    /// Takes what a runtime writes to a standard stream: each line of it is a line of the log.
+    pub(super) fn write_to_stream(&mut self, stream: StandardStream, bytes: &[u8]) -> wasmtime::Result<()> {
+        self.charge(bytes.len())?;
+        for part in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let line = self.unfinished_line(stream);
+            // One byte more than a line may have, so that a longer one is cut and marked.
+            let room = (LOG_LINE_LIMIT_BYTES + 1).saturating_sub(line.len());
+            line.extend(part.iter().filter(|byte| **byte != b'\n').take(room));
+            if part.ends_with(b"\n") {
+                self.end_line(stream);
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the lines that a call has left without an end.
+    pub(super) fn end_lines(&mut self) {
+        for stream in [StandardStream::Output, StandardStream::Error] {
+            if !self.unfinished_line(stream).is_empty() {
+                self.end_line(stream);
+            }
+        }
+    }
+
+    fn unfinished_line(&mut self, stream: StandardStream) -> &mut Vec<u8> {
+        let [output, error] = &mut self.unfinished_lines;
+        match stream {
+            StandardStream::Output => output,
+            StandardStream::Error => error,
+        }
+    }
+
+    fn end_line(&mut self, stream: StandardStream) {
+        let line = std::mem::take(self.unfinished_line(stream));
+        let (level, name) = match stream {
+            StandardStream::Output => (LogLevel::Info, "stdout"),
+            StandardStream::Error => (LogLevel::Warn, "stderr"),
+        };
+        self.log(LogLine {
+            level,
+            message: cut(String::from_utf8_lossy(&line).into_owned(), LOG_LINE_LIMIT_BYTES),
+            attributes: vec![("stream".to_owned(), name.to_owned())],
+        });
+    }
+
+    /// Keeps a line of the log; past the limit of a call they are only counted.
+    pub(super) fn log(&mut self, line: LogLine) {
+        if self.effects.logs.len() < LOG_LINES_PER_CALL {
+            self.effects.logs.push(line);
+        } else {
+            self.effects.logs_suppressed += 1;
+        }
+    }
+
     /// Counts bytes that the driver hands to the host, and a little for the call itself, because an effect without a text takes memory too;
     /// ends the call when they are too many.
     pub(super) fn charge(&mut self, bytes: usize) -> wasmtime::Result<()> {
@@ -144,7 +213,54 @@ impl HostState {
     }
 }
 
+/// Cuts a text at a character border and says so.
+pub(super) fn cut(mut text: String, limit_bytes: usize) -> String {
+    if text.len() > limit_bytes {
+        let end = text.floor_char_boundary(limit_bytes.saturating_sub('…'.len_utf8()));
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}
+
 /// Ends a call because a bounded thing was used up. Told from a trap when the call comes back.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct LimitExceeded(pub String);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_runtime_prints_is_kept_line_by_line_and_within_the_bounds_of_the_log() {
+        let mut state = HostState::new(Mode::Describe, 1 << 20);
+        let mut print = |text: &str| {
+            state
+                .write_to_stream(StandardStream::Error, text.as_bytes())
+                .unwrap();
+        };
+        print("Trace");
+        print("back\nsecond");
+        print(&"x".repeat(9000));
+        print(&"y".repeat(9000));
+        state.end_lines();
+        let lines = &state.effects.logs;
+        assert_eq!(lines.len(), 2);
+        assert_eq!(
+            (lines[0].message.as_str(), lines[0].level),
+            ("Traceback", LogLevel::Warn)
+        );
+        assert_eq!(lines[0].attributes, [("stream".to_owned(), "stderr".to_owned())]);
+        assert!(lines[1].message.starts_with("secondxxx") && lines[1].message.ends_with('…'));
+        assert!(lines[1].message.len() <= LOG_LINE_LIMIT_BYTES);
+
+        state
+            .write_to_stream(StandardStream::Output, "line\n".repeat(300).as_bytes())
+            .unwrap();
+        assert_eq!(state.effects.logs.len(), LOG_LINES_PER_CALL);
+        assert_eq!(state.effects.logs_suppressed, 302 - LOG_LINES_PER_CALL as u64);
+        let flood = vec![b'x'; HOST_CALL_BYTES_LIMIT];
+        assert!(state.write_to_stream(StandardStream::Output, &flood).is_err());
+    }
+}

@@ -10,12 +10,10 @@ use super::bindings::autobench::driver::{
     alarms, clock, events, lease, log, status, telemetry, timer, types,
 };
 use super::convert;
-use super::host_state::{HostState, LOG_LINES_PER_CALL, Mode};
+use super::host_state::{HostState, LOG_LINE_LIMIT_BYTES, Mode, cut};
 
 /// Timers of one driver.
 const TIMERS_LIMIT: usize = 64;
-/// Longest log line, in bytes.
-const LOG_LINE_LIMIT_BYTES: usize = 8 << 10;
 /// Attributes of one log line.
 const LOG_ATTRIBUTES_LIMIT: usize = 16;
 /// Longest key and longest value of an attribute, in bytes.
@@ -91,10 +89,6 @@ impl log::Host for HostState {
             .map(|attribute| attribute.key.len() + attribute.value.len())
             .sum();
         self.charge(message.len().saturating_add(attribute_bytes))?;
-        if self.effects.logs.len() >= LOG_LINES_PER_CALL {
-            self.effects.logs_suppressed += 1;
-            return Ok(());
-        }
         let attributes = attributes
             .into_iter()
             .take(LOG_ATTRIBUTES_LIMIT)
@@ -105,7 +99,7 @@ impl log::Host for HostState {
                 )
             })
             .collect();
-        self.effects.logs.push(core::LogLine {
+        self.log(core::LogLine {
             level: convert::level(level),
             message: cut(message, LOG_LINE_LIMIT_BYTES),
             attributes,
@@ -237,16 +231,6 @@ impl status::Host for HostState {
         }
         Ok(())
     }
-}
-
-/// Cuts a text at a character border and says so.
-fn cut(mut text: String, limit_bytes: usize) -> String {
-    if text.len() > limit_bytes {
-        let end = text.floor_char_boundary(limit_bytes.saturating_sub('…'.len_utf8()));
-        text.truncate(end);
-        text.push('…');
-    }
-    text
 }
 
 #[cfg(test)]

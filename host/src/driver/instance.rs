@@ -149,7 +149,8 @@ impl Instance {
             let _running = self.gate.enter();
             call(&self.driver, &mut self.store)
         };
-        let state = self.store.data();
+        let state = self.store.data_mut();
+        state.end_lines();
         if let Some(rights) = state.rights() {
             rights.health.memory_bytes.set(state.memory.used_bytes() as u64);
             rights

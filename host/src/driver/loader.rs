@@ -15,6 +15,7 @@ use super::host_state::HostState;
 use super::instance::Instance;
 use super::manifest::Manifest;
 use super::package::{Package, PackageError};
+use super::wasi;
 
 /// Memory that a driver may use while it describes itself, whatever it is granted later.
 const DESCRIBE_MEMORY_BYTES: usize = 64 << 20;
@@ -123,9 +124,8 @@ fn link(engine: &Engine, hash: VersionHash, code: &[u8]) -> Result<(Arc<Prepared
     let component = unsafe { Component::deserialize(engine.wasmtime(), code) }
         .map_err(|error| LoadError::Host(format!("{error:#}")))?;
     // Imports and exports are compared with the world before any code of the guest runs.
-    let pre = engine
-        .linker()
-        .instantiate_pre(&component)
+    let pre = wasi::linker(engine, &component)
+        .and_then(|linker| linker.instantiate_pre(&component))
         .map_err(|error| LoadError::World(root(&error)))?;
     let pre = DriverPre::new(pre).map_err(|error| LoadError::World(root(&error)))?;
     let (manifest, effects) =

@@ -32,6 +32,7 @@ pub mod record;
 mod shelf;
 mod sink;
 pub mod supervisor;
+mod wasi;
 mod watch;
 
 pub use arguments::{CommandTable, Unfit};
