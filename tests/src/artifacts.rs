@@ -31,6 +31,11 @@ impl Artifacts {
         read(&self.plugins.join(format!("{stem}.wasm")))
     }
 
+    /// The bytes of a driver in another language, an example of its SDK.
+    pub fn example(stem: &str) -> Vec<u8> {
+        read(&path_of("AUTOBENCH_EXAMPLES").join(format!("{stem}.wasm")))
+    }
+
     /// A fixture driver's bytes.
     pub fn fixture(&self, stem: &str) -> Vec<u8> {
         read(&self.fixtures.join(format!("{stem}.wasm")))

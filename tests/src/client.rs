@@ -130,8 +130,18 @@ impl Client {
     }
 
     /// Takes messages until a look at the client gives something.
-    pub async fn until<T>(&mut self, what: &str, mut look: impl FnMut(&Self) -> Option<T>) -> T {
-        let deadline = tokio::time::Instant::now() + PATIENCE;
+    pub async fn until<T>(&mut self, what: &str, look: impl FnMut(&Self) -> Option<T>) -> T {
+        self.until_within(PATIENCE, what, look).await
+    }
+
+    /// As [`Self::until`], for what takes longer than a story usually waits.
+    pub async fn until_within<T>(
+        &mut self,
+        patience: Duration,
+        what: &str,
+        mut look: impl FnMut(&Self) -> Option<T>,
+    ) -> T {
+        let deadline = tokio::time::Instant::now() + patience;
         loop {
             if let Some(found) = look(self) {
                 return found;
@@ -140,7 +150,7 @@ impl Client {
                 Ok(Some(_)) => {}
                 Ok(None) => panic!("the socket was closed before {what}"),
                 Err(_) => panic!(
-                    "not within {PATIENCE:?}: {what}; mirror {:#}",
+                    "not within {patience:?}: {what}; mirror {:#}",
                     self.mirror.document
                 ),
             }

@@ -541,3 +541,12 @@ fn the_manifest_is_the_same_each_time_and_has_the_series_in_their_order() {
         serde_json::from_str(manifest.slice_schema.as_deref().unwrap_or_default()).expect("JSON");
     assert_eq!(schema["properties"]["stats"]["$ref"], "#/$defs/Stats");
 }
+
+/// The file is what the same driver in Python writes and takes, too: its tests read it (`sdk/python/examples/power-meter`).
+#[test]
+fn the_snapshot_is_what_the_driver_in_python_writes_and_takes() {
+    let written = include_str!("snapshot.json").trim_end();
+    let snapshot = streaming().checkpoint().snapshot().clone();
+    assert_eq!(std::str::from_utf8(&snapshot.data), Ok(written));
+    assert_eq!(snapshot.schema_version, 1);
+}

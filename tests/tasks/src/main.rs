@@ -7,6 +7,7 @@ mod console;
 mod counts;
 mod debian;
 mod demo;
+mod examples;
 mod failure;
 mod fingerprint;
 mod guests;

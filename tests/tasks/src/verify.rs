@@ -11,10 +11,10 @@ use crate::counts::{Kind, Libtest, Tally, Web};
 use crate::failure::Failure;
 use crate::run::Ended;
 use crate::toolchain::Toolchain;
-use crate::{debian, guests, mirror, properties, run};
+use crate::{debian, examples, guests, mirror, properties, run};
 
 /// The steps that every run has; the lines count along.
-const STEPS: usize = 14;
+const STEPS: usize = 17;
 /// A build from nothing takes a third of this on two cores. What takes longer is stuck, and is ended so that the rest can still run.
 const LIMIT: Duration = Duration::from_secs(25 * 60);
 /// The same with `--long`.
@@ -98,6 +98,7 @@ impl Verify {
             run::stream(checkout.cargo().args(["build", "--workspace"]).args(targets))?;
             Ok(((), "daemon and tests".to_owned()))
         });
+        self.python();
         self.rust_tests();
         // Only now, because the script may start the daemon.
         if self.browser_script {
@@ -118,6 +119,19 @@ impl Verify {
             command.env("RUSTDOCFLAGS", "-D warnings");
             command
         });
+    }
+
+    fn python(&mut self) {
+        self.prepare("driver in Python", |checkout| {
+            Ok(((), examples::python(checkout)?))
+        });
+        for (name, example) in [("SDK for Python", false), ("its example", true)] {
+            self.check(name, |verify| {
+                let mut command = examples::python_tests(&verify.checkout, example);
+                verify.tell_tests(&mut command);
+                command
+            });
+        }
     }
 
     /// A step that makes something ready. It counts only when it fails; what needed it then fails too, and says how.
@@ -215,7 +229,9 @@ impl Verify {
             .env("AUTOBENCH_BIN", self.checkout.daemon())
             .env("AUTOBENCH_PLUGINS", out.join("plugins"))
             .env("AUTOBENCH_FIXTURES", out.join("fixtures"))
-            .env("AUTOBENCH_WEB", out.join("web"));
+            .env("AUTOBENCH_WEB", out.join("web"))
+            .env("AUTOBENCH_EXAMPLES", examples::folder(&self.checkout))
+            .env("AUTOBENCH_KIT", examples::kit(&self.checkout));
         if let Some(chromium) = &self.chromium {
             command.env("AUTOBENCH_CHROMIUM", chromium);
         }

@@ -1,0 +1,62 @@
+//! Drivers in other languages than Rust, built by the daemon's own `autobench plugin build`.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::checkout::Checkout;
+use crate::failure::Failure;
+use crate::fingerprint::Stamp;
+use crate::run;
+
+/// What lies beside the sources and is made from them.
+const MADE: [&str; 2] = ["target", "__pycache__"];
+
+/// The power meter in Python.
+const PYTHON: &str = "sdk/python/examples/power-meter";
+
+/// Builds the power meter in Python into `target/autobench/examples`. Its tools are installed below `target/autobench/kit`.
+pub fn python(checkout: &Checkout) -> Result<String, Failure> {
+    let file = folder(checkout).join("power-meter-python.wasm");
+    let sources = [checkout.root.join("sdk/python"), checkout.root.join("wit")];
+    let stamp = Stamp::of(checkout.stamps().join("python"), &sources, &MADE)?;
+    if stamp.is_current() && file.is_file() {
+        return Ok("up to date".to_owned());
+    }
+    run::stream(
+        Command::new(checkout.daemon())
+            .args(["plugin", "build", PYTHON, "--out"])
+            .arg(&file)
+            .current_dir(&checkout.root)
+            .env("AUTOBENCH_KIT", kit(checkout)),
+    )?;
+    stamp.keep()?;
+    Ok("built".to_owned())
+}
+
+/// The tests of the SDK for Python, or of its example, in plain Python.
+pub fn python_tests(checkout: &Checkout, example: bool) -> Command {
+    let sdk = checkout.root.join("sdk/python");
+    let folder = if example {
+        checkout.root.join(PYTHON)
+    } else {
+        sdk.clone()
+    };
+    let mut command = Command::new("python3");
+    command
+        .args(["-m", "unittest", "discover", "--start-directory", "tests"])
+        .env("PYTHONPATH", format!("{}:{}", sdk.display(), folder.display()))
+        // A checkout stays as it is.
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .current_dir(folder);
+    command
+}
+
+/// Where the stories find them.
+pub fn folder(checkout: &Checkout) -> PathBuf {
+    checkout.out.join("examples")
+}
+
+/// Where their tools are installed.
+pub fn kit(checkout: &Checkout) -> PathBuf {
+    checkout.out.join("kit")
+}

@@ -1,0 +1,93 @@
+//! Drivers that are not written in Rust.
+//!
+//! Covered: the power meter in Python takes over from the one in Rust while rows stream, and gives back to it, with the same slice, series and
+//! snapshot, and no row is lost or doubled by the emulator's journal.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use e2e::{Artifacts, Client, Metered};
+use serde_json::{Value, json};
+
+const SEED: u64 = 20_260_102;
+/// A component with an interpreter in it takes its ten seconds to compile, at the lowest priority.
+const COMPILING: Duration = Duration::from_secs(300);
+/// Rows that each version is to deal with before the next one takes over.
+const ROWS_EACH: usize = 100;
+const ROUNDS: usize = 3;
+
+fn rows_of(client: &Client, endpoint: u64) -> Vec<u64> {
+    let samples = client.samples.get(&endpoint).into_iter().flatten();
+    samples.map(|(_, value)| (value * 10.0).round() as u64).collect()
+}
+
+fn reload(client: &Client, member: &str) -> Option<Value> {
+    client
+        .member(&format!("/devices/meter/driver/lastReload/{member}"))
+        .cloned()
+}
+
+#[tokio::test]
+async fn the_power_meter_in_python_takes_over_and_gives_back_without_losing_a_row() {
+    let python = Artifacts::example("power-meter-python");
+    println!("seed {SEED}");
+    let Metered {
+        bench,
+        mut sim,
+        plugin: rust,
+        daemon,
+        mut client,
+        energy,
+    } = Metered::start(100.0, SEED, "split,joined,headless,garbage,nuls:20").await;
+    let schema = |client: &Client| {
+        client
+            .member("/plugins/power-meter/manifest/sliceSchema")
+            .cloned()
+            .expect("a schema")
+    };
+    let schema_in_rust = schema(&client);
+    for round in 0..ROUNDS {
+        for (language, file) in [("Python", &python), ("Rust", &rust)] {
+            let before = reload(&client, "at");
+            let begin = Instant::now();
+            bench.install("power-meter", file);
+            let what = format!("{language} takes over in round {round}");
+            client
+                .until_within(COMPILING, &what, |client| {
+                    (reload(client, "at") != before).then_some(())
+                })
+                .await;
+            assert_eq!(reload(&client, "verdict"), Some(json!("swapped")), "{what}");
+            println!(
+                "{what}: {} bytes, after {} ms, paused for {} us",
+                file.len(),
+                begin.elapsed().as_millis(),
+                reload(&client, "pauseUs").unwrap_or_default()
+            );
+            assert_eq!(schema(&client), schema_in_rust, "{what}");
+            let known = rows_of(&client, energy).len();
+            client
+                .until("its rows", |client| {
+                    (rows_of(client, energy).len() >= known + ROWS_EACH).then_some(())
+                })
+                .await;
+        }
+    }
+    // It was never asked to stream anew, and says so itself: whoever took over went on.
+    assert!(!client.has_logged("identifying it again"));
+    sim.ask("pause");
+    let journal = sim.finish();
+    let last = *journal.readable().last().expect("a row");
+    client
+        .until("the last row", |client| {
+            rows_of(client, energy).contains(&last).then_some(())
+        })
+        .await;
+    let rows = rows_of(&client, energy);
+    let received: BTreeSet<u64> = rows.iter().copied().collect();
+    assert_eq!(received.len(), rows.len(), "a row came twice");
+    assert!(rows.is_sorted(), "rows came out of order");
+    assert!(journal.readable() == received, "{}", journal.explain(&received));
+    println!("{} rows, {} of them readable", journal.verdicts.len(), rows.len());
+    assert!(daemon.stop().success());
+}
