@@ -8,6 +8,7 @@ use autobench_core::access::Role;
 use autobench_sim::wattsup::FaultPlan;
 use clap::{Args, Parser, Subcommand};
 
+use super::plugin::PluginArguments;
 use crate::config::Overrides;
 
 /// autobench: one daemon beside a hardware bench.
@@ -76,6 +77,8 @@ pub enum Command {
     /// Ask a device for a command, and say what becomes of it
     #[command(after_help = SEND_HELP)]
     Send(SendArguments),
+    /// Make, build and look after drivers
+    Plugin(PluginArguments),
     /// Make a token for browsers and programs
     Token(TokenArguments),
     /// Be a device on a pseudo-terminal

@@ -8,6 +8,7 @@ mod arguments;
 mod bench;
 mod check;
 mod explain;
+mod plugin;
 mod send;
 mod serve;
 mod sim;
@@ -31,6 +32,7 @@ pub use arguments::{
     SendArguments, SimArguments, SimCommand, TokenArguments, TokenCommand, WatchArguments, WattsupArguments,
 };
 pub use explain::listen_error;
+pub use plugin::{BuildArguments, Language, NewArguments, PluginArguments, PluginCommand};
 
 /// What the command line starts and does not know itself.
 #[derive(Debug, Clone, Copy)]
@@ -74,6 +76,7 @@ fn run(arguments: Arguments, environment: Environment, programs: Programs) -> Re
         Command::CheckConfig { file } => check::check(&file, environment, json)?,
         Command::Watch(watch) => watch::watch(&watch, environment.get("AUTOBENCH_TOKEN"), json)?,
         Command::Send(send) => return send::send(&send, environment.get("AUTOBENCH_TOKEN"), json),
+        Command::Plugin(arguments) => return plugin::plugin(&arguments, json),
         Command::Token(token) => token::token(&token, json),
         Command::Sim(sim) => sim::sim(&sim, json)?,
         Command::Bench { what } => bench::bench(&what, environment.get("AUTOBENCH_TOKEN"), json)?,
