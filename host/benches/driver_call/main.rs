@@ -1,11 +1,13 @@
 //! What a call of a driver costs as a component, beside the same code compiled natively.
 //!
-//! The power meter's driver runs twice: in wasmtime, through the daemon's own `Instance`, and natively, through the SDK alone. Both collect
-//! what they ask for into the same `Effects`, and both commit it into a store of their own with the same members. What is measured is one
+//! The power meter's driver runs in wasmtime, through the daemon's own `Instance`, written in Rust and, where it was built, in Python; and natively,
+//! through the SDK alone. All collect what they ask for into the same `Effects`, and commit it into a store of their own with the same members. What is measured is one
 //! event from the call to the committed version; samples are counted and dropped, where the daemon gives them to its hub, and every
 //! sixteenth commit takes the pending patch, which is about what a busy line sees at ten milliseconds between patches.
 //!
-//! `cargo demo --build-only && cargo bench -p autobench --bench driver_call`; another folder of plugins: `AUTOBENCH_PLUGINS`.
+//! `cargo demo --build-only && cargo bench -p autobench --bench driver_call`; another folder of plugins: `AUTOBENCH_PLUGINS`. The driver in Python is
+//! built by `autobench plugin build sdk/python/examples/power-meter --out target/autobench/examples/power-meter-python.wasm`, or by `cargo verify`;
+//! another folder of examples: `AUTOBENCH_EXAMPLES`.
 
 #![expect(
     clippy::unwrap_used,
@@ -19,6 +21,7 @@ mod native;
 mod plugins;
 
 use std::hint::black_box;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -224,16 +227,15 @@ impl<G: Guest> Subject<G> {
     }
 }
 
-fn component(inputs: &Inputs) -> (Engine, Subject<Instance>) {
-    let path = plugins::path_of("power-meter");
+fn component(engine: &Engine, path: &Path, inputs: &Inputs) -> Subject<Instance> {
     let package =
-        Package::read(&path).unwrap_or_else(|error| panic!("{}: {error}\n{}", path.display(), plugins::HINT));
-    let engine = Engine::new().unwrap();
+        Package::read(path).unwrap_or_else(|error| panic!("{}: {error}\n{}", path.display(), plugins::HINT));
     let begin = Instant::now();
     let (prepared, _) =
-        loader::prepare_in_process(&engine, &package).unwrap_or_else(|error| panic!("{error}"));
+        loader::prepare_in_process(engine, &package).unwrap_or_else(|error| panic!("{error}"));
     println!(
-        "power-meter.wasm: {} bytes, compiled in {} ms",
+        "{}: {} bytes, compiled in {} ms",
+        path.file_name().unwrap_or_default().display(),
         package.bytes.len(),
         begin.elapsed().as_millis()
     );
@@ -247,8 +249,8 @@ fn component(inputs: &Inputs) -> (Engine, Subject<Instance>) {
         standing_alarms: Default::default(),
         health: Arc::default(),
     };
-    let instance = Instance::new(&engine, &prepared.pre, rights, 64 << 20).unwrap();
-    (engine, Subject::new(instance, inputs))
+    let instance = Instance::new(engine, &prepared.pre, rights, 64 << 20).unwrap();
+    Subject::new(instance, inputs)
 }
 
 struct NoSlices;
@@ -261,12 +263,21 @@ impl ReadSlices for NoSlices {
 
 fn calls(criterion: &mut Criterion) {
     let inputs = Inputs::new();
-    let (_engine, mut component) = component(&inputs);
+    let engine = Engine::new().unwrap();
+    // A profile is to show what it was asked for, and nothing else.
+    let is_profiled = std::env::args().any(|argument| argument == "--profile-time");
+    let in_python = plugins::below("AUTOBENCH_EXAMPLES", "examples", "power-meter-python");
+    if in_python.is_file() && !is_profiled {
+        let mut component = component(&engine, &in_python, &inputs);
+        let mut native = Subject::new(NativeGuest::new(), &inputs);
+        same_work(&mut component, &mut native, &inputs);
+        ratios("in Python", &mut component, &mut native, &inputs);
+    }
+    let mut component = component(&engine, &plugins::path_of("power-meter"), &inputs);
     let mut native = Subject::new(NativeGuest::new(), &inputs);
     same_work(&mut component, &mut native, &inputs);
-    // A profile is to show what it was asked for, and nothing else.
-    if !std::env::args().any(|argument| argument == "--profile-time") {
-        ratios(&mut component, &mut native, &inputs);
+    if !is_profiled {
+        ratios("in Rust", &mut component, &mut native, &inputs);
     }
     for kind in Kind::ALL {
         let mut group = criterion.benchmark_group(kind.title());
@@ -309,7 +320,12 @@ fn same_work(component: &mut Subject<Instance>, native: &mut Subject<NativeGuest
 }
 
 /// Both in turns in one run, because two runs on a busy machine cannot be compared. The middle of the turns, because some are disturbed.
-fn ratios(component: &mut Subject<Instance>, native: &mut Subject<NativeGuest>, inputs: &Inputs) {
+fn ratios(
+    language: &str,
+    component: &mut Subject<Instance>,
+    native: &mut Subject<NativeGuest>,
+    inputs: &Inputs,
+) {
     const TURNS: usize = 101;
     const TURN: Duration = Duration::from_millis(5);
     for kind in Kind::ALL {
@@ -324,7 +340,7 @@ fn ratios(component: &mut Subject<Instance>, native: &mut Subject<NativeGuest>, 
         }
         let units = events as f64 * kind.units() as f64;
         println!(
-            "{}: component {:.3} µs, native {:.3} µs, ratio {:.2}",
+            "{language}, {}: component {:.3} µs, native {:.3} µs, ratio {:.2}",
             kind.title(),
             middle(components) / units,
             middle(natives) / units,
