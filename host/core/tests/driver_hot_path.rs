@@ -81,7 +81,7 @@ impl Sink for Counted {
     fn slice(&mut self) -> Option<Arc<str>> {
         None
     }
-    fn replace_slice(&mut self, _: serde_json::Value) -> Result<(), SliceRefused> {
+    fn take_over(&mut self, _: serde_json::Value, _: &mut Effects, _: u64) -> Result<(), SliceRefused> {
         Ok(())
     }
     fn skipped(&mut self, _: Skipped<'_>) {}
