@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use autobench_core::driver::versions::{Blame, VersionHash};
 use autobench_core::driver::{
-    Breakdown, CallTime, Cell, Fault, LogLevel, NoReturn, PortIdentity, PortIndex, Refusal, Setup,
-    SharedInbox, StartReason, Step, StopReason, SwapRefusal,
+    Breakdown, CallTime, Cell, Fault, InputSignals, LogLevel, NoReturn, PortIdentity, PortIndex, Refusal,
+    Setup, SharedInbox, StartReason, Step, StopReason, SwapRefusal,
 };
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
@@ -552,6 +552,14 @@ impl PortEvents for InboxFeed {
 
     fn drained(&mut self) {
         self.inbox.transmit_drained(self.port);
+    }
+
+    fn line_error(&mut self, reason: &str) {
+        self.inbox.line_error(self.port, reason);
+    }
+
+    fn lines_changed(&mut self, signals: InputSignals) {
+        self.inbox.lines_changed(self.port, signals);
     }
 }
 

@@ -53,6 +53,8 @@ pub(super) struct Shared {
 #[derive(Default)]
 pub(super) struct Line {
     pub(super) attached: Option<Attached>,
+    /// How the device's lines are, as the thread that watches them saw last; a newer look takes the place of one that waits.
+    pub(super) seen: Option<InputSignals>,
     pub(super) transmit: TransmitQueue,
 }
 
@@ -157,6 +159,12 @@ impl PortControl {
 
     pub(super) fn shared(&self) -> &Shared {
         &self.shared
+    }
+
+    /// The device's lines are so now.
+    pub(super) fn see(&self, signals: InputSignals) {
+        self.shared.line.lock().seen = Some(signals);
+        self.wake();
     }
 
     pub(super) fn stop(&self) {

@@ -14,7 +14,7 @@ use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use autobench_core::driver::{LineSettings, PortIdentity};
+use autobench_core::driver::{InputSignals, LineNews, LineSettings, PortIdentity};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::termios::QueueSelector;
@@ -25,6 +25,7 @@ use self::retry::{Jitter, Phase, Refused, Said, refusal};
 use super::control::{Attached, PortControl};
 use super::find::find;
 use super::line::{self, DisplayLine};
+use super::modem::{self, LineWatch, TtyLines};
 use crate::config::PortSource;
 use crate::sched;
 
@@ -75,6 +76,10 @@ pub trait PortEvents: Send {
     fn lost(&mut self, reason: &str);
     /// There is room again after a refused write.
     fn drained(&mut self);
+    /// Faults on the line since this was told last, in words. They concern the bytes around this place.
+    fn line_error(&mut self, reason: &str);
+    /// The lines that the device drives are so from now on.
+    fn lines_changed(&mut self, signals: InputSignals);
 }
 
 /// A port and its thread.
@@ -95,6 +100,9 @@ impl Port {
             backoff: BACKOFF_MIN,
             jitter: Jitter::seeded(&settings),
             buffer: vec![0; READ_BYTES],
+            began: Instant::now(),
+            news: LineNews::default(),
+            watch: None,
             settings,
         };
         let name = format!("port-{}", engine.settings.device);
@@ -155,6 +163,11 @@ struct Engine {
     backoff: Duration,
     jitter: Jitter,
     buffer: Vec<u8>,
+    began: Instant,
+    /// What the open line says besides bytes.
+    news: LineNews,
+    /// Watches the lines that the device drives, where there are any. It ends before the line is closed.
+    watch: Option<LineWatch>,
 }
 
 impl Engine {
@@ -235,6 +248,7 @@ impl Engine {
         {
             let mut state = self.control.shared().line.lock();
             state.transmit.clear();
+            state.seen = None;
             state.attached = Some(Attached {
                 tty,
                 identity: Arc::clone(&identity),
@@ -242,6 +256,11 @@ impl Engine {
             });
         }
         self.backoff = BACKOFF_MIN;
+        self.news = LineNews::default();
+        self.count_faults();
+        if has_control_lines {
+            self.watch_lines();
+        }
         self.say(Phase::Open, &format!("{path}, {}", DisplayLine(line)));
         self.events.attached(identity);
         Ok(())
@@ -262,8 +281,10 @@ impl Engine {
             if left == Left::Nothing && self.control.shared().line.lock().transmit.take_drained() {
                 self.events.drained();
             }
+            let next_news = self.tell_news();
             // Only the settling of output is asked for again and again; everything else wakes the poll.
-            let mut timeout = (left == Left::Change).then_some(SETTLE_POLL);
+            let settling_ends = (left == Left::Change).then_some(SETTLE_POLL);
+            let mut timeout = settling_ends.into_iter().chain(next_news).min();
             if let Some(until) = last_words {
                 let has_output = left != Left::Nothing || self.pending_output_bytes() > 0;
                 let time_left = until.saturating_duration_since(Instant::now());
@@ -273,11 +294,12 @@ impl Engine {
                         drops_output: has_output,
                     };
                 }
-                timeout = Some(if left == Left::Bytes {
+                let until_looked_at = if left == Left::Bytes {
                     time_left
                 } else {
                     time_left.min(SETTLE_POLL)
-                });
+                };
+                timeout = Some(timeout.map_or(until_looked_at, |timeout| timeout.min(until_looked_at)));
             }
             match self.wait(left == Left::Bytes, timeout) {
                 Ok(readable) => {
@@ -354,6 +376,9 @@ impl Engine {
         match rustix::io::read(tty, &mut self.buffer[..]) {
             Ok(0) => Err("the device hung up".to_owned()),
             Ok(count) => {
+                // Before the bytes, so that whoever takes them has been warned.
+                self.count_faults();
+                self.tell_news();
                 self.events.bytes(self.buffer.get(..count).unwrap_or_default());
                 Ok(())
             }
@@ -363,7 +388,54 @@ impl Engine {
         }
     }
 
+    /// A line that cannot say has none.
+    fn count_faults(&mut self) {
+        let line = self.control.shared().line.lock();
+        let Some(attached) = &line.attached else { return };
+        if let Some(faults) = with_descriptor(&attached.tty, modem::faults) {
+            self.news.count(faults);
+        }
+    }
+
+    fn watch_lines(&mut self) {
+        let copy = {
+            let line = self.control.shared().line.lock();
+            let Some(attached) = &line.attached else { return };
+            with_descriptor(&attached.tty, |tty| rustix::io::fcntl_dupfd_cloexec(tty, 0))
+        };
+        let (control, name) = (self.control.clone(), format!("lines-{}", self.settings.device));
+        let watch = copy
+            .map_err(io::Error::from)
+            .and_then(|copy| LineWatch::start(name, TtyLines(copy), move |signals| control.see(signals)));
+        match watch {
+            Ok(watch) => self.watch = Some(watch),
+            Err(error) => {
+                let (device, port) = (&self.settings.device, &self.settings.name);
+                tracing::warn!(channel = "device", tag = %device, "the lines of port {port} are not watched: {error}");
+            }
+        }
+    }
+
+    /// Tells what the line says besides bytes, and answers after what time there is more to tell.
+    fn tell_news(&mut self) -> Option<Duration> {
+        if let Some(signals) = self.control.shared().line.lock().seen.take() {
+            self.news.see(signals);
+        }
+        let now = self.began.elapsed();
+        let now_ns = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
+        if let Some(reason) = self.news.take_faults(now_ns) {
+            self.events.line_error(&reason);
+        }
+        if let Some(signals) = self.news.take_signals(now_ns) {
+            self.events.lines_changed(signals);
+        }
+        let due_ns = self.news.due_ns()?;
+        Some(Duration::from_nanos(due_ns.saturating_sub(now_ns)))
+    }
+
     fn detach(&mut self, end: &End) {
+        // It holds the line open.
+        self.watch = None;
         let attached = {
             let mut line = self.control.shared().line.lock();
             line.transmit.clear();
@@ -420,7 +492,7 @@ impl Engine {
     }
 }
 
-fn with_descriptor<R>(tty: &TTYPort, use_it: impl FnOnce(BorrowedFd<'_>) -> R) -> R {
+pub(super) fn with_descriptor<R>(tty: &TTYPort, use_it: impl FnOnce(BorrowedFd<'_>) -> R) -> R {
     // SAFETY: the descriptor stays open as long as `tty` is borrowed.
     use_it(unsafe { BorrowedFd::borrow_raw(tty.as_raw_fd()) })
 }

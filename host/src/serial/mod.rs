@@ -7,6 +7,7 @@ mod control;
 mod engine;
 mod find;
 mod line;
+mod modem;
 mod transmit;
 
 pub use control::{PortControl, ReserveError, SignalError};

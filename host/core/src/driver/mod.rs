@@ -6,6 +6,7 @@ mod event;
 mod guest;
 mod inbox;
 mod journal;
+mod line_news;
 mod observing;
 mod ring;
 mod shadow;
@@ -23,6 +24,7 @@ pub const PROBATION_NS: u64 = 10_000_000_000;
 
 pub use cell::{AtRest, Cell, NoReturn, Setup, Status, Step, SwapRefusal, SwapReport};
 pub use inbox::{Busy, COMMANDS, Cancelled, Chunk, Inbox, PortSetup, Settled, Taken, TooManyTimers};
+pub use line_news::{LineFaults, LineNews};
 pub use observing::OBSERVED_SLICES;
 pub use ring::{CHUNK_BYTES, Marks, Next, PortRing, ring_capacity_bytes};
 pub use shadow::{Shadow, ShadowError};

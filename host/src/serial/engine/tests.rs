@@ -59,3 +59,65 @@ fn who_holds_a_line_is_found_out_once_per_refusal() {
     refused.forget();
     assert_eq!(refused.explain("denied".to_owned(), || busy.clone()), busy);
 }
+
+/// Tells a test what it is told.
+struct Told(std::sync::mpsc::Sender<String>);
+
+impl PortEvents for Told {
+    fn attached(&mut self, _: Arc<PortIdentity>) {
+        let _ = self.0.send("attached".to_owned());
+    }
+    fn bytes(&mut self, data: &[u8]) {
+        let _ = self.0.send(String::from_utf8_lossy(data).into_owned());
+    }
+    fn lost(&mut self, _: &str) {}
+    fn drained(&mut self) {}
+    fn line_error(&mut self, reason: &str) {
+        let _ = self.0.send(reason.to_owned());
+    }
+    fn lines_changed(&mut self, signals: InputSignals) {
+        let _ = self.0.send(format!("CTS {}", signals.clear_to_send));
+    }
+}
+
+#[test]
+fn a_change_of_the_devices_lines_wakes_the_port_and_how_they_were_at_first_is_no_change() {
+    let (other, tty) = TTYPort::pair().unwrap();
+    let (tell, told) = std::sync::mpsc::channel();
+    let settings = PortSettings {
+        device: "probe".into(),
+        name: "main".into(),
+        source: PortSource::Path(tty.name().unwrap().into()),
+        simulated: None,
+        line: LineSettings {
+            baud_rate: 9600,
+            data_bits: autobench_core::driver::DataBits::Eight,
+            parity: autobench_core::driver::Parity::None,
+            stop_bits: autobench_core::driver::StopBits::One,
+            flow_control: autobench_core::driver::FlowControl::None,
+        },
+        dtr: None,
+        rts: None,
+        hangup_on_close: None,
+        exclusive: false,
+        sysfs_root: "/sys".into(),
+    };
+    drop(tty);
+    let port = Port::start(settings, Box::new(Told(tell))).unwrap();
+    assert_eq!(told.recv().unwrap(), "attached");
+    let see = |clear_to_send| {
+        port.control().see(InputSignals {
+            clear_to_send,
+            data_set_ready: false,
+            data_carrier_detect: false,
+            ring_indicator: false,
+        });
+    };
+    see(true);
+    // The port looks at the first before the second comes: bytes that are sent after it are read after it.
+    with_descriptor(&other, |other| rustix::io::write(other, b"x")).unwrap();
+    assert_eq!(told.recv().unwrap(), "x");
+    see(false);
+    assert_eq!(told.recv().unwrap(), "CTS false");
+    port.close();
+}
