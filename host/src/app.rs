@@ -27,6 +27,7 @@ use crate::config::{BenchConfig, ConfigLoader};
 use crate::data_folder::DataFolder;
 use crate::driver::Cache;
 use crate::driver::compile::Compiler;
+use crate::driver::desk::Desk;
 use crate::driver::endpoints::Endpoints;
 use crate::driver::engine::Engine;
 use crate::driver::loader::Loader;
@@ -147,9 +148,11 @@ impl App {
         let endpoints = Endpoints::open(config.daemon.data_dir.join("endpoints.json"));
         let hub = Hub::start(hub_config(&config, guard), state.clone(), logs.clone());
         let metrics = Registry::default();
+        let (desk, orders) = Desk::new();
         let http = HttpConfig {
             test_endpoints,
             metrics: metrics.clone(),
+            desk,
             ..http_config(&config, endpoints.clone())
         };
         let server = Server::start(http, state.clone(), logs.clone(), hub.clone())
@@ -189,7 +192,7 @@ impl App {
             endpoints,
             metrics,
         };
-        let supervisor = Supervisor::start(config, config_loader, loader, services)
+        let supervisor = Supervisor::start(config, config_loader, loader, services, orders)
             .await
             .context("the supervisor cannot be started")?;
         set_status(&state, MetaStatus::Ready);

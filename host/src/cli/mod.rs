@@ -4,6 +4,7 @@
 //! `event`. Exit codes: 0 done, 1 failed, 2 the command itself was wrong.
 
 mod announce;
+mod api;
 mod arguments;
 mod bench;
 mod check;
@@ -27,12 +28,16 @@ use crate::config::{Colour, ConfigErrors, Environment, Problem, Source};
 use crate::driver::compile::Urgency;
 
 pub use announce::Announcer;
+pub use api::DaemonArguments;
 pub use arguments::{
     Arguments, BenchArguments, BenchCommand, Command, DemoArguments, FanoutArguments, LogsArguments,
     SendArguments, SimArguments, SimCommand, TokenArguments, TokenCommand, WatchArguments, WattsupArguments,
 };
 pub use explain::listen_error;
-pub use plugin::{BuildArguments, Language, NewArguments, PluginArguments, PluginCommand};
+pub use plugin::{
+    BuildArguments, Language, ListArguments, NewArguments, PluginArguments, PluginCommand, ReloadArguments,
+    RollbackArguments,
+};
 
 /// What the command line starts and does not know itself.
 #[derive(Debug, Clone, Copy)]
@@ -76,7 +81,7 @@ fn run(arguments: Arguments, environment: Environment, programs: Programs) -> Re
         Command::CheckConfig { file } => check::check(&file, environment, json)?,
         Command::Watch(watch) => watch::watch(&watch, environment.get("AUTOBENCH_TOKEN"), json)?,
         Command::Send(send) => return send::send(&send, environment.get("AUTOBENCH_TOKEN"), json),
-        Command::Plugin(arguments) => return plugin::plugin(&arguments, json),
+        Command::Plugin(plugin) => return plugin::plugin(&plugin, environment, json),
         Command::Token(token) => token::token(&token, json),
         Command::Sim(sim) => sim::sim(&sim, json)?,
         Command::Bench { what } => bench::bench(&what, environment.get("AUTOBENCH_TOKEN"), json)?,

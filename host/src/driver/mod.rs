@@ -14,6 +14,7 @@ pub mod bindings;
 mod cache;
 pub mod compile;
 mod convert;
+pub mod desk;
 mod device;
 pub mod endpoints;
 pub mod engine;

@@ -27,6 +27,7 @@ mod often;
 mod openapi;
 mod page;
 mod places;
+mod plugins;
 mod problem;
 mod query;
 mod request_log;
@@ -58,6 +59,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tower::ServiceExt;
 
 use crate::access::Guard;
+use crate::driver::desk::Desk;
 use crate::driver::endpoints::Endpoints;
 use crate::hub::Hub;
 use crate::logs::LogHandle;
@@ -116,6 +118,8 @@ pub struct HttpConfig {
     pub series: Endpoints,
     /// How long answers under way, and clients, may take at the end.
     pub grace: Duration,
+    /// Where orders about versions of drivers are laid down.
+    pub desk: Desk,
     /// What `/metrics` asks. State, log, hub and HTTP add themselves.
     pub metrics: Registry,
 }
@@ -140,6 +144,7 @@ impl HttpConfig {
             ingest_channels: Vec::new(),
             series: Endpoints::in_memory(),
             grace: Duration::from_secs(3),
+            desk: Desk::closed(),
             metrics: Registry::default(),
         }
     }
@@ -176,6 +181,7 @@ struct Shared {
     requests: RequestLog,
     answers: Answers,
     waits: Arc<Shares<Taker>>,
+    desk: Desk,
 }
 
 impl Server {
@@ -202,6 +208,7 @@ impl Server {
             answers: Answers::new(config.answer_bytes),
             waits: Shares::new(config.waits, config.waits_of_one),
             often: Often::default(),
+            desk: config.desk.clone(),
             state,
             logs,
             hub: hub.clone(),

@@ -17,6 +17,7 @@ use serde_json::{Map, Value, json};
 
 use super::bench::{HistoryBody, MessageBody, SeriesList};
 use super::ingest::{LogEntryBody, LogsTaken, SamplesBody, TelemetryTaken};
+use super::plugins::{OutcomesBody, ReloadBody, RollbackBody};
 use super::problem::ProblemBody;
 use super::routes::{StatusBody, tag_of, tagged};
 use super::session::{SessionBody, TokenBody};
@@ -123,6 +124,12 @@ const WAIT_QUERY: [Parameter; 1] = [parameter(
     "how many milliseconds to wait for its end",
 )];
 
+const OUTCOME_QUERY: [Parameter; 1] = [parameter(
+    "wait",
+    "integer",
+    "how many milliseconds to wait for what comes of it; 30000 if not given",
+)];
+
 const LOGS_QUERY: [Parameter; 4] = [
     parameter(
         "sinceSeq",
@@ -186,6 +193,16 @@ fn shape(id: RouteId, generator: &mut SchemaGenerator) -> Shape {
         RouteId::Devices => gives(Gives::Tagged(of.schema::<BTreeMap<String, DeviceEntry>>())),
         RouteId::Device => gives(Gives::Tagged(of.schema::<DeviceEntry>())),
         RouteId::Plugins => gives(Gives::Tagged(of.schema::<BTreeMap<String, PluginEntry>>())),
+        RouteId::PluginReload | RouteId::DeviceReload => Shape {
+            query: &OUTCOME_QUERY,
+            takes: Some(of.schema::<ReloadBody>()),
+            ..gives(Gives::Begun(of.schema::<OutcomesBody>()))
+        },
+        RouteId::DeviceRollback => Shape {
+            query: &OUTCOME_QUERY,
+            takes: Some(of.schema::<RollbackBody>()),
+            ..gives(Gives::Begun(of.schema::<OutcomesBody>()))
+        },
         RouteId::Telemetry => gives(Gives::Json(of.schema::<SeriesList>())),
         RouteId::TelemetryIngest => {
             let one = of.schema::<SamplesBody>();

@@ -42,6 +42,10 @@ pub(super) enum Problem {
     NotFound(String),
     #[error("there is no device {0:?}; see /api/v1/devices")]
     UnknownDevice(String),
+    #[error("there is no plugin {0:?}; see /api/v1/plugins")]
+    UnknownPlugin(String),
+    #[error("{0}")]
+    NoEarlierVersion(String),
     #[error("the state has nothing at {0:?}")]
     UnknownPath(String),
     #[error("there is no telemetry series {0:?}; see /api/v1/telemetry")]
@@ -111,12 +115,14 @@ impl Problem {
             | Self::ForbiddenOrigin(_)
             | Self::Forbidden { .. }
             | Self::ForbiddenChannel(_) => StatusCode::FORBIDDEN,
-            Self::NotFound(_) | Self::UnknownDevice(_) | Self::UnknownPath(_) | Self::UnknownEndpoint(_) => {
-                StatusCode::NOT_FOUND
-            }
+            Self::NotFound(_)
+            | Self::UnknownDevice(_)
+            | Self::UnknownPlugin(_)
+            | Self::UnknownPath(_)
+            | Self::UnknownEndpoint(_) => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
-            Self::SeriesOwned(_) | Self::TooManySeries(_) => StatusCode::CONFLICT,
+            Self::SeriesOwned(_) | Self::TooManySeries(_) | Self::NoEarlierVersion(_) => StatusCode::CONFLICT,
             Self::Changed => StatusCode::PRECONDITION_FAILED,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -146,6 +152,8 @@ impl Problem {
             Self::ForbiddenChannel(_) => "forbidden-channel",
             Self::NotFound(_) => "not-found",
             Self::UnknownDevice(_) => "unknown-device",
+            Self::UnknownPlugin(_) => "unknown-plugin",
+            Self::NoEarlierVersion(_) => "no-earlier-version",
             Self::UnknownPath(_) => "unknown-path",
             Self::UnknownEndpoint(_) => "unknown-endpoint",
             Self::MethodNotAllowed { .. } => "method-not-allowed",

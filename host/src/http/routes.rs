@@ -17,7 +17,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::problem::Problem;
-use super::{Shared, bench, commands, events, gate, ingest, openapi, session, socket};
+use super::{Shared, bench, commands, events, gate, ingest, openapi, plugins, session, socket};
 
 pub(super) fn router(shared: Arc<Shared>) -> Router {
     let mut router = Router::new();
@@ -67,6 +67,9 @@ fn handler(id: RouteId) -> Option<MethodRouter<Arc<Shared>>> {
         RouteId::Command => get(commands::show),
         RouteId::CommandCancel => delete(commands::cancel),
         RouteId::Plugins => get(bench::plugins),
+        RouteId::PluginReload => post(plugins::reload_plugin),
+        RouteId::DeviceReload => post(plugins::reload_device),
+        RouteId::DeviceRollback => post(plugins::roll_back),
         RouteId::Telemetry => get(bench::telemetry),
         RouteId::TelemetryIngest => post(ingest::telemetry),
         RouteId::TelemetrySeries => get(bench::series),

@@ -2,17 +2,22 @@
 
 mod build;
 mod kit;
+mod list;
 mod new;
 mod project;
+mod reload;
 
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
 use super::Failure;
+use crate::config::Environment;
 pub use build::BuildArguments;
+pub use list::ListArguments;
 pub use new::NewArguments;
 pub use project::Language;
+pub use reload::{ReloadArguments, RollbackArguments};
 
 /// `autobench plugin`.
 #[derive(Debug, Args, PartialEq)]
@@ -31,12 +36,43 @@ pub enum PluginCommand {
     /// Build the driver in a folder into a .wasm file
     #[command(after_help = build::HELP)]
     Build(BuildArguments),
+    /// Say which plugins there are, and what runs on which device
+    List(ListArguments),
+    /// Try the newest file of a plugin again, and leave quarantine
+    #[command(after_help = reload::HELP)]
+    Reload(ReloadArguments),
+    /// Go back to the good version that a device ran before
+    #[command(after_help = reload::ROLLBACK_HELP)]
+    Rollback(RollbackArguments),
 }
 
-pub(super) fn plugin(arguments: &PluginArguments, json: bool) -> Result<ExitCode, Failure> {
+pub(super) fn plugin(
+    arguments: &PluginArguments,
+    environment: Environment,
+    json: bool,
+) -> Result<ExitCode, Failure> {
+    // For a daemon that wants one.
+    let token = environment.get("AUTOBENCH_TOKEN").map(str::to_owned);
+    let token = token.as_deref();
     match &arguments.command {
         PluginCommand::New(new) => new::new(new, json)?,
         PluginCommand::Build(build) => build::build(build, json)?,
+        PluginCommand::List(list) => list::list(list, token, json)?,
+        PluginCommand::Reload(reload) => return Ok(reload::reload(reload, token, json)?),
+        PluginCommand::Rollback(rollback) => return Ok(reload::roll_back(rollback, token, json)?),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Texts of drivers for a terminal: what would move its cursor or worse is shown as a question mark.
+fn printable(text: &str) -> String {
+    text.chars()
+        .map(|c| {
+            if c.is_control() && c != '\n' {
+                char::REPLACEMENT_CHARACTER
+            } else {
+                c
+            }
+        })
+        .collect()
 }

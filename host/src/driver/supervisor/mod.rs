@@ -8,6 +8,7 @@ mod beside;
 mod configuration;
 mod devices;
 mod files;
+mod orders;
 mod plugins;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -26,6 +27,8 @@ use tokio::time::Instant;
 
 use self::beside::{Done, Errand};
 use self::files::{stems_in, watch};
+use self::orders::Waiting;
+use super::desk::Orders;
 use super::device::Device;
 use super::endpoints::Endpoints;
 use super::lives::{Lives, Turn};
@@ -88,12 +91,13 @@ impl Supervisor {
         config_loader: ConfigLoader,
         loader: Loader,
         services: Services,
+        orders: Orders,
     ) -> std::io::Result<Self> {
         let mut bench = Bench::new(config, config_loader, loader, services)?;
         bench.load_all().await;
         let simulated = bench.simulated();
         let (stop, stopped) = oneshot::channel();
-        let task = tokio::spawn(bench.run(stopped));
+        let task = tokio::spawn(bench.run(orders, stopped));
         Ok(Self {
             stop,
             task,
@@ -157,6 +161,8 @@ struct Bench {
     /// Set while a configuration that would stop a device is given a moment: it may be half written.
     config_in_doubt: bool,
     config_is_bad: bool,
+    /// Orders that wait for what comes of them.
+    waiting: Vec<Waiting>,
 }
 
 /// A configured device.
@@ -220,6 +226,7 @@ impl Bench {
             folder_due: None,
             config_in_doubt: false,
             config_is_bad: false,
+            waiting: Vec::new(),
         })
     }
 
@@ -237,7 +244,7 @@ impl Bench {
         }
     }
 
-    async fn run(mut self, mut stop: oneshot::Receiver<()>) {
+    async fn run(mut self, mut orders: Orders, mut stop: oneshot::Receiver<()>) {
         let lives = self.lives.clone();
         loop {
             let due = self.next_due();
@@ -247,7 +254,9 @@ impl Bench {
                 turns = lives.changed() => self.hear(turns).await,
                 () = sleep_until(due) => self.settle().await,
                 Some(done) = self.beside.join_next_with_id() => self.done(done).await,
+                asked = orders.next() => self.take_order(asked).await,
             }
+            self.answer_orders();
         }
         self.beside.shutdown().await;
         for id in self.devices.keys().cloned().collect::<Vec<_>>() {

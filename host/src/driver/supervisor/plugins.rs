@@ -97,7 +97,7 @@ impl Bench {
         }
     }
 
-    fn bound<'a>(&'a self, stem: &'a str) -> impl Iterator<Item = &'a Slot> {
+    pub(super) fn bound<'a>(&'a self, stem: &'a str) -> impl Iterator<Item = &'a Slot> {
         self.devices
             .values()
             .filter(move |slot| slot.config.plugin.as_str() == stem)

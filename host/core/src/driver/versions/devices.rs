@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::super::PROBATION_NS;
 use super::record::remember;
 use super::{
-    Action, Blame, Broken, Device, GOOD, Probation, Running, VersionHash, VersionRecord, Versions, Work,
+    Action, Blame, Broken, Device, GOOD, Life, Probation, RefusedVersion, Running, VersionHash,
+    VersionRecord, Versions, Work,
 };
 
 impl Versions {
@@ -32,6 +33,7 @@ impl Versions {
             running: None,
             offered: None,
             fetching: None,
+            rolling_back: None,
             misfits: Vec::new(),
             record,
         };
@@ -56,7 +58,7 @@ impl Versions {
         entry.misfits.clear();
         entry.running.take_if(|running| running.has_ended);
         if let Some(running) = &mut entry.running {
-            running.is_quarantined = false;
+            running.release();
             // Settings that a person has corrected are a reason to try once more; a driver that runs does not notice.
             self.actions.push_back(Action::Release { device: name });
         }
@@ -66,7 +68,7 @@ impl Versions {
 
     /// The driver's thread has the version, and starts it.
     pub fn started(&mut self, device: &str, hash: VersionHash) {
-        self.arrived(device, hash, Probation::Waits);
+        self.arrived(device, hash, Probation::Waits, Life::Starts);
     }
 
     /// The driver's thread could not be started with the version.
@@ -80,7 +82,8 @@ impl Versions {
 
     /// The version runs in place of the one before.
     pub fn swapped(&mut self, device: &str, hash: VersionHash, now_ns: u64) {
-        self.arrived(device, hash, Probation::Until(now_ns + PROBATION_NS));
+        let probation = Probation::Until(now_ns + PROBATION_NS);
+        self.arrived(device, hash, probation, Life::Lives);
     }
 
     /// The version does not run. What ran before goes on, if it ran.
@@ -91,7 +94,7 @@ impl Versions {
     /// The driver lives, after a start or a restart.
     pub fn live(&mut self, device: &str, hash: VersionHash, now_ns: u64) {
         if let Some(running) = self.running_mut(device, hash) {
-            running.is_quarantined = false;
+            running.life = Life::Lives;
             if running.probation != Probation::Over {
                 running.probation = Probation::Until(now_ns + PROBATION_NS);
             }
@@ -103,7 +106,10 @@ impl Versions {
         let Some(running) = self.running_mut(device, broken.hash) else {
             return self.former_broke_down(device, broken.hash);
         };
-        running.is_quarantined = broken.is_quarantined;
+        running.life = Life::Down {
+            reason: broken.reason.clone(),
+            is_quarantined: broken.is_quarantined,
+        };
         let on_probation = running.probation != Probation::Over;
         if on_probation {
             running.probation = Probation::Waits;
@@ -138,7 +144,10 @@ impl Versions {
         let gives_way = on_probation && has_way_back && entry.refusal_of(hash).is_none();
         if gives_way {
             let reason = "its thread ended within its first seconds, by a fault of the daemon";
-            remember(&mut entry.misfits, hash, reason.to_owned());
+            remember(
+                &mut entry.misfits,
+                RefusedVersion::by_device(hash, reason.to_owned()),
+            );
         }
         self.settle(device);
         if gives_way {
@@ -179,6 +188,7 @@ impl Versions {
         if entry.fetching.take_if(|fetching| *fetching == hash).is_none() {
             return;
         }
+        entry.rolling_back.take_if(|back| is_lost && *back == hash);
         if is_lost {
             entry.record.good.retain(|good| *good != hash);
             if let Some(running) = &mut entry.running {
@@ -190,11 +200,14 @@ impl Versions {
         self.tidy();
     }
 
-    /// What the device is to run: what is in its file, unless it refused that; else what runs, or ran before, or was good.
-    fn choice(&self, name: &str) -> Option<VersionHash> {
+    /// What the device is to run: what somebody wants back; else what is in its file, unless it refused that; else what runs, or ran before, or was good.
+    pub(super) fn choice(&self, name: &str) -> Option<VersionHash> {
         let device = self.devices.get(name)?;
         // Without its file a plugin is removed, whatever is kept of it.
         let file = self.files.get(&device.plugin)?;
+        if device.rolling_back.is_some() {
+            return device.rolling_back;
+        }
         let in_file = file.ready.filter(|ready| device.refusal_of(*ready).is_none());
         let runs = device.running.as_ref().map(|running| running.hash);
         let goes_on = runs.filter(|runs| device.refusal_of(*runs).is_none());
@@ -236,6 +249,7 @@ impl Versions {
         }
         let runs = device.runs();
         let Some(hash) = choice else {
+            device.rolling_back = None;
             return match device.running.take() {
                 Some(_) => self.actions.push_back(Action::Stop { device: name }),
                 None => self.say_why_down(&name),
@@ -248,6 +262,7 @@ impl Versions {
         {
             return;
         }
+        let is_wanted_back = device.rolling_back == Some(hash);
         let action = if !at_hand {
             if device.fetching.replace(hash) == Some(hash) {
                 return;
@@ -256,7 +271,8 @@ impl Versions {
         } else {
             device.offered = Some(hash);
             let former = device.running.as_ref().map(|running| running.hash);
-            let is_return = former.is_some_and(|former| device.refusal_of(former).is_some());
+            let gave_way = former.is_some_and(|former| device.refusal_of(former).is_some());
+            let is_return = gave_way && !is_wanted_back;
             match runs {
                 None => Action::Start {
                     device: name,
@@ -290,7 +306,7 @@ impl Versions {
         }
     }
 
-    fn arrived(&mut self, device: &str, hash: VersionHash, probation: Probation) {
+    fn arrived(&mut self, device: &str, hash: VersionHash, probation: Probation, life: Life) {
         let Some((name, entry)) = self.device_mut(device) else {
             return;
         };
@@ -298,6 +314,7 @@ impl Versions {
             return;
         }
         let is_known_good = entry.record.good.contains(&hash);
+        let has_set_aside = entry.set_aside_for(hash);
         // What never lived is nothing to go back to; what ran before it may be.
         let former = entry.running.take().and_then(|running| match running.probation {
             Probation::Waits => running.former,
@@ -308,12 +325,15 @@ impl Versions {
             // What has come back is not its own way back.
             former: former.filter(|former| *former != hash && entry.refusal_of(*former).is_none()),
             probation: if is_known_good { Probation::Over } else { probation },
-            is_quarantined: false,
+            life,
             has_ended: false,
         });
         let plugin = Arc::clone(&entry.plugin);
         if is_known_good {
             self.prove(&name);
+        }
+        if has_set_aside {
+            self.actions.push_back(Action::Persist { device: name });
         }
         if let Some(file) = self.files.get_mut(&plugin)
             && (file.ready == Some(hash) || file.current.is_none())
@@ -346,9 +366,14 @@ impl Versions {
             return;
         }
         let plugin = Arc::clone(&entry.plugin);
+        if entry.rolling_back.take_if(|back| *back == hash).is_some() {
+            // It was good before, and may be again: that it does not go on from its successor's memory says nothing more. All is as it was.
+            self.settle(device);
+            return self.tidy();
+        }
         match blame {
             Blame::Circumstances => {
-                remember(&mut entry.misfits, hash, reason);
+                remember(&mut entry.misfits, RefusedVersion::by_device(hash, reason));
                 self.settle(device);
                 self.publish(&plugin);
             }
@@ -368,7 +393,7 @@ impl Versions {
         };
         let record = &mut entry.record;
         record.good.retain(|good| *good != hash);
-        remember(&mut record.refused, hash, reason);
+        remember(&mut record.refused, RefusedVersion::by_device(hash, reason));
     }
 
     /// Has a refusal written, and shown once it is written.
@@ -402,7 +427,7 @@ impl Versions {
         self.actions.push_back(Action::Persist { device: name });
     }
 
-    fn device_mut(&mut self, device: &str) -> Option<(Arc<str>, &mut Device)> {
+    pub(super) fn device_mut(&mut self, device: &str) -> Option<(Arc<str>, &mut Device)> {
         let (name, _) = self.devices.get_key_value(device)?;
         let name = Arc::clone(name);
         self.devices.get_mut(device).map(|device| (name, device))
@@ -432,6 +457,15 @@ impl Device {
 }
 
 impl Running {
+    /// Lets it start once more, if it is in quarantine. Answers whether it was.
+    pub(super) fn release(&mut self) -> bool {
+        let is_quarantined = self.life.is_quarantined();
+        if is_quarantined {
+            self.life = Life::Starts;
+        }
+        is_quarantined
+    }
+
     pub(super) fn is_proven(&self, now_ns: u64) -> bool {
         matches!(self.probation, Probation::Until(end_ns) if end_ns <= now_ns)
     }

@@ -71,6 +71,7 @@ impl Versions {
         if is_wish {
             self.lift(plugin, hash);
         }
+        self.lift_for_reloads(plugin, hash);
         if self.at_hand.contains(&hash) {
             self.adopt(plugin, hash);
         }
@@ -150,6 +151,7 @@ impl Versions {
                 file.current = Some(hash);
             }
         }
+        self.end_reloads(plugin);
         bound.iter().for_each(|name| self.settle(name));
         self.publish(plugin);
     }
@@ -169,6 +171,7 @@ impl Versions {
                 reason,
             });
         }
+        self.end_reloads(plugin);
         for name in self.bound(plugin) {
             self.settle(&name);
         }
@@ -203,7 +206,7 @@ impl Versions {
                 .running
                 .take_if(|running| running.has_ended && running.hash == hash);
             if let Some(running) = self.running_mut(&name, hash)
-                && std::mem::take(&mut running.is_quarantined)
+                && running.release()
             {
                 self.actions.push_back(Action::Release { device: name });
             }
@@ -218,7 +221,7 @@ impl Versions {
         }
     }
 
-    fn bound(&self, plugin: &str) -> Vec<Arc<str>> {
+    pub(super) fn bound(&self, plugin: &str) -> Vec<Arc<str>> {
         self.devices
             .iter()
             .filter(|(_, device)| *device.plugin == *plugin)

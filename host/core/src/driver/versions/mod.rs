@@ -16,6 +16,9 @@
 //! - *The newest file wins.* A change gives up the look that is under way. While a version is with a driver's thread the file may go on
 //!   changing; what is newest when the verdict comes is offered next, and what lay in between never is.
 //! - *Two swaps never meet.* A device has one offer at a time.
+//! - *What a person asks for.* A save of a file is a wish to have it tried, whatever was refused before. So is a reload, but for what a device has
+//!   refused, unless it is forced. Who goes back from a version sets it aside: neither a look at its file nor another daemon brings it back, only
+//!   a wish does. See [`Reload`].
 //! - *On probation.* A version that a device has not run before has to live for ten seconds. If it breaks down before, or its
 //!   thread ends, the version from before comes back, if there is one; without one, the driver's own [`Supervision`](super::Supervision) has the last word.
 
@@ -27,14 +30,16 @@ mod hash;
 mod laws;
 mod record;
 mod told;
+mod wishes;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 pub use action::Action;
 pub use hash::{NoHash, VersionHash};
-pub use record::{RefusedVersion, VersionRecord};
+pub use record::{RefusedBy, RefusedVersion, VersionRecord};
 pub use told::{Blame, Broken, Unprepared, Unreadable};
+pub use wishes::{InFile, Life, NoRollback, Reload, Standing};
 
 /// How long a file has to be quiet before it is read.
 const QUIET_NS: u64 = 30_000_000;
@@ -92,6 +97,8 @@ struct File {
     failure: Option<(Option<VersionHash>, String)>,
     /// The newest version that some device took, or that nobody wanted.
     current: Option<VersionHash>,
+    /// Devices for which somebody has asked for a reload, until what is in the file is known.
+    reloads: BTreeMap<Arc<str>, Reload>,
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -112,6 +119,8 @@ struct Device {
     /// With the driver's thread; nothing else is offered before it has answered.
     offered: Option<VersionHash>,
     fetching: Option<VersionHash>,
+    /// The good version that somebody wants back, until it runs or does not.
+    rolling_back: Option<VersionHash>,
     /// What the configuration does not suit, and why; as bounded as what the device remembers.
     misfits: Vec<RefusedVersion>,
     record: VersionRecord,
@@ -123,7 +132,7 @@ struct Running {
     /// What ran before it.
     former: Option<VersionHash>,
     probation: Probation,
-    is_quarantined: bool,
+    life: Life,
     /// Its thread has ended by itself. It is not started again before something is new: what ended it might do so again.
     has_ended: bool,
 }

@@ -23,12 +23,36 @@ pub struct RefusedVersion {
     pub hash: VersionHash,
     /// Why.
     pub reason: String,
+    /// Who does not want it.
+    #[serde(default)]
+    pub by: RefusedBy,
 }
 
-pub(super) fn remember(refused: &mut Vec<RefusedVersion>, hash: VersionHash, reason: String) {
-    refused.retain(|refused| refused.hash != hash);
+/// Who does not want a version.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RefusedBy {
+    /// The device: it was no good there.
+    #[default]
+    Device,
+    /// A person, who went back from it. Whoever asks for a reload wants it again.
+    Person,
+}
+
+pub(super) fn remember(refused: &mut Vec<RefusedVersion>, entry: RefusedVersion) {
+    refused.retain(|refused| refused.hash != entry.hash);
     if refused.len() >= REFUSED {
         refused.remove(0);
     }
-    refused.push(RefusedVersion { hash, reason });
+    refused.push(entry);
+}
+
+impl RefusedVersion {
+    pub(super) fn by_device(hash: VersionHash, reason: String) -> Self {
+        Self {
+            hash,
+            reason,
+            by: RefusedBy::Device,
+        }
+    }
 }

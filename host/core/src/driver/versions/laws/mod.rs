@@ -4,6 +4,7 @@
 //! any two steps. The laws are checked at each action, and, after everything has been answered, on what runs.
 
 mod model;
+mod wishes;
 mod world;
 
 use std::sync::Arc;
@@ -225,6 +226,7 @@ fn a_kept_version_that_is_lost_is_said_and_the_next_one_taken() {
         refused: vec![RefusedVersion {
             hash: version(3),
             reason: "trap".to_owned(),
+            by: RefusedBy::Device,
         }],
     };
     versions.device_added(&device, &plugin, record);

@@ -94,6 +94,15 @@ pub(super) enum Act {
         plugin: usize,
         is_there: bool,
     },
+    /// Somebody wants the newest file tried again on one device.
+    Reload {
+        device: usize,
+        is_forced: bool,
+    },
+    /// Somebody wants the version before.
+    RollBack {
+        device: usize,
+    },
     /// The daemon is killed and starts again.
     Kill,
 }
@@ -115,6 +124,8 @@ pub(super) fn act() -> impl Strategy<Value = Act> {
             .prop_map(|(device, are_right)| Act::Settings { device, are_right }),
         1 => (0..DEVICES.len(), 0..PLUGINS.len(), any::<bool>())
             .prop_map(|(device, plugin, is_there)| Act::Configure { device, plugin, is_there }),
+        1 => (0..DEVICES.len(), any::<bool>()).prop_map(|(device, is_forced)| Act::Reload { device, is_forced }),
+        1 => (0..DEVICES.len()).prop_map(|device| Act::RollBack { device }),
         1 => Just(Act::Kill),
     ]
 }

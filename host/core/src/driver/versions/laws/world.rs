@@ -54,6 +54,10 @@ pub(super) struct World {
     misfits: BTreeSet<(Arc<str>, VersionHash)>,
     /// What was heard to have broken down and not to have come back since.
     broken: BTreeSet<(Arc<str>, VersionHash)>,
+    /// Reloads of devices that were asked for since their files were last read, and of which plugin.
+    reloads: BTreeMap<Arc<str>, (Arc<str>, Reload)>,
+    /// What devices were told to go back to, until it has been tried.
+    rollbacks: BTreeMap<Arc<str>, VersionHash>,
     pub(super) swaps: u64,
     pub(super) returns: u64,
 }
@@ -80,6 +84,8 @@ impl World {
         self.late.clear();
         self.board.clear();
         self.broken.clear();
+        self.reloads.clear();
+        self.rollbacks.clear();
         // The configuration may have been mended meanwhile: what did not suit it is tried again.
         self.misfits.clear();
         for device in self.configured.clone() {
@@ -173,6 +179,8 @@ impl World {
                     self.board.remove(device);
                     self.broken.retain(|(name, _)| **name != *device);
                     self.misfits.retain(|(name, _)| **name != *device);
+                    self.reloads.remove(device);
+                    self.rollbacks.remove(device);
                     self.threads.remove(device);
                     self.versions.device_removed(device);
                     self.obey();
@@ -183,9 +191,47 @@ impl World {
                     self.add(device);
                 }
             }
+            Act::Reload { device, is_forced } => self.reload(DEVICES[device], is_forced),
+            Act::RollBack { device } => drop(self.roll_back(DEVICES[device])),
             Act::Kill => self.start(),
         }
         self.obey();
+    }
+
+    pub(super) fn reload(&mut self, device: &str, is_forced: bool) {
+        if !self.configured.contains(device) {
+            return;
+        }
+        let how = match is_forced {
+            true => Reload::Forced,
+            false => Reload::Plain,
+        };
+        let name: Arc<str> = device.into();
+        let plugin = self.plugin_of(device);
+        let wish = self
+            .reloads
+            .entry(Arc::clone(&name))
+            .or_insert((Arc::clone(&plugin), how));
+        wish.1 = wish.1.max(how);
+        self.versions.reload(&plugin, &[name], how, self.now_ns);
+        self.obey();
+    }
+
+    /// What the device goes back to is good, kept, and another one.
+    pub(super) fn roll_back(&mut self, device: &str) -> Result<VersionHash, NoRollback> {
+        let before = self.versions.record(device).cloned();
+        let back = self.versions.roll_back(device)?;
+        assert!(before.unwrap().good.contains(&back), "it was never good");
+        assert!(self.kept.contains(&back), "its bytes are not kept");
+        assert_ne!(self.threads[device].runs, Some(back), "it runs already");
+        self.rollbacks.insert(device.into(), back);
+        self.obey();
+        Ok(back)
+    }
+
+    /// Whether the version is with the device because somebody wants it back. It says nothing about it then that it does not run.
+    fn is_wanted_back(&mut self, device: &str, hash: VersionHash) -> bool {
+        self.rollbacks.get(device) == Some(&hash) && self.rollbacks.remove(device).is_some()
     }
 
     pub(super) fn pass(&mut self, ns: u64) {
@@ -396,11 +442,14 @@ impl World {
             Due::Fetch { device, hash } => self.fetch(&device, hash, luck),
             Due::Start { device, hash } if luck == Luck::Fails => {
                 self.clear_away(&device);
-                self.misfits.insert((Arc::clone(&device), hash));
+                if !self.is_wanted_back(&device, hash) {
+                    self.misfits.insert((Arc::clone(&device), hash));
+                }
                 self.versions.not_started(&device, hash, "no thread".to_owned());
             }
             Due::Start { device, hash } => {
                 self.clear_away(&device);
+                self.is_wanted_back(&device, hash);
                 self.threads.get_mut(&device).unwrap().runs = Some(hash);
                 self.versions.started(&device, hash);
                 self.start_driver(&device, hash);
@@ -464,7 +513,13 @@ impl World {
             _ if lacks_settings => Some((Blame::Circumstances, "settings")),
             _ => None,
         };
+        let is_wanted_back = self.is_wanted_back(device, hash);
         if let Some((blame, reason)) = refusal {
+            let before = self.versions.record(device).cloned();
+            if is_wanted_back {
+                self.versions.swap_refused(device, hash, blame, reason.to_owned());
+                return assert_eq!(self.versions.record(device).cloned(), before, "all is as it was");
+            }
             let refusals = match blame {
                 Blame::Circumstances => &mut self.misfits,
                 Blame::Version => &mut self.refused,
@@ -489,6 +544,25 @@ impl World {
                 .collect();
             for refusals in [&mut self.refused, &mut self.misfits, &mut self.broken] {
                 refusals.retain(|(name, refused)| !bound.contains(&&**name) || *refused != hash);
+            }
+        }
+        let is_there = self.files.get(plugin).copied();
+        for (device, (_, how)) in self
+            .reloads
+            .extract_if(.., |_, (of, _)| of == plugin)
+            .collect::<Vec<_>>()
+        {
+            let Some(hash) = is_there else { continue };
+            let is_lifted = |(name, refused): &(Arc<str>, VersionHash)| *name == device && *refused == hash;
+            self.misfits.retain(|refusal| !is_lifted(refusal));
+            let record = self.versions.record(&device);
+            let by_device = record.is_some_and(|record| {
+                let mut refused = record.refused.iter();
+                refused.any(|refused| refused.hash == hash && refused.by == RefusedBy::Device)
+            });
+            if how == Reload::Forced || !by_device {
+                self.refused.retain(|refusal| !is_lifted(refusal));
+                self.broken.retain(|refusal| !is_lifted(refusal));
             }
         }
         self.answer_read(plugin, look);
@@ -560,6 +634,12 @@ impl World {
             }
         }
         self.note_refusals();
+        let devices = &self.versions.devices;
+        self.rollbacks.retain(|name, back| {
+            devices
+                .get(name)
+                .is_some_and(|device| device.rolling_back == Some(*back))
+        });
         let running = self.threads.values().filter_map(|thread| thread.runs);
         assert!(
             running.into_iter().all(|hash| self.at_hand.contains(&hash)),
