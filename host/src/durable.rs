@@ -1,12 +1,16 @@
 //! Files of the data folder that are whole after a crash, whatever was being written.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// Writes the whole beside the old and puts it in its place, so that a crash leaves one or the other. It belongs to its owner alone.
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    write_aside(path, bytes, None)
+}
+
+fn write_aside(path: &Path, bytes: &[u8], permissions: Option<Permissions>) -> io::Result<()> {
     let aside = path.with_extension("new");
     // One that a crash left behind may belong to nobody knows whom.
     match fs::remove_file(&aside) {
@@ -18,10 +22,19 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
         .create_new(true)
         .mode(0o600)
         .open(&aside)?;
+    if let Some(permissions) = permissions {
+        file.set_permissions(permissions)?;
+    }
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&aside, path)?;
     sync_folder(path)
+}
+
+/// As [`replace`], for a file that is not the daemon's own: it may be read and written by whom it could be before.
+pub fn replace_in_kind(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let permissions = fs::metadata(path)?.permissions();
+    write_aside(path, bytes, Some(permissions))
 }
 
 /// Without it a file that was just made or moved may be gone after a power cut, however well its content was written.

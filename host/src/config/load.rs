@@ -47,8 +47,17 @@ impl ConfigLoader {
 
     /// Reads everything anew. Either the whole configuration is good, with what is doubtful in `warnings`, or nothing of it is used.
     pub fn load(&self) -> Result<BenchConfig, ConfigErrors> {
+        self.load_main(None)
+    }
+
+    /// As [`Self::load`], as if this text stood in the main file.
+    pub fn load_text(&self, text: &str) -> Result<BenchConfig, ConfigErrors> {
+        self.load_main(Some(text))
+    }
+
+    fn load_main(&self, text: Option<&str>) -> Result<BenchConfig, ConfigErrors> {
         let mut findings = Findings::default();
-        let config = self.gather(&mut findings);
+        let config = self.gather(text, &mut findings);
         let Findings {
             sources,
             mut problems,
@@ -69,10 +78,15 @@ impl ConfigLoader {
         }
     }
 
-    fn gather(&self, findings: &mut Findings) -> Option<BenchConfig> {
-        let mut tree = self
-            .read_file(&self.path, findings)
-            .map(|source| findings.parse(source))?;
+    fn gather(&self, text: Option<&str>, findings: &mut Findings) -> Option<BenchConfig> {
+        let main = match text {
+            Some(text) => Some(Source {
+                file: self.path.clone(),
+                text: text.into(),
+            }),
+            None => self.read_file(&self.path, findings),
+        };
+        let mut tree = findings.parse(main?);
         let drop_ins = drop_in_files(&self.drop_in_folder(), findings);
         for file in &drop_ins {
             if let Some(source) = self.read_file(file, findings) {

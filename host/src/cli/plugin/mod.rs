@@ -1,6 +1,7 @@
 //! `autobench plugin`: what can be done with drivers and their versions. One file per verb.
 
 mod build;
+mod enable;
 mod kit;
 mod list;
 mod new;
@@ -14,6 +15,7 @@ use clap::{Args, Subcommand};
 use super::Failure;
 use crate::config::Environment;
 pub use build::BuildArguments;
+pub use enable::{EnableArguments, Port};
 pub use list::ListArguments;
 pub use new::NewArguments;
 pub use project::Language;
@@ -38,6 +40,9 @@ pub enum PluginCommand {
     Build(BuildArguments),
     /// Say which plugins there are, and what runs on which device
     List(ListArguments),
+    /// Bind a plugin to a new device: write its entry to plugins.toml
+    #[command(after_help = enable::HELP)]
+    Enable(EnableArguments),
     /// Try the newest file of a plugin again, and leave quarantine
     #[command(after_help = reload::HELP)]
     Reload(ReloadArguments),
@@ -58,6 +63,7 @@ pub(super) fn plugin(
         PluginCommand::New(new) => new::new(new, json)?,
         PluginCommand::Build(build) => build::build(build, json)?,
         PluginCommand::List(list) => list::list(list, token, json)?,
+        PluginCommand::Enable(enable) => enable::enable(enable, environment, json)?,
         PluginCommand::Reload(reload) => return Ok(reload::reload(reload, token, json)?),
         PluginCommand::Rollback(rollback) => return Ok(reload::roll_back(rollback, token, json)?),
     }
