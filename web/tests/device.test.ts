@@ -205,6 +205,29 @@ describe('the generic pane', () => {
     expect(all('reload')[0]).toContain('paused 120 µs, 17 bytes carried over')
   })
 
+  it('shows a version that waits for consent, with what it wants, and the one that goes on', async () => {
+    const document = relayJson()
+    const plugin = (document['plugins'] as Record<string, Record<string, unknown>>)['relay'] ?? {}
+    plugin['status'] = 'waiting-for-consent'
+    plugin['reason'] = 'version 2.0.0 wants the port "aux", which no version before it did'
+    plugin['waiting'] = {
+      sha256: 'dd',
+      version: '2.0.0',
+      devices: ['relay'],
+      wants: [
+        { kind: 'port', value: 'aux', words: 'the port "aux"' },
+        { kind: 'slice', value: 'meter', words: 'to read the slice "meter"' },
+      ],
+    }
+    await shows(document)
+    expect(text('driver')).toBe('relay 1.0.0, generation 2')
+    expect(text('plugin-status')).toContain('waiting for consent: version 2.0.0')
+    expect(text('wants')).toBe('the port "aux"to read the slice "meter"')
+    const banner = [...window.document.querySelectorAll('[data-testid="device-banner"]')].map((element) => element.textContent).find((words) => words?.includes('consent'))
+    expect(banner).toContain('on relay, where the version before it goes on')
+    expect(banner).toContain('to read the slice "meter". Agree with: autobench plugin grant relay')
+  })
+
   it('asks for all series of the page in one message', async () => {
     await shows(relayJson())
     const subscriptions = bench.sent.filter(({ type }) => type === 'subscribe')

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use autobench_core::driver::versions::Reload;
+use autobench_core::driver::versions::{Reload, VersionHash};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
@@ -41,6 +41,8 @@ pub enum Order {
     ReloadPlugin(String, Reload),
     /// The same, on one device.
     ReloadDevice(String, Reload),
+    /// Somebody consents to what this version of a plugin wants.
+    Consent(String, VersionHash),
     /// The device is to go back to the good version before the one that runs.
     RollBack(String),
 }
@@ -54,6 +56,10 @@ pub enum NotDone {
     UnknownDevice(String),
     /// There is nothing to go back to, and why.
     NoEarlier(String),
+    /// No version of the plugin waits for consent.
+    NothingWaits(String),
+    /// Another version waits than the one that was consented to.
+    OtherWaits(VersionHash),
     /// Too many orders wait for their answers.
     Busy,
 }
@@ -107,6 +113,8 @@ pub enum Verdict {
     Unbound,
     /// It does not run; the reason says why. What ran before goes on.
     Refused,
+    /// It wants more than was consented to, and waits; the reason says what. What ran before goes on.
+    WaitingForConsent,
     /// It has the device and broke down.
     Down,
 }
@@ -118,7 +126,7 @@ impl Verdict {
             Self::Swapped | Self::Cold | Self::Started | Self::Released | Self::Unchanged | Self::Unbound => {
                 true
             }
-            Self::Refused | Self::Down => false,
+            Self::Refused | Self::WaitingForConsent | Self::Down => false,
         }
     }
 
@@ -132,6 +140,7 @@ impl Verdict {
             Self::Unchanged => "unchanged",
             Self::Unbound => "unbound",
             Self::Refused => "refused",
+            Self::WaitingForConsent => "waiting-for-consent",
             Self::Down => "down",
         }
     }

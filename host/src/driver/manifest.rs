@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use autobench_core::commands::schema;
+use autobench_core::driver::versions::Wants;
 use autobench_core::driver::{LineSettings, OBSERVED_SLICES};
 use autobench_core::wire::SeriesKind;
 use serde::Serialize;
@@ -102,6 +103,18 @@ pub struct CommandDescription {
 }
 
 impl Manifest {
+    /// What it wants of the host. A limit that it does not ask for is as much as there is.
+    pub fn wants(&self) -> Wants {
+        let dangerous = self.commands.iter().filter(|command| command.dangerous);
+        Wants {
+            ports: self.ports.iter().map(|port| port.name.clone()).collect(),
+            slices: self.observes.iter().cloned().collect(),
+            dangerous_commands: dangerous.map(|command| command.name.clone()).collect(),
+            memory_bytes: self.memory_bytes.unwrap_or(u64::MAX),
+            slice_bytes: self.slice_bytes.unwrap_or(u64::MAX),
+        }
+    }
+
     /// Takes over what a driver said, or says what is wrong with it.
     pub fn check(raw: guest::Manifest) -> Result<Self, String> {
         check_name("name", &raw.name)?;

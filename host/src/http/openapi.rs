@@ -17,7 +17,7 @@ use serde_json::{Map, Value, json};
 
 use super::bench::{HistoryBody, MessageBody, SeriesList};
 use super::ingest::{LogEntryBody, LogsTaken, SamplesBody, TelemetryTaken};
-use super::plugins::{OutcomesBody, ReloadBody, RollbackBody};
+use super::plugins::{GrantBody, OutcomesBody, ReloadBody, RollbackBody};
 use super::problem::ProblemBody;
 use super::routes::{StatusBody, tag_of, tagged};
 use super::session::{SessionBody, TokenBody};
@@ -196,6 +196,11 @@ fn shape(id: RouteId, generator: &mut SchemaGenerator) -> Shape {
         RouteId::PluginReload | RouteId::DeviceReload => Shape {
             query: &OUTCOME_QUERY,
             takes: Some(of.schema::<ReloadBody>()),
+            ..gives(Gives::Begun(of.schema::<OutcomesBody>()))
+        },
+        RouteId::PluginGrant => Shape {
+            query: &OUTCOME_QUERY,
+            takes: Some(of.schema::<GrantBody>()),
             ..gives(Gives::Begun(of.schema::<OutcomesBody>()))
         },
         RouteId::DeviceRollback => Shape {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use autobench_core::driver::versions::Reload;
+use autobench_core::driver::versions::{NoHash, Reload};
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -40,6 +40,13 @@ pub(super) struct ReloadBody {
 /// `POST .../rollback`: nothing has to be said.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub(super) struct RollbackBody {}
+
+/// `POST .../grant`.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub(super) struct GrantBody {
+    /// Hash of the version that waits, as `plugins.<name>.waiting.sha256` has it: what is consented to is what somebody has seen.
+    sha256: String,
+}
 
 /// What came of it.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -85,6 +92,22 @@ pub(super) async fn roll_back(
 ) -> Result<Response, Problem> {
     let RollbackBody {} = json::read(body, BODY_BYTES).await?;
     ordered(&shared, &visitor, &taken, &uri, Order::RollBack(device)).await
+}
+
+/// Consents to what the version wants that waits.
+pub(super) async fn grant(
+    State(shared): State<Arc<Shared>>,
+    Path(plugin): Path<String>,
+    Extension(visitor): Extension<Visitor>,
+    Extension(taken): Extension<Arc<Taken>>,
+    uri: Uri,
+    body: Body,
+) -> Result<Response, Problem> {
+    let GrantBody { sha256 } = json::read(body, BODY_BYTES).await?;
+    let hash = sha256
+        .parse()
+        .map_err(|error: NoHash| Problem::BadBody(error.to_string()))?;
+    ordered(&shared, &visitor, &taken, &uri, Order::Consent(plugin, hash)).await
 }
 
 async fn how(body: Body) -> Result<Reload, Problem> {
@@ -137,12 +160,14 @@ async fn ordered(
 }
 
 /// What is recorded beside the route.
-fn deed(order: &Order) -> &'static str {
-    match order {
+fn deed(order: &Order) -> String {
+    let deed = match order {
+        Order::Consent(_, hash) => return format!("to what {} wants", hash.short()),
         Order::ReloadPlugin(_, Reload::Forced) | Order::ReloadDevice(_, Reload::Forced) => "forced",
         Order::ReloadPlugin(..) | Order::ReloadDevice(..) => "not forced",
         Order::RollBack(_) => "to the good version before",
-    }
+    };
+    deed.to_owned()
 }
 
 impl From<NotDone> for Problem {
@@ -151,6 +176,8 @@ impl From<NotDone> for Problem {
             NotDone::UnknownPlugin(plugin) => Self::UnknownPlugin(plugin),
             NotDone::UnknownDevice(device) => Self::UnknownDevice(device),
             NotDone::NoEarlier(reason) => Self::NoEarlierVersion(reason),
+            NotDone::NothingWaits(plugin) => Self::NothingWaits(plugin),
+            NotDone::OtherWaits(hash) => Self::OtherWaits(hash.to_string()),
             NotDone::Busy => Self::TooManyWaits(RETRY_S),
         }
     }

@@ -46,6 +46,10 @@ pub(super) enum Problem {
     UnknownPlugin(String),
     #[error("{0}")]
     NoEarlierVersion(String),
+    #[error("no version of {0} waits for consent")]
+    NothingWaits(String),
+    #[error("it is the version {0} that waits; look at what it wants")]
+    OtherWaits(String),
     #[error("the state has nothing at {0:?}")]
     UnknownPath(String),
     #[error("there is no telemetry series {0:?}; see /api/v1/telemetry")]
@@ -122,7 +126,11 @@ impl Problem {
             | Self::UnknownEndpoint(_) => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
-            Self::SeriesOwned(_) | Self::TooManySeries(_) | Self::NoEarlierVersion(_) => StatusCode::CONFLICT,
+            Self::SeriesOwned(_)
+            | Self::TooManySeries(_)
+            | Self::NoEarlierVersion(_)
+            | Self::NothingWaits(_)
+            | Self::OtherWaits(_) => StatusCode::CONFLICT,
             Self::Changed => StatusCode::PRECONDITION_FAILED,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -154,6 +162,8 @@ impl Problem {
             Self::UnknownDevice(_) => "unknown-device",
             Self::UnknownPlugin(_) => "unknown-plugin",
             Self::NoEarlierVersion(_) => "no-earlier-version",
+            Self::NothingWaits(_) => "nothing-waits",
+            Self::OtherWaits(_) => "other-waits",
             Self::UnknownPath(_) => "unknown-path",
             Self::UnknownEndpoint(_) => "unknown-endpoint",
             Self::MethodNotAllowed { .. } => "method-not-allowed",

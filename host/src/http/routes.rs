@@ -68,6 +68,7 @@ fn handler(id: RouteId) -> Option<MethodRouter<Arc<Shared>>> {
         RouteId::CommandCancel => delete(commands::cancel),
         RouteId::Plugins => get(bench::plugins),
         RouteId::PluginReload => post(plugins::reload_plugin),
+        RouteId::PluginGrant => post(plugins::grant),
         RouteId::DeviceReload => post(plugins::reload_device),
         RouteId::DeviceRollback => post(plugins::roll_back),
         RouteId::Telemetry => get(bench::telemetry),

@@ -140,8 +140,18 @@ export interface Plugin {
   readonly stem: string
   readonly status: string
   readonly reason: string | null
+  /** The version in its file, while that waits for consent. */
+  readonly waiting: Waiting | null
   /** Null while it is not known. */
   readonly manifest: Manifest | null
+}
+
+/** A version that wants more than those before it, and is not run before somebody agrees. */
+export interface Waiting {
+  readonly version: string | null
+  readonly devices: readonly string[]
+  /** What it wants more, in words. */
+  readonly wants: readonly string[]
 }
 
 export function readPlugin(plugins: Json | undefined, stem: string | null): Plugin | undefined {
@@ -152,8 +162,27 @@ export function readPlugin(plugins: Json | undefined, stem: string | null): Plug
     stem,
     status: textOf(plugin, 'status') ?? 'unknown',
     reason: textOf(plugin, 'reason') ?? null,
+    waiting: readWaiting(memberOf(plugin, 'waiting')),
     manifest: readManifest(memberOf(plugin, 'manifest')),
   }
+}
+
+function readWaiting(waiting: JsonObject | null): Waiting | null {
+  if (waiting === null) return null
+  return {
+    version: textOf(waiting, 'version') ?? null,
+    devices: listOf(waiting, 'devices').filter((device) => typeof device === 'string'),
+    wants: listOf(waiting, 'wants').flatMap((want) => (isObject(want) ? (textOf(want, 'words') ?? []) : [])),
+  }
+}
+
+/** Plugins of which a version waits for consent. */
+export function readWaitingPlugins(plugins: Json | undefined): readonly { readonly stem: string; readonly waiting: Waiting }[] {
+  if (!isObject(plugins)) return []
+  return Object.keys(plugins).flatMap((stem) => {
+    const waiting = readPlugin(plugins, stem)?.waiting ?? null
+    return waiting === null ? [] : [{ stem, waiting }]
+  })
 }
 
 export interface RefusedPlugin {

@@ -79,6 +79,7 @@ pub enum RouteId {
     CommandCancel,
     Plugins,
     PluginReload,
+    PluginGrant,
     DeviceReload,
     DeviceRollback,
     Telemetry,
@@ -104,6 +105,7 @@ pub struct Route {
 }
 
 const VIEWER: Access = Access::Role(Role::Viewer);
+const ADMIN: Access = Access::Role(Role::Admin);
 const OPERATOR: Access = Access::Role(Role::Operator);
 
 /// Every route that the daemon serves.
@@ -139,6 +141,7 @@ pub const ROUTES: &[Route] = &[
     route(RouteId::CommandCancel, Method::Delete, "/api/v1/commands/{id}", OPERATOR, "withdraws a command"),
     route(RouteId::Plugins, Method::Get, "/api/v1/plugins", VIEWER, "every plugin"),
     route(RouteId::PluginReload, Method::Post, "/api/v1/plugins/{id}/reload", OPERATOR, "tries the newest file again on all its devices"),
+    route(RouteId::PluginGrant, Method::Post, "/api/v1/plugins/{id}/grant", ADMIN, "consents to what a version wants more than those before it"),
     route(RouteId::Telemetry, Method::Get, "/api/v1/telemetry", VIEWER, "every telemetry series"),
     route(RouteId::TelemetryIngest, Method::Post, "/api/v1/telemetry", OPERATOR, "takes samples in"),
     route(RouteId::TelemetrySeries, Method::Get, "/api/v1/telemetry/{endpointId}", VIEWER, "the last ten minutes of a series"),

@@ -234,11 +234,52 @@ pub struct PluginEntry {
     pub manifest: Option<Value>,
     /// What became of it.
     pub status: PluginStatus,
-    /// Why it is refused; absent otherwise.
+    /// Why it is refused, or what it waits for; absent otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// The version in the file, while it waits for consent; absent otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<WaitingEntry>,
     /// Devices that run it.
     pub devices: Vec<String>,
+}
+
+/// A version that wants more than was consented to, and is not run before somebody consents.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WaitingEntry {
+    /// Hash of its file, hexadecimal.
+    pub sha256: String,
+    /// Its version in its own words.
+    pub version: String,
+    /// Devices on which it waits; what ran there goes on.
+    pub devices: Vec<String>,
+    /// What it wants more.
+    pub wants: Vec<WantEntry>,
+}
+
+impl WaitingEntry {
+    /// What it waits for, in one sentence.
+    pub fn in_words(&self, plugin: &str) -> String {
+        let wants: Vec<&str> = self.wants.iter().map(|want| want.words.as_str()).collect();
+        format!(
+            "version {} wants {}, which no version before it did; `autobench plugin grant {plugin}` lets it run",
+            self.version,
+            wants.join(", ")
+        )
+    }
+}
+
+/// One thing that a version wants.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WantEntry {
+    /// `port`, `slice`, `dangerous-command`, `memory-bytes` or `slice-bytes`.
+    pub kind: String,
+    /// Its name, or its number of bytes.
+    pub value: String,
+    /// For a person.
+    pub words: String,
 }
 
 /// What became of a plugin.
@@ -251,7 +292,7 @@ pub enum PluginStatus {
     Unbound,
     /// Not run; the reason says why.
     Refused,
-    /// It asks for more than `plugins.toml` grants, and waits for consent.
+    /// It wants more than was consented to, and waits for consent; what ran before goes on.
     WaitingForConsent,
 }
 

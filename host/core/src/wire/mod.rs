@@ -23,8 +23,8 @@ mod typescript;
 pub use app_state::{
     AlarmEntry, AppConfig, AppState, DeviceEntry, DeviceStatus, DriverEntry, JobsEntry, LastReload, Layout,
     LogsClientConfig, LogsEntry, Meta, MetaStatus, Pane, PluginEntry, PluginStatus, PnoEntry, PortEntry,
-    PortIdentityEntry, ReloadVerdict, SeriesEntry, SeriesKind, ServerConfig, Severity, Slices,
-    WsClientConfig,
+    PortIdentityEntry, ReloadVerdict, SeriesEntry, SeriesKind, ServerConfig, Severity, Slices, WaitingEntry,
+    WantEntry, WsClientConfig,
 };
 pub use blocks::{
     ACTIVE_BLOCKS, Block, BlockMessage, BlockTiming, BlockTracker, ExecutionState, InitialExecutionState,

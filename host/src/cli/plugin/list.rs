@@ -68,6 +68,7 @@ fn as_json(stem: &str, plugin: &PluginEntry, devices: &Devices) -> Value {
         "sha256": plugin.sha256,
         "status": plugin.status,
         "reason": plugin.reason,
+        "waiting": plugin.waiting,
         "devices": devices,
     })
 }

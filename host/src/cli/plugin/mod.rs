@@ -2,6 +2,7 @@
 
 mod build;
 mod enable;
+mod grant;
 mod kit;
 mod list;
 mod new;
@@ -16,6 +17,7 @@ use super::Failure;
 use crate::config::Environment;
 pub use build::BuildArguments;
 pub use enable::{EnableArguments, Port};
+pub use grant::GrantArguments;
 pub use list::ListArguments;
 pub use new::NewArguments;
 pub use project::Language;
@@ -46,6 +48,9 @@ pub enum PluginCommand {
     /// Try the newest file of a plugin again, and leave quarantine
     #[command(after_help = reload::HELP)]
     Reload(ReloadArguments),
+    /// Consent to what a version wants more than those before it
+    #[command(after_help = grant::HELP)]
+    Grant(GrantArguments),
     /// Go back to the good version that a device ran before
     #[command(after_help = reload::ROLLBACK_HELP)]
     Rollback(RollbackArguments),
@@ -65,6 +70,7 @@ pub(super) fn plugin(
         PluginCommand::List(list) => list::list(list, token, json)?,
         PluginCommand::Enable(enable) => enable::enable(enable, environment, json)?,
         PluginCommand::Reload(reload) => return Ok(reload::reload(reload, token, json)?),
+        PluginCommand::Grant(grant) => return Ok(grant::grant(grant, token, json)?),
         PluginCommand::Rollback(rollback) => return Ok(reload::roll_back(rollback, token, json)?),
     }
     Ok(ExitCode::SUCCESS)

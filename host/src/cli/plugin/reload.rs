@@ -106,7 +106,13 @@ pub(super) fn roll_back(
     order(&api, &path, &json!({}), arguments.timeout_s, json)
 }
 
-fn order(api: &Api, path: &str, body: &Value, timeout_s: u64, json: bool) -> anyhow::Result<ExitCode> {
+pub(super) fn order(
+    api: &Api,
+    path: &str,
+    body: &Value,
+    timeout_s: u64,
+    json: bool,
+) -> anyhow::Result<ExitCode> {
     let path = format!("{path}?wait={}", timeout_s * 1000);
     let patience = Duration::from_secs(timeout_s) + ANSWER_WAIT;
     let answered = api.ask(Method::POST, &path, Some(body), patience)?;
@@ -145,6 +151,7 @@ fn as_text(outcome: &Outcome) -> String {
         Verdict::Unchanged => "ran it already",
         Verdict::Unbound => "is good, and no device names it",
         Verdict::Refused => "refused",
+        Verdict::WaitingForConsent => "waits for consent; `autobench plugin grant` gives it",
         Verdict::Down => "broke down",
     };
     let mut text = format!("{whom}: {what}");
@@ -163,7 +170,7 @@ fn as_text(outcome: &Outcome) -> String {
             .map(|version| format!(" (version {version})"))
             .unwrap_or_default();
         let verb = match outcome.verdict {
-            Verdict::Refused => "; what runs is ",
+            Verdict::Refused | Verdict::WaitingForConsent => "; what runs is ",
             _ => ", ",
         };
         text.push_str(&format!("{verb}{before}{to}{version}"));

@@ -160,7 +160,7 @@ impl Bench {
             } => match result {
                 Ok(prepared) => {
                     let hash = prepared.hash;
-                    self.versions.prepared(&plugin, look);
+                    self.versions.prepared(&plugin, look, prepared.manifest.wants());
                     // Else a newer file came just then.
                     if self.versions.is_at_hand(hash) {
                         self.prepared.insert(hash, prepared);
@@ -189,8 +189,9 @@ impl Bench {
             }
             Done::Fetched { device, hash, result } => match result {
                 Ok(prepared) => {
+                    let wants = prepared.manifest.wants();
                     self.prepared.insert(hash, prepared);
-                    self.versions.fetched(&device, hash);
+                    self.versions.fetched(&device, hash, wants);
                 }
                 Err(error) => {
                     let message = format!(

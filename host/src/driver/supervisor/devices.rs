@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use autobench_core::driver::versions::Granted;
 use autobench_core::driver::{LogLevel, PortIndex, PortSetup, SharedInbox, StopReason, ring_capacity_bytes};
 use autobench_core::state::OFFERED_MEMBERS;
 use autobench_core::wire::{DeviceEntry, DeviceStatus, DriverEntry, PortEntry, SeriesEntry};
@@ -52,15 +53,16 @@ impl Bench {
             running: None,
             emulators: Vec::new(),
         };
-        let granted = &slot.config.grants.dangerous_commands;
+        let granted = granted(&slot.config);
+        let dangerous = &slot.config.grants.dangerous_commands;
         self.services
             .commands
-            .add_device(id.as_str(), slot.record.clone(), granted);
+            .add_device(id.as_str(), slot.record.clone(), dangerous);
         self.records.lock().insert(id.clone(), slot.record.clone());
         self.devices.insert(id.clone(), slot);
         let name: Arc<str> = id.as_str().into();
         let record = self.shelf.record(&name);
-        self.versions.device_added(&name, &plugin, record);
+        self.versions.device_added(&name, &plugin, record, granted);
         self.act().await;
     }
 
@@ -395,6 +397,24 @@ pub(super) fn fit(config: &DeviceConfig, manifest: &Manifest) -> Result<(), Stri
         }
     }
     Ok(())
+}
+
+/// What a device's entry in `plugins.toml` names.
+fn granted(config: &DeviceConfig) -> Granted {
+    let DeviceConfig {
+        ports,
+        grants,
+        limits,
+        ..
+    } = config;
+    let bytes = |bytes: usize| u64::try_from(bytes).unwrap_or(u64::MAX);
+    Granted {
+        ports: ports.keys().map(ToString::to_string).collect(),
+        slices: grants.read_slices.iter().map(ToString::to_string).collect(),
+        dangerous_commands: grants.dangerous_commands.iter().cloned().collect(),
+        memory_bytes: bytes(limits.memory_bytes),
+        slice_bytes: bytes(limits.slice_bytes),
+    }
 }
 
 fn endpoint(id: &DeviceId, series: &Series, number: u32) -> EndpointInfo {

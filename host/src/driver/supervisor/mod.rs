@@ -360,6 +360,12 @@ impl Bench {
                 Action::Stop { device } => self.stop_without_file(&device).await,
                 Action::Down { device, reason } => self.say_down(&device, reason),
                 Action::Refuse { plugin, hash, reason } => self.say_refused(&plugin, hash, &reason),
+                Action::Wait {
+                    plugin,
+                    device,
+                    hash,
+                    wants,
+                } => self.say_waiting(&plugin, &device, hash, &wants),
                 Action::Gone { plugin } => self.say_gone(&plugin),
                 Action::Publish { plugin } => self.publish_plugin(&plugin),
                 Action::Persist { device } => self.persist(&device).await,

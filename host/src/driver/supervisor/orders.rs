@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use autobench_core::driver::LogLevel;
-use autobench_core::driver::versions::{InFile, Life, Reload, Standing, VersionHash};
+use autobench_core::driver::versions::{InFile, Life, NoConsent, Reload, Standing, VersionHash, in_words};
 use autobench_core::wire::{LastReload, ReloadVerdict};
 use tokio::sync::oneshot;
 
@@ -87,6 +87,27 @@ impl Bench {
                 let plugin = self.plugin_of(device)?;
                 let devices = vec![Arc::from(device.as_str())];
                 Ok(self.begin_reload(plugin, devices, *how, by))
+            }
+            Order::Consent(plugin, hash) => {
+                let plugin = self.known_plugin(plugin)?;
+                let before: Vec<Before> = self
+                    .bound(&plugin)
+                    .map(|slot| self.before(&slot.config.id.as_str().into(), Goal::Newest))
+                    .collect();
+                let devices = self
+                    .versions
+                    .consent(&plugin, *hash)
+                    .map_err(|refused| match refused {
+                        NoConsent::NothingWaits => NotDone::NothingWaits(plugin.to_string()),
+                        NoConsent::Other(waits) => NotDone::OtherWaits(waits),
+                    })?;
+                let message = format!("{by} consents to what {plugin}.wasm {} wants", hash.short());
+                self.log(LogLevel::Info, None, message);
+                let concerned = before
+                    .into_iter()
+                    .filter(|before| devices.contains(&before.device))
+                    .collect();
+                Ok((plugin, concerned))
             }
             Order::RollBack(device) => {
                 let plugin = self.plugin_of(device)?;
@@ -174,7 +195,7 @@ impl Bench {
                 .collect();
         }
         let (verdict, hash, reason) = match self.versions.in_file(&waiting.plugin).0 {
-            InFile::Version(hash) => (Verdict::Unbound, Some(hash), None),
+            InFile::Version(hash) | InFile::Waits(hash, _) => (Verdict::Unbound, Some(hash), None),
             InFile::Unusable(reason) | InFile::Refused(_, reason) => (Verdict::Refused, None, Some(reason)),
             InFile::Nothing => (Verdict::Refused, None, Some(gone(&waiting.plugin))),
         };
@@ -247,6 +268,12 @@ fn why_not(
     let wanted = match (goal, &standing.in_file) {
         (Goal::Back(hash), _) => hash,
         (Goal::Newest, InFile::Version(hash)) => *hash,
+        (Goal::Newest, InFile::Waits(_, wants)) => {
+            return Some((
+                Verdict::WaitingForConsent,
+                Some(format!("it wants {}", in_words(wants))),
+            ));
+        }
         (Goal::Newest, InFile::Unusable(reason) | InFile::Refused(_, reason)) => {
             return refused(reason.clone());
         }

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use autobench_core::driver::versions::{Blame, VersionHash};
+use autobench_core::driver::versions::{Blame, VersionHash, WaitingVersion, Want, in_words};
 use autobench_core::driver::{LogLevel, Publication, StartReason, StopReason};
-use autobench_core::wire::{DeviceStatus, DriverEntry, LastReload, PluginEntry, PluginStatus, ReloadVerdict};
+use autobench_core::wire::{
+    DeviceStatus, DriverEntry, LastReload, PluginEntry, PluginStatus, ReloadVerdict, WaitingEntry, WantEntry,
+};
 use tokio::time::Instant;
 
 use super::super::device::SwapOutcome;
@@ -109,18 +111,23 @@ impl Bench {
         };
         let described_by = view.described_by.and_then(|hash| self.prepared.get(&hash));
         let manifest = described_by.map(|prepared| &prepared.manifest);
+        let waiting = view.waiting.map(|waiting| self.waiting_entry(waiting));
         let entry = PluginEntry {
             file: format!("{stem}.wasm"),
             sha256: view.hash.map(|hash| hash.to_string()).unwrap_or_default(),
             name: manifest.map(|manifest| manifest.name.clone()),
             version: manifest.map(|manifest| manifest.version.clone()),
             manifest: manifest.and_then(|manifest| serde_json::to_value(manifest).ok()),
-            status: match (&view.refusal, view.devices.is_empty()) {
-                (Some(_), _) => PluginStatus::Refused,
-                (None, true) => PluginStatus::Unbound,
-                (None, false) => PluginStatus::Bound,
+            status: match (&view.refusal, &waiting, view.devices.is_empty()) {
+                (Some(_), _, _) => PluginStatus::Refused,
+                (None, Some(_), _) => PluginStatus::WaitingForConsent,
+                (None, None, true) => PluginStatus::Unbound,
+                (None, None, false) => PluginStatus::Bound,
             },
-            reason: view.refusal,
+            reason: view
+                .refusal
+                .or_else(|| waiting.as_ref().map(|waiting| waiting.in_words(stem))),
+            waiting,
             devices: view.devices.iter().map(ToString::to_string).collect(),
         };
         let path = member_path("plugins", stem);
@@ -139,6 +146,36 @@ impl Bench {
                 format!("the plugin {stem} is not published: {error}"),
             );
         }
+    }
+
+    fn waiting_entry(&self, waiting: WaitingVersion) -> WaitingEntry {
+        let prepared = self.prepared.get(&waiting.hash);
+        WaitingEntry {
+            sha256: waiting.hash.to_string(),
+            version: prepared
+                .map(|prepared| prepared.manifest.version.clone())
+                .unwrap_or_default(),
+            devices: waiting.devices.iter().map(ToString::to_string).collect(),
+            wants: waiting
+                .wants
+                .iter()
+                .map(|want| WantEntry {
+                    kind: want.kind().to_owned(),
+                    value: want.value(),
+                    words: want.to_string(),
+                })
+                .collect(),
+        }
+    }
+
+    /// Says that a version is not run before somebody agrees. What runs goes on.
+    pub(super) fn say_waiting(&self, plugin: &str, device: &str, hash: VersionHash, wants: &[Want]) {
+        let message = format!(
+            "driver {} waits for consent: it wants {}, which no version before it did; `autobench plugin grant {plugin}` lets it run",
+            hash.short(),
+            in_words(wants)
+        );
+        self.log_of(LogLevel::Warn, device, message);
     }
 
     /// Starts a version on a device, and tells the machine how that went.

@@ -543,8 +543,10 @@ version?: string,
 manifest?: Record<string, unknown>,
 /** What became of it. */
 status: PluginStatus,
-/** Why it is refused; absent otherwise. */
+/** Why it is refused, or what it waits for; absent otherwise. */
 reason?: string,
+/** The version in the file, while it waits for consent; absent otherwise. */
+waiting?: WaitingEntry,
 /** Devices that run it. */
 devices: Array<string>, };
 
@@ -675,6 +677,26 @@ export type Topic = { "channel": "state" } | { "channel": "logs" } | { "channel"
 endpointIds?: Array<number>, } | { "channel": "commands",
 /** The commands. Absent: all of them. */
 commandIds?: Array<string>, };
+
+/** A version that wants more than was consented to, and is not run before somebody consents. */
+export type WaitingEntry = {
+/** Hash of its file, hexadecimal. */
+sha256: string,
+/** Its version in its own words. */
+version: string,
+/** Devices on which it waits; what ran there goes on. */
+devices: Array<string>,
+/** What it wants more. */
+wants: Array<WantEntry>, };
+
+/** One thing that a version wants. */
+export type WantEntry = {
+/** `port`, `slice`, `dangerous-command`, `memory-bytes` or `slice-bytes`. */
+kind: string,
+/** Its name, or its number of bytes. */
+value: string,
+/** For a person. */
+words: string, };
 
 /** The first message of every connection. */
 export type Welcome = {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::VersionHash;
+use super::{VersionHash, Want};
 
 /// What is to be done. The answer to each goes back to [`Versions`](super::Versions).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,6 +86,17 @@ pub enum Action {
         hash: Option<VersionHash>,
         /// Why.
         reason: String,
+    },
+    /// Say that a version waits for consent; what runs goes on.
+    Wait {
+        /// The plugin.
+        plugin: Arc<str>,
+        /// The device on which it waits.
+        device: Arc<str>,
+        /// The version.
+        hash: VersionHash,
+        /// What it wants beyond what was consented to.
+        wants: Vec<Want>,
     },
     /// Say that a file is gone.
     Gone {

@@ -5,13 +5,19 @@ use std::sync::Arc;
 use super::super::PROBATION_NS;
 use super::record::remember;
 use super::{
-    Action, Blame, Broken, Device, GOOD, Life, Probation, RefusedVersion, Running, VersionHash,
-    VersionRecord, Versions, Work,
+    Action, Blame, Broken, Device, GOOD, Granted, Life, Probation, RefusedVersion, Running, VersionHash,
+    VersionRecord, Versions, Wants, Work, in_words,
 };
 
 impl Versions {
     /// A device is configured, with what is remembered of it. What it remembers of another plugin is forgotten.
-    pub fn device_added(&mut self, device: &Arc<str>, plugin: &Arc<str>, remembered: VersionRecord) {
+    pub fn device_added(
+        &mut self,
+        device: &Arc<str>,
+        plugin: &Arc<str>,
+        remembered: VersionRecord,
+        granted: Granted,
+    ) {
         let is_of_plugin = *remembered.plugin == **plugin;
         let is_nothing = remembered == VersionRecord::default();
         let record = if is_of_plugin {
@@ -34,10 +40,12 @@ impl Versions {
             offered: None,
             fetching: None,
             rolling_back: None,
+            granted,
             misfits: Vec::new(),
             record,
         };
         self.devices.insert(Arc::clone(device), entry);
+        self.say_waiting(device);
         self.settle(device);
         self.publish(plugin);
     }
@@ -169,8 +177,8 @@ impl Versions {
     }
 
     /// A good version that was kept is ready to run.
-    pub fn fetched(&mut self, device: &str, hash: VersionHash) {
-        self.at_hand.insert(hash);
+    pub fn fetched(&mut self, device: &str, hash: VersionHash, wants: Wants) {
+        self.at_hand.insert(hash, wants);
         if let Some(entry) = self.devices.get_mut(device) {
             entry.fetching.take_if(|fetching| *fetching == hash);
         }
@@ -181,7 +189,7 @@ impl Versions {
     /// A good version that was kept cannot be run any more.
     pub fn not_fetched(&mut self, device: &str, hash: VersionHash) {
         // Else its file has brought it meanwhile, and it is kept anew.
-        let is_lost = !self.at_hand.contains(&hash);
+        let is_lost = !self.at_hand.contains_key(&hash);
         let Some((name, entry)) = self.device_mut(device) else {
             return;
         };
@@ -208,7 +216,8 @@ impl Versions {
         if device.rolling_back.is_some() {
             return device.rolling_back;
         }
-        let in_file = file.ready.filter(|ready| device.refusal_of(*ready).is_none());
+        let may_run = |hash: &VersionHash| device.refusal_of(*hash).is_none() && !self.waits(device, *hash);
+        let in_file = file.ready.filter(may_run);
         let runs = device.running.as_ref().map(|running| running.hash);
         let goes_on = runs.filter(|runs| device.refusal_of(*runs).is_none());
         // Until the file is known to be no good, a device that stands still waits for it.
@@ -217,10 +226,7 @@ impl Versions {
         in_file
             .or(goes_on)
             .or_else(back)
-            .or_else(|| {
-                file.current
-                    .filter(|current| device.refusal_of(*current).is_none())
-            })
+            .or_else(|| file.current.filter(may_run))
             .or(runs)
     }
 
@@ -240,7 +246,7 @@ impl Versions {
     /// Brings the device one step nearer to what it is to run.
     pub(super) fn settle(&mut self, name: &str) {
         let choice = self.choice(name);
-        let at_hand = choice.is_some_and(|hash| self.at_hand.contains(&hash));
+        let at_hand = choice.is_some_and(|hash| self.at_hand.contains_key(&hash));
         let Some((name, device)) = self.device_mut(name) else {
             return;
         };
@@ -296,17 +302,22 @@ impl Versions {
         let Some(file) = self.files.get(&device.plugin) else {
             return;
         };
-        let failure = file.failure.as_ref().map(|(_, reason)| reason.as_str());
-        let refusal = || device.refusal_of(file.ready?);
-        if let Some(reason) = failure.or_else(refusal) {
+        let failure = file.failure.as_ref().map(|(_, reason)| reason.clone());
+        let refusal = || device.refusal_of(file.ready?).map(str::to_owned);
+        let waiting = || {
+            let wants = self.wants_more(device, file.ready?);
+            (!wants.is_empty()).then(|| format!("it waits for consent to {}", in_words(&wants)))
+        };
+        if let Some(reason) = failure.or_else(refusal).or_else(waiting) {
             self.actions.push_back(Action::Down {
                 device: Arc::clone(name),
-                reason: reason.to_owned(),
+                reason,
             });
         }
     }
 
     fn arrived(&mut self, device: &str, hash: VersionHash, probation: Probation, life: Life) {
+        let wants = self.at_hand.get(&hash).cloned();
         let Some((name, entry)) = self.device_mut(device) else {
             return;
         };
@@ -315,6 +326,7 @@ impl Versions {
         }
         let is_known_good = entry.record.good.contains(&hash);
         let has_set_aside = entry.set_aside_for(hash);
+        let has_consented = entry.consent_to(wants.as_ref());
         // What never lived is nothing to go back to; what ran before it may be.
         let former = entry.running.take().and_then(|running| match running.probation {
             Probation::Waits => running.former,
@@ -332,7 +344,7 @@ impl Versions {
         if is_known_good {
             self.prove(&name);
         }
-        if has_set_aside {
+        if has_set_aside || has_consented {
             self.actions.push_back(Action::Persist { device: name });
         }
         if let Some(file) = self.files.get_mut(&plugin)

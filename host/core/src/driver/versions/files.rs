@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Action, File, GRACE_NS, QUIET_NS, Unprepared, Unreadable, VersionHash, Versions, Work};
+use super::{Action, File, GRACE_NS, QUIET_NS, Unprepared, Unreadable, VersionHash, Versions, Wants, Work};
 
 impl Versions {
     /// A file was there when the daemon started. It is looked at at once.
@@ -57,7 +57,7 @@ impl Versions {
         let was_there = std::mem::take(&mut file.was_there);
         let is_other = file.last_read.replace(hash) != Some(hash);
         let is_wish = std::mem::take(&mut file.is_touched) || (is_other && !was_there);
-        if self.at_hand.contains(&hash) {
+        if self.at_hand.contains_key(&hash) {
             file.work = Work::None;
         } else {
             file.work = Work::Preparing(hash);
@@ -72,7 +72,7 @@ impl Versions {
             self.lift(plugin, hash);
         }
         self.lift_for_reloads(plugin, hash);
-        if self.at_hand.contains(&hash) {
+        if self.at_hand.contains_key(&hash) {
             self.adopt(plugin, hash);
         }
         self.tidy();
@@ -96,13 +96,13 @@ impl Versions {
     }
 
     /// The version that was read is ready to run.
-    pub fn prepared(&mut self, plugin: &Arc<str>, look: u64) {
+    pub fn prepared(&mut self, plugin: &Arc<str>, look: u64, wants: Wants) {
         let Some(file) = self.files.get_mut(plugin).filter(|file| file.look == look) else {
             return;
         };
         if let Work::Preparing(hash) = file.work {
             file.work = Work::None;
-            self.at_hand.insert(hash);
+            self.at_hand.insert(hash, wants);
             self.adopt(plugin, hash);
         }
         self.tidy();
@@ -151,6 +151,7 @@ impl Versions {
                 file.current = Some(hash);
             }
         }
+        bound.iter().for_each(|name| self.say_waiting(name));
         self.end_reloads(plugin);
         bound.iter().for_each(|name| self.settle(name));
         self.publish(plugin);

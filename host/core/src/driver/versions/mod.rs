@@ -19,6 +19,8 @@
 //! - *What a person asks for.* A save of a file is a wish to have it tried, whatever was refused before. So is a reload, but for what a device has
 //!   refused, unless it is forced. Who goes back from a version sets it aside: neither a look at its file nor another daemon brings it back, only
 //!   a wish does. See [`Reload`].
+//! - *Consent.* A version that wants more than the device was consented to is not offered to it, until somebody consents, or wants that version no more.
+//!   See [`Wants`]. What runs first on a device is consented to by whoever has bound it.
 //! - *On probation.* A version that a device has not run before has to live for ten seconds. If it breaks down before, or its
 //!   thread ends, the version from before comes back, if there is one; without one, the driver's own [`Supervision`](super::Supervision) has the last word.
 
@@ -30,6 +32,7 @@ mod hash;
 mod laws;
 mod record;
 mod told;
+mod wants;
 mod wishes;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -39,7 +42,8 @@ pub use action::Action;
 pub use hash::{NoHash, VersionHash};
 pub use record::{RefusedBy, RefusedVersion, VersionRecord};
 pub use told::{Blame, Broken, Unprepared, Unreadable};
-pub use wishes::{InFile, Life, NoRollback, Reload, Standing};
+pub use wants::{Granted, Want, Wants, in_words};
+pub use wishes::{InFile, Life, NoConsent, NoRollback, Reload, Standing};
 
 /// How long a file has to be quiet before it is read.
 const QUIET_NS: u64 = 30_000_000;
@@ -59,7 +63,20 @@ pub struct PluginView {
     pub described_by: Option<VersionHash>,
     /// Why the file as it is now does not run everywhere.
     pub refusal: Option<String>,
+    /// The version in the file, if it waits for consent somewhere.
+    pub waiting: Option<WaitingVersion>,
     /// Devices that are bound to it.
+    pub devices: Vec<Arc<str>>,
+}
+
+/// A version that is not run before somebody consents.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WaitingVersion {
+    /// Which.
+    pub hash: VersionHash,
+    /// What it wants beyond what was consented to, on any of the devices.
+    pub wants: Vec<Want>,
+    /// The devices on which it waits.
     pub devices: Vec<Arc<str>>,
 }
 
@@ -70,8 +87,8 @@ pub struct Versions {
     devices: BTreeMap<Arc<str>, Device>,
     /// Number of the last look. No number comes twice: a file may go and come back while somebody still looks at the former one.
     looks: u64,
-    /// Versions that are prepared.
-    at_hand: BTreeSet<VersionHash>,
+    /// Versions that are prepared, and what they want.
+    at_hand: BTreeMap<VersionHash, Wants>,
     /// Set while the folder of all files is gone, which says nothing about any of them.
     folder_is_gone: bool,
     /// Taken out after each event, of which each leaves a handful for each device of one plugin.
@@ -121,6 +138,7 @@ struct Device {
     fetching: Option<VersionHash>,
     /// The good version that somebody wants back, until it runs or does not.
     rolling_back: Option<VersionHash>,
+    granted: Granted,
     /// What the configuration does not suit, and why; as bounded as what the device remembers.
     misfits: Vec<RefusedVersion>,
     record: VersionRecord,
@@ -199,7 +217,7 @@ impl Versions {
 
     /// Whether the version is prepared and wanted.
     pub fn is_at_hand(&self, hash: VersionHash) -> bool {
-        self.at_hand.contains(&hash)
+        self.at_hand.contains_key(&hash)
     }
 
     /// The plugin as it is to be shown; none if its file is not known.
@@ -222,6 +240,7 @@ impl Versions {
             hash: failed.and_then(|(hash, _)| *hash).or(file.ready).or(file.current),
             described_by: newest.or_else(|| running().next()).or(file.current),
             refusal: failed.map(|(_, reason)| reason.clone()).or(refused_by_device),
+            waiting: file.ready.and_then(|ready| self.waiting(plugin, ready)),
             devices: bound().map(|(name, _)| Arc::clone(name)).collect(),
         })
     }
@@ -240,7 +259,7 @@ impl Versions {
         });
         let wanted: BTreeSet<VersionHash> = of_files.chain(of_devices).flatten().collect();
         let actions = &mut self.actions;
-        self.at_hand.retain(|hash| {
+        self.at_hand.retain(|hash, _| {
             let is_wanted = wanted.contains(hash);
             if !is_wanted {
                 actions.push_back(Action::Forget { hash: *hash });

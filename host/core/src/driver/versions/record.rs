@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{REFUSED, VersionHash};
+use super::{REFUSED, VersionHash, Wants};
 
 /// What is kept of a device over restarts of the daemon.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,6 +14,8 @@ pub struct VersionRecord {
     pub good: Vec<VersionHash>,
     /// Versions that are not offered again, oldest first.
     pub refused: Vec<RefusedVersion>,
+    /// What was consented to: what has run wanted, and what somebody agreed to since. None before anything has run.
+    pub consented: Option<Wants>,
 }
 
 /// A version that is not offered again, and why.

@@ -1,9 +1,12 @@
-//! What a person asks for: to try what is in a file once more, or to go back from it; and how a device stands, for the answer.
+//! What a person asks for: to try what is in a file once more, to go back from it, to let it run although it wants more than those before it; and how
+//! a device stands, for the answer.
 
 use std::sync::Arc;
 
 use super::record::remember;
-use super::{Action, Device, RefusedBy, RefusedVersion, VersionHash, Versions, Work};
+use super::{
+    Action, Device, RefusedBy, RefusedVersion, VersionHash, Versions, WaitingVersion, Want, Wants, Work,
+};
 
 /// What a reload makes good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,6 +31,15 @@ pub enum NoRollback {
         "no earlier version of its plugin is kept: one is good once it has run for ten seconds without a fault"
     )]
     NoEarlier,
+}
+
+/// Why there is nothing to consent to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NoConsent {
+    /// Nothing waits.
+    NothingWaits,
+    /// Another version waits than the one that somebody has looked at.
+    Other(VersionHash),
 }
 
 /// How a driver is.
@@ -67,6 +79,8 @@ pub enum InFile {
     Unusable(String),
     /// A version that the device does not want, and why.
     Refused(VersionHash, String),
+    /// A version that waits for consent, and what it wants more.
+    Waits(VersionHash, Vec<Want>),
     /// A version.
     Version(VersionHash),
 }
@@ -122,6 +136,87 @@ impl Versions {
         Ok(back)
     }
 
+    /// Somebody consents to what this version wants, on every device on which it waits; those are the answer. It is offered to them then.
+    pub fn consent(&mut self, plugin: &Arc<str>, hash: VersionHash) -> Result<Vec<Arc<str>>, NoConsent> {
+        let ready = self.files.get(plugin).and_then(|file| file.ready);
+        let waiting = ready
+            .and_then(|ready| self.waiting(plugin, ready))
+            .ok_or(NoConsent::NothingWaits)?;
+        if waiting.hash != hash {
+            return Err(NoConsent::Other(waiting.hash));
+        }
+        let wants = self.at_hand.get(&hash).cloned();
+        for device in &waiting.devices {
+            if let Some(entry) = self.devices.get_mut(device)
+                && entry.consent_to(wants.as_ref())
+            {
+                // Before it runs: whoever has consented once is not asked again.
+                self.actions.push_back(Action::Persist {
+                    device: Arc::clone(device),
+                });
+            }
+        }
+        waiting.devices.iter().for_each(|device| self.settle(device));
+        self.publish(plugin);
+        self.tidy();
+        Ok(waiting.devices)
+    }
+
+    /// What the version wants beyond what the device was consented to. Nothing if nothing has run there yet: who has bound the device has agreed.
+    pub(super) fn wants_more(&self, device: &Device, hash: VersionHash) -> Vec<Want> {
+        match (self.at_hand.get(&hash), &device.record.consented) {
+            (Some(wants), Some(consented)) => wants.beyond(consented, &device.granted),
+            _ => Vec::new(),
+        }
+    }
+
+    pub(super) fn waits(&self, device: &Device, hash: VersionHash) -> bool {
+        !self.wants_more(device, hash).is_empty()
+    }
+
+    /// Where the version in a plugin's file waits, if it does anywhere.
+    pub(super) fn waiting(&self, plugin: &str, ready: VersionHash) -> Option<WaitingVersion> {
+        let mut waiting = WaitingVersion {
+            hash: ready,
+            wants: Vec::new(),
+            devices: Vec::new(),
+        };
+        for (name, device) in self
+            .devices
+            .iter()
+            .filter(|(_, device)| *device.plugin == *plugin)
+        {
+            let wants = self.wants_more(device, ready);
+            if !wants.is_empty() && device.refusal_of(ready).is_none() {
+                waiting.wants.extend(wants);
+                waiting.devices.push(Arc::clone(name));
+            }
+        }
+        waiting.wants.sort();
+        waiting.wants.dedup();
+        (!waiting.devices.is_empty()).then_some(waiting)
+    }
+
+    /// Has it told that the version in the file waits on the device, if it does.
+    pub(super) fn say_waiting(&mut self, name: &Arc<str>) {
+        let Some(device) = self.devices.get(name) else {
+            return;
+        };
+        let ready = self.files.get(&device.plugin).and_then(|file| file.ready);
+        let Some(hash) = ready.filter(|ready| device.refusal_of(*ready).is_none()) else {
+            return;
+        };
+        let wants = self.wants_more(device, hash);
+        if !wants.is_empty() {
+            self.actions.push_back(Action::Wait {
+                plugin: Arc::clone(&device.plugin),
+                device: Arc::clone(name),
+                hash,
+                wants,
+            });
+        }
+    }
+
     /// How a device stands; none if there is none of the name.
     pub fn standing(&self, device: &str) -> Option<Standing> {
         let entry = self.devices.get(device)?;
@@ -129,7 +224,10 @@ impl Versions {
         let in_file = match in_file {
             InFile::Version(hash) => match entry.refusal_of(hash) {
                 Some(reason) => InFile::Refused(hash, reason.to_owned()),
-                None => InFile::Version(hash),
+                None => match self.wants_more(entry, hash) {
+                    wants if wants.is_empty() => InFile::Version(hash),
+                    wants => InFile::Waits(hash, wants),
+                },
             },
             other => other,
         };
@@ -208,6 +306,18 @@ impl Versions {
 }
 
 impl Device {
+    /// What this version wants is consented to. Answers whether there was something to add.
+    pub(super) fn consent_to(&mut self, wants: Option<&Wants>) -> bool {
+        let Some(wants) = wants else { return false };
+        match &mut self.record.consented {
+            Some(consented) => consented.take_in(wants),
+            none => {
+                *none = Some(wants.clone());
+                true
+            }
+        }
+    }
+
     /// If it is this version that was wanted back: sets aside what ran until now, and says whether it did.
     pub(super) fn set_aside_for(&mut self, hash: VersionHash) -> bool {
         if self.rolling_back.take_if(|back| *back == hash).is_none() {

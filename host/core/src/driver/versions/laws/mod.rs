@@ -228,11 +228,12 @@ fn a_kept_version_that_is_lost_is_said_and_the_next_one_taken() {
             reason: "trap".to_owned(),
             by: RefusedBy::Device,
         }],
+        consented: None,
     };
-    versions.device_added(&device, &plugin, record);
+    versions.device_added(&device, &plugin, record, Granted::default());
     versions.file_found(&plugin);
     versions.read(&plugin, 1, version(3));
-    versions.prepared(&plugin, 1);
+    versions.prepared(&plugin, 1, Wants::default());
     let actions = |versions: &mut Versions| std::iter::from_fn(|| versions.next_action()).collect::<Vec<_>>();
     let fetch = |hash| Action::Fetch {
         device: Arc::clone(&device),

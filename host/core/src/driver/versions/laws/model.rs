@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::super::VersionHash;
+use super::super::{VersionHash, Wants};
 
 pub(super) const MS: u64 = 1_000_000;
 pub(super) const S: u64 = 1_000_000_000;
 /// Contents that a file can have.
-pub(super) const VERSIONS: u8 = 9;
+pub(super) const VERSIONS: u8 = 12;
 pub(super) const DEVICES: [&str; 3] = ["a", "b", "other"];
 pub(super) const PLUGINS: [&str; 2] = ["meter", "relay"];
 
@@ -35,7 +35,19 @@ pub(super) fn nature(hash: VersionHash) -> Nature {
         5 => Nature::RefusesToStart,
         6 => Nature::BreaksDown,
         7 => Nature::WantsOtherSettings,
-        _ => Nature::EndsItsThread,
+        8 => Nature::EndsItsThread,
+        _ => Nature::Good,
+    }
+}
+
+/// What a version wants: the first nine nothing, the tenth a slice, the eleventh a port, the last both.
+pub(super) fn wants(hash: VersionHash) -> Wants {
+    let number = hash.0[0] % VERSIONS;
+    let names = |is_wanted: bool, name: &str| is_wanted.then(|| name.to_owned()).into_iter().collect();
+    Wants {
+        slices: names(matches!(number, 9 | 11), "foreign"),
+        ports: names(matches!(number, 10 | 11), "aux"),
+        ..Wants::default()
     }
 }
 
@@ -103,6 +115,10 @@ pub(super) enum Act {
     RollBack {
         device: usize,
     },
+    /// Somebody consents to whatever waits.
+    Consent {
+        plugin: usize,
+    },
     /// The daemon is killed and starts again.
     Kill,
 }
@@ -126,6 +142,7 @@ pub(super) fn act() -> impl Strategy<Value = Act> {
             .prop_map(|(device, plugin, is_there)| Act::Configure { device, plugin, is_there }),
         1 => (0..DEVICES.len(), any::<bool>()).prop_map(|(device, is_forced)| Act::Reload { device, is_forced }),
         1 => (0..DEVICES.len()).prop_map(|device| Act::RollBack { device }),
+        1 => (0..PLUGINS.len()).prop_map(|plugin| Act::Consent { plugin }),
         1 => Just(Act::Kill),
     ]
 }

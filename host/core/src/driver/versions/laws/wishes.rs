@@ -1,5 +1,7 @@
 //! What a person asks for: reloads, and ways back.
 
+use std::sync::Arc;
+
 use super::super::*;
 use super::model::{Act, Luck, version};
 use super::world::World;
@@ -147,4 +149,62 @@ fn a_reload_of_one_device_leaves_the_others_where_they_went_back_to() {
         (runs(&world), world.threads["b"].runs),
         (Some(version(0)), Some(version(1)))
     );
+}
+
+#[test]
+fn a_version_that_wants_more_waits_for_consent_and_the_former_one_goes_on() {
+    let mut world = after(&[0]);
+    write(&mut world, 9);
+    world.finish();
+    assert_eq!(runs(&world), Some(version(0)));
+    let waiting = world.versions.plugin("meter").unwrap().waiting.unwrap();
+    assert_eq!(waiting.hash, version(9));
+    assert_eq!(waiting.wants, [Want::Slice("foreign".to_owned())]);
+    assert_eq!(waiting.devices, [Arc::from("a")]);
+    // No reload lets it in, nor does another daemon.
+    world.reload("a", true);
+    world.finish();
+    world.start();
+    world.finish();
+    assert_eq!(runs(&world), Some(version(0)));
+    world.consent("meter");
+    world.finish();
+    assert_eq!(runs(&world), Some(version(9)));
+    assert_eq!(world.versions.plugin("meter").unwrap().waiting, None);
+    // Consent is to what it wants: back, and forth, and over a restart, nobody is asked again.
+    write(&mut world, 0);
+    world.finish();
+    world.start();
+    write(&mut world, 9);
+    world.finish();
+    assert_eq!(runs(&world), Some(version(9)));
+    // The next one wants a port as well, and that alone is asked for.
+    write(&mut world, 11);
+    world.finish();
+    let waiting = world.versions.plugin("meter").unwrap().waiting.unwrap();
+    assert_eq!(waiting.wants, [Want::Port("aux".to_owned())]);
+    // One that wants less takes its place without a word.
+    write(&mut world, 1);
+    world.finish();
+    assert_eq!(runs(&world), Some(version(1)));
+}
+
+#[test]
+fn what_runs_first_on_a_device_is_agreed_to_by_whoever_has_bound_it() {
+    let mut world = after(&[11]);
+    assert_eq!(runs(&world), Some(version(11)));
+    write(&mut world, 9);
+    world.finish();
+    assert_eq!(runs(&world), Some(version(9)));
+}
+
+#[test]
+fn a_daemon_that_finds_only_a_file_that_waits_says_so_and_runs_what_was_good() {
+    let mut world = after(&[0]);
+    world.act(&Act::Kill);
+    write(&mut world, 10);
+    world.finish();
+    assert_eq!(runs(&world), Some(version(0)));
+    let standing = world.versions.standing("a").unwrap();
+    assert!(matches!(standing.in_file, InFile::Waits(hash, _) if hash == version(10)));
 }

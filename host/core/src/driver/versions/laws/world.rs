@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::super::*;
-use super::model::{Act, DEVICES, Due, Luck, MS, Nature, PLUGINS, first_plugin_of, nature, version};
+use super::model::{Act, DEVICES, Due, Luck, MS, Nature, PLUGINS, first_plugin_of, nature, version, wants};
 
 #[derive(Debug, Default)]
 pub(super) struct Thread {
@@ -58,6 +58,8 @@ pub(super) struct World {
     reloads: BTreeMap<Arc<str>, (Arc<str>, Reload)>,
     /// What devices were told to go back to, until it has been tried.
     rollbacks: BTreeMap<Arc<str>, VersionHash>,
+    /// What was agreed to on each device on which something has run.
+    consented: BTreeMap<Arc<str>, Wants>,
     pub(super) swaps: u64,
     pub(super) returns: u64,
 }
@@ -102,7 +104,8 @@ impl World {
         let record = self.records.get(&name).cloned().unwrap_or_default();
         self.threads.insert(Arc::clone(&name), Thread::default());
         let plugin = self.plugin_of(device);
-        self.versions.device_added(&name, &plugin, record);
+        let granted = Granted::default();
+        self.versions.device_added(&name, &plugin, record, granted);
         self.obey();
     }
 
@@ -115,6 +118,7 @@ impl World {
         if self.plugin_of(device) != PLUGINS[plugin].into() {
             self.rebound.insert(device.into(), plugin);
             // Another plugin begins without a past.
+            self.consented.remove(device);
             self.refused.retain(|(name, _)| **name != *device);
         }
     }
@@ -193,6 +197,7 @@ impl World {
             }
             Act::Reload { device, is_forced } => self.reload(DEVICES[device], is_forced),
             Act::RollBack { device } => drop(self.roll_back(DEVICES[device])),
+            Act::Consent { plugin } => self.consent(PLUGINS[plugin]),
             Act::Kill => self.start(),
         }
         self.obey();
@@ -227,6 +232,34 @@ impl World {
         self.rollbacks.insert(device.into(), back);
         self.obey();
         Ok(back)
+    }
+
+    /// Somebody consents to what waits, if something does. It is on the disk before it runs.
+    pub(super) fn consent(&mut self, plugin: &str) {
+        let plugin: Arc<str> = plugin.into();
+        let Some(waiting) = self.versions.plugin(&plugin).and_then(|view| view.waiting) else {
+            let nothing = self.versions.consent(&plugin, version(0));
+            return assert_eq!(nothing, Err(NoConsent::NothingWaits));
+        };
+        let other = self.versions.consent(&plugin, VersionHash([99; 32]));
+        assert_eq!(other, Err(NoConsent::Other(waiting.hash)));
+        let devices = self.versions.consent(&plugin, waiting.hash).unwrap();
+        assert_eq!(devices, waiting.devices);
+        for device in devices {
+            self.agree(&device, waiting.hash);
+        }
+        self.obey();
+    }
+
+    fn agree(&mut self, device: &str, hash: VersionHash) {
+        let consented = self.consented.entry(device.into()).or_default();
+        consented.take_in(&wants(hash));
+    }
+
+    /// Whether somebody has agreed to what the version wants: by what has run, or by saying so.
+    fn is_agreed(&self, device: &str, hash: VersionHash) -> bool {
+        let consented = self.consented.get(device);
+        consented.is_none_or(|consented| wants(hash).beyond(consented, &Granted::default()).is_empty())
     }
 
     /// Whether the version is with the device because somebody wants it back. It says nothing about it then that it does not run.
@@ -422,7 +455,7 @@ impl World {
                 };
                 self.versions.not_prepared(plugin, look, why, self.now_ns);
             }
-            _ => self.versions.prepared(plugin, look),
+            _ => self.versions.prepared(plugin, look, wants(hash)),
         }
     }
 
@@ -451,6 +484,7 @@ impl World {
                 self.clear_away(&device);
                 self.is_wanted_back(&device, hash);
                 self.threads.get_mut(&device).unwrap().runs = Some(hash);
+                self.agree(&device, hash);
                 self.versions.started(&device, hash);
                 self.start_driver(&device, hash);
                 if luck == Luck::BreaksDown {
@@ -500,7 +534,7 @@ impl World {
             self.versions.not_fetched(device, hash);
         } else {
             self.at_hand.insert(hash);
-            self.versions.fetched(device, hash);
+            self.versions.fetched(device, hash, wants(hash));
         }
     }
 
@@ -529,6 +563,7 @@ impl World {
         }
         self.threads.get_mut(device).unwrap().runs = Some(hash);
         self.come_alive(device, hash);
+        self.agree(device, hash);
         self.swaps += 1;
         self.versions.swapped(device, hash, self.now_ns);
     }
@@ -630,6 +665,9 @@ impl World {
                     assert!(!reason.is_empty());
                     assert_eq!(self.threads[&device].runs, None);
                 }
+                Action::Wait { device, hash, wants, .. } => {
+                    assert!(!wants.is_empty() && !self.is_agreed(&device, hash));
+                }
                 Action::Refuse { .. } | Action::Gone { .. } | Action::Publish { .. } => {}
             }
         }
@@ -677,11 +715,19 @@ impl World {
     fn check_offer(&self, device: &Arc<str>, hash: VersionHash) {
         self.check_idle(device);
         self.check_binding(device, hash);
+        self.check_agreed(device, hash);
         assert!(self.at_hand.contains(&hash), "it is not prepared");
         let offer = (Arc::clone(device), hash);
         assert!(
             !self.refused.contains(&offer) && !self.misfits.contains(&offer),
             "{hash:?} is offered to {device} again"
+        );
+    }
+
+    fn check_agreed(&self, device: &str, hash: VersionHash) {
+        assert!(
+            self.is_agreed(device, hash),
+            "{device} gets {hash:?}, which wants more than was agreed to"
         );
     }
 
@@ -731,7 +777,16 @@ impl World {
                 continue;
             };
             let device = &self.versions.devices[name];
+            let is_waiting = nature(*in_file) != Nature::Unpreparable && !self.is_agreed(name, *in_file);
+            let standing = self.versions.standing(name).unwrap();
             let is_refused = device.refusal_of(*in_file).is_some();
+            if !is_refused {
+                assert_eq!(
+                    matches!(standing.in_file, InFile::Waits(hash, _) if hash == *in_file),
+                    is_waiting
+                );
+            }
+            let is_refused = is_refused || is_waiting;
             if let Some(ended) = thread.ended {
                 let is_new = *in_file != ended && nature(*in_file) != Nature::Unpreparable && !is_refused;
                 assert!(!is_new, "{name} stands still although its file is a new one");
