@@ -203,14 +203,17 @@ async fn what_is_not_granted_is_answered_so_at_the_call_and_what_is_granted_is_g
             .to_owned(),
         ..probe
     };
+    let before = client
+        .member("/devices/probe/driver/generation")
+        .and_then(Value::as_u64)
+        .unwrap();
     bench.configure(&[granted, meter]);
     client
-        .until("the new entry", |client| {
-            client.has_logged("is configured anew").then_some(())
+        .until("the driver with the new entry", |client| {
+            let generation = client.member("/devices/probe/driver/generation")?.as_u64()?;
+            (generation > before && client.member("/probe/attached") == Some(&json!(true))).then_some(())
         })
         .await;
-    until_runs(&mut client, "3.0.0").await;
-    client.until_member("/probe/attached", &json!(true)).await;
     line.send(b"read meter\n");
     client
         .until("the slice", |client| {

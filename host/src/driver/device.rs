@@ -408,10 +408,7 @@ impl Worker {
     /// Counts one step of the cell.
     fn count(&self, began: CallTime) {
         let took_ns = self.sink.clock.monotonic_ns().saturating_sub(began.monotonic_ns);
-        let health = &self.sink.health;
-        health.calls.add(1);
-        health.busy_ns.add(took_ns);
-        health.longest_ns.raise_to(took_ns);
+        self.sink.health.called(took_ns);
     }
 }
 

@@ -23,7 +23,7 @@ pub fn page(page: &mut Page, drivers: &[Scraped]) {
         .iter()
         .map(|driver| [("device", &*driver.device), ("plugin", &*driver.plugin)])
         .collect();
-    let counters: [(&str, &str, Pick); 8] = [
+    let counters: [(&str, &str, Pick); 9] = [
         (
             "autobench_driver_calls_total",
             "Calls into the driver that returned",
@@ -33,6 +33,11 @@ pub fn page(page: &mut Page, drivers: &[Scraped]) {
             "autobench_driver_faults_total",
             "Faults, refusals and failures of the driver",
             |health| &health.faults,
+        ),
+        (
+            "autobench_driver_traps_total",
+            "Those of them that were traps",
+            |health| &health.traps,
         ),
         (
             "autobench_driver_restarts_total",
@@ -81,6 +86,29 @@ pub fn page(page: &mut Page, drivers: &[Scraped]) {
         "The longest of these times, of one call",
         series(&labels, longest_s),
     );
+    let call_times = drivers.iter().map(|driver| &driver.health.call_times);
+    page.histograms(
+        "autobench_driver_call_duration_seconds",
+        "How long each call into the driver took, with applying what it asked for",
+        series(&labels, call_times),
+    );
+    let depths: Vec<_> = drivers.iter().map(|driver| driver.health.depth()).collect();
+    page.gauges(
+        "autobench_driver_inbox_bytes",
+        "Bytes that wait for the driver",
+        series(&labels, depths.iter().map(|depth| depth.bytes)),
+    );
+    page.gauges(
+        "autobench_driver_inbox_events",
+        "Commands and other events that wait for the driver",
+        series(&labels, depths.iter().map(|depth| depth.events)),
+    );
+    let generations = drivers.iter().map(|driver| driver.health.generation.get());
+    page.gauges(
+        "autobench_driver_generation",
+        "How often a driver has gone live on the device",
+        series(&labels, generations),
+    );
     let memory = drivers.iter().map(|driver| driver.health.memory_bytes.get());
     page.gauges(
         "autobench_driver_memory_bytes",
@@ -93,14 +121,28 @@ pub fn page(page: &mut Page, drivers: &[Scraped]) {
         "The most memory that the driver has used",
         series(&labels, memory_peak),
     );
+    let last_error = drivers.iter().map(|driver| driver.health.last_error_ms.get());
+    page.gauges(
+        "autobench_driver_last_error_timestamp_seconds",
+        "When the driver last broke down, since 1970; not there before the first time",
+        since_1970(&labels, last_error),
+    );
     let last_seen = drivers.iter().map(|driver| driver.health.last_seen_ms.get());
     page.gauges(
         "autobench_driver_last_seen_timestamp_seconds",
         "When bytes last came from the driver's ports, since 1970; not there before the first",
-        series(&labels, last_seen)
-            .filter(|(_, last_seen_ms)| *last_seen_ms > 0)
-            .map(|(labels, last_seen_ms)| (labels, last_seen_ms as f64 / 1e3)),
+        since_1970(&labels, last_seen),
     );
+}
+
+/// Times in milliseconds as seconds; none where there is none yet.
+fn since_1970<'a>(
+    labels: &'a [[(&'a str, &'a str); 2]],
+    values_ms: impl Iterator<Item = u64>,
+) -> impl Iterator<Item = (&'a [(&'a str, &'a str)], f64)> {
+    series(labels, values_ms)
+        .filter(|(_, at_ms)| *at_ms > 0)
+        .map(|(labels, at_ms)| (labels, at_ms as f64 / 1e3))
 }
 
 fn series<'a, V>(
@@ -127,9 +169,11 @@ mod tests {
         };
         let drivers = [scraped("meter"), scraped("spare")];
         let health = &drivers[0].health;
-        health.calls.add(3);
-        health.busy_ns.add(1_500_000_000);
-        health.longest_ns.raise_to(250_000);
+        (0..2).for_each(|_| health.called(250_000));
+        health.called(1_499_500_000);
+        health.traps.add(1);
+        health.generation.set(4);
+        health.last_error_ms.set(1_767_225_600_250);
         health.memory_bytes.set(65_536);
         health.last_seen_ms.set(1_767_225_600_500);
         let mut written = Page::default();
@@ -140,12 +184,22 @@ mod tests {
             r#"autobench_driver_calls_total{device="meter",plugin="power-meter"} 3"#,
             r#"autobench_driver_calls_total{device="spare",plugin="power-meter"} 0"#,
             r#"autobench_driver_busy_seconds_total{device="meter",plugin="power-meter"} 1.5"#,
-            r#"autobench_driver_longest_call_seconds{device="meter",plugin="power-meter"} 0.00025"#,
+            r#"autobench_driver_longest_call_seconds{device="meter",plugin="power-meter"} 1.4995"#,
+            r#"autobench_driver_traps_total{device="meter",plugin="power-meter"} 1"#,
+            r#"autobench_driver_generation{device="meter",plugin="power-meter"} 4"#,
+            r#"autobench_driver_inbox_bytes{device="spare",plugin="power-meter"} 0"#,
+            "# TYPE autobench_driver_call_duration_seconds histogram",
+            r#"autobench_driver_call_duration_seconds_bucket{device="meter",plugin="power-meter",le="0.0001"} 0"#,
+            r#"autobench_driver_call_duration_seconds_bucket{device="meter",plugin="power-meter",le="0.00025"} 2"#,
+            r#"autobench_driver_call_duration_seconds_bucket{device="meter",plugin="power-meter",le="+Inf"} 3"#,
+            r#"autobench_driver_call_duration_seconds_count{device="meter",plugin="power-meter"} 3"#,
+            r#"autobench_driver_last_error_timestamp_seconds{device="meter",plugin="power-meter"} 1767225600.25"#,
             r#"autobench_driver_memory_bytes{device="meter",plugin="power-meter"} 65536"#,
             r#"autobench_driver_last_seen_timestamp_seconds{device="meter",plugin="power-meter"} 1767225600.5"#,
         ] {
             assert!(text.lines().any(|written| written == line), "no {line} in {text}");
         }
         assert!(!text.contains(r#"last_seen_timestamp_seconds{device="spare""#));
+        assert!(!text.contains(r#"last_error_timestamp_seconds{device="spare""#));
     }
 }

@@ -179,6 +179,8 @@ fn read(path: &Path) -> io::Result<VersionRecord> {
 
 #[cfg(test)]
 mod tests {
+    use autobench_core::driver::versions::Wants;
+
     use super::super::package::hash_of;
     use super::*;
 
@@ -203,6 +205,11 @@ mod tests {
             plugin: "power-meter".to_owned(),
             good: vec![good.hash],
             refused: Vec::new(),
+            consented: Some(Wants {
+                slices: ["meter".to_owned()].into(),
+                memory_bytes: u64::MAX,
+                ..Wants::default()
+            }),
         };
         assert!(shelf.note("meter", record.clone()).write().unwrap().is_empty());
         shelf.let_go(good.hash);

@@ -204,6 +204,7 @@ impl Sink for DeviceSink {
                 if reason == StartReason::Restart {
                     self.health.restarts.add(1);
                 }
+                self.health.generation.set(generation);
                 let how = match (reason, from_snapshot) {
                     (StartReason::Cold, _) | (_, false) => "it starts from nothing".to_owned(),
                     (StartReason::Return, true) => format!("it is back, {replayed_bytes} bytes replayed"),
@@ -223,7 +224,7 @@ impl Sink for DeviceSink {
                 self.lives.live(&self.device, self.version);
             }
             LifeChange::BrokeDown { breakdown, verdict } => {
-                self.health.faults.add(1);
+                self.health.broke_down(breakdown, self.clock.now().wall_ms);
                 let reason = breakdown.to_string();
                 let status = match verdict {
                     Verdict::Restart { at_ns } => {

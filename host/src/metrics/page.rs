@@ -47,16 +47,29 @@ impl Page {
 
     /// Durations, in seconds.
     pub fn histogram(&mut self, name: &str, help: &str, histogram: &Histogram) {
+        self.histograms(name, help, [(&[] as Labels<'_>, histogram)]);
+    }
+
+    /// The same for several series.
+    pub fn histograms<'a>(
+        &mut self,
+        name: &str,
+        help: &str,
+        series: impl IntoIterator<Item = (Labels<'a>, &'a Histogram)>,
+    ) {
         self.head(name, "histogram", help);
-        let mut below = 0;
-        for (bound_ns, count) in histogram.counts() {
-            below += count;
-            let bound = bound_ns.map_or("+Inf".to_owned(), |ns| (ns as f64 / 1e9).to_string());
-            self.sample(&format!("{name}_bucket"), &[("le", &bound)], below);
+        for (labels, histogram) in series {
+            let mut below = 0;
+            for (bound_ns, count) in histogram.counts() {
+                below += count;
+                let bound = bound_ns.map_or("+Inf".to_owned(), |ns| (ns as f64 / 1e9).to_string());
+                let labels = [labels, &[("le", bound.as_str())]].concat();
+                self.sample(&format!("{name}_bucket"), &labels, below);
+            }
+            self.sample(&format!("{name}_sum"), labels, histogram.sum_s());
+            // The last bucket, and not a count of its own: the two must agree in every scrape.
+            self.sample(&format!("{name}_count"), labels, below);
         }
-        self.sample(&format!("{name}_sum"), &[], histogram.sum_s());
-        // The last bucket, and not a count of its own: the two must agree in every scrape.
-        self.sample(&format!("{name}_count"), &[], below);
     }
 
     /// The text.

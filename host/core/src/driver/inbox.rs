@@ -101,6 +101,15 @@ pub struct Inbox {
     events_since_bytes: u32,
 }
 
+/// How much waits in an inbox.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Depth {
+    /// Bytes.
+    pub bytes: u64,
+    /// Anything else, commands among it. Timers, observed slices and borders between bytes do not count.
+    pub events: u64,
+}
+
 #[derive(Debug)]
 struct Port {
     name: Arc<str>,
@@ -408,6 +417,20 @@ impl Inbox {
         let given_up = given_up.map(|marks| marks.committed - marks.consumed).sum();
         self.consume(&[]);
         given_up
+    }
+
+    /// What waits for the driver: bytes of all ports that no call has returned from, and other events and commands.
+    pub fn depth(&self) -> Depth {
+        let bytes = self.ports.iter().map(|port| {
+            let marks = port.ring.marks();
+            marks.head.saturating_sub(marks.committed.max(marks.tail))
+        });
+        let events =
+            self.urgent.len() + self.queued_commands.len() + usize::from(self.settings.waiting.is_some());
+        Depth {
+            bytes: bytes.sum(),
+            events: events as u64,
+        }
     }
 
     /// Where the marks of a port are.

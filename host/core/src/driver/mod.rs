@@ -23,7 +23,7 @@ mod schedule;
 pub const PROBATION_NS: u64 = 10_000_000_000;
 
 pub use cell::{AtRest, Cell, NoReturn, Setup, Status, Step, SwapRefusal, SwapReport};
-pub use inbox::{Busy, COMMANDS, Cancelled, Chunk, Inbox, PortSetup, Settled, Taken, TooManyTimers};
+pub use inbox::{Busy, COMMANDS, Cancelled, Chunk, Depth, Inbox, PortSetup, Settled, Taken, TooManyTimers};
 pub use line_news::{LineFaults, LineNews};
 pub use observing::OBSERVED_SLICES;
 pub use ring::{CHUNK_BYTES, Marks, Next, PortRing, ring_capacity_bytes};

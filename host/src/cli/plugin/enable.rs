@@ -220,7 +220,7 @@ mod tests {
         enable(arguments, Environment::default(), true).map_err(|failure| failure.to_string())
     }
 
-    const BENCH: &str = "# A bench.\n[daemon] # here\nlisten   =  '127.0.0.1:0'\n\n[devices.meter]\nplugin = \"power-meter\"  # the good one\nports.main.sim = \"wattsup\"";
+    const BENCH: &str = "# A bench.\n[daemon] # here\nlisten   =  '127.0.0.1:0'\ndata-dir = 'data'\n\n[devices.meter]\nplugin = \"power-meter\"  # the good one\nports.main.sim = \"wattsup\"";
 
     #[test]
     fn an_entry_is_written_behind_what_is_there_of_which_no_byte_changes() {

@@ -136,6 +136,7 @@ impl Bench {
                 usize::try_from(line.baud_rate / 10).unwrap_or(usize::MAX),
             ),
         }));
+        health.watch(Some(inbox.clone()));
         let mut ports = Vec::with_capacity(lines.len());
         for (index, (name, config, line)) in lines.into_iter().enumerate() {
             let name: Arc<str> = name.as_str().into();
@@ -309,6 +310,7 @@ impl Bench {
         };
         let device = slot.device.take();
         slot.running = None;
+        slot.record.health().watch(None);
         let record = slot.record.clone();
         if let Some(generation) = record.read(|entry| entry.driver.as_ref().map(|driver| driver.generation)) {
             self.generations.insert(id.clone(), generation);

@@ -247,3 +247,27 @@ fn a_call_that_sets_too_many_timers_sets_none() {
     assert_eq!(inbox.timers().next_ns(), None);
     assert_eq!(inbox.marks(PORT).unwrap().committed, 0);
 }
+
+#[test]
+fn what_waits_is_counted_until_a_call_has_returned_from_it() {
+    let mut inbox = inbox(2);
+    assert_eq!(inbox.depth(), Depth::default());
+    for port in 0..2 {
+        inbox.attach(PortIndex(port), Arc::default());
+        inbox.push_bytes(PortIndex(port), b"12345", NOW);
+    }
+    inbox.push_command(command(1)).unwrap();
+    inbox.set_settings("{}".into());
+    assert_eq!(inbox.depth(), Depth { bytes: 10, events: 2 });
+    // With the driver it has not been dealt with.
+    let mut taken = inbox.take(NOW.monotonic_ns, &mut Vec::new()).unwrap();
+    while !matches!(taken, Taken::Bytes(_)) {
+        inbox.settle(&taken, &[], &[]).unwrap();
+        taken = inbox.take(NOW.monotonic_ns, &mut Vec::new()).unwrap();
+    }
+    assert_eq!(inbox.depth().bytes, 10);
+    inbox.settle(&taken, &[], &[]).unwrap();
+    assert_eq!(inbox.depth().bytes, 5);
+    kinds(&mut inbox);
+    assert_eq!(inbox.depth(), Depth::default());
+}
