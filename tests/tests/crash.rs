@@ -94,6 +94,17 @@ async fn a_version_that_fails_on_probation_gives_way_and_does_not_come_back_afte
         .await;
     assert_eq!(client.member("/devices/probe/driver/sha256").cloned(), good);
     assert_eq!(client.member("/plugins/counter/status"), Some(&json!("refused")));
+    // It says so: which runs, and why the newer one does not.
+    let reason = client.member("/plugins/counter/reason").and_then(Value::as_str);
+    assert!(
+        reason.is_some_and(|reason| reason.contains("first seconds")),
+        "{reason:?}"
+    );
+    client
+        .until("the log line", |client| {
+            client.has_logged("runs, which was good before;").then_some(())
+        })
+        .await;
     line.send(&[TRIGGER]);
     client.until_member("/probe/bytes", &json!(1)).await;
     assert!(daemon.stop().success());

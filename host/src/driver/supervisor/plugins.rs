@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use autobench_core::driver::versions::{Blame, VersionHash, WaitingVersion, Want, in_words};
+use autobench_core::driver::versions::{Blame, InFile, VersionHash, WaitingVersion, Want, in_words};
 use autobench_core::driver::{LogLevel, Publication, StartReason, StopReason};
 use autobench_core::wire::{
     DeviceStatus, DriverEntry, LastReload, PluginEntry, PluginStatus, ReloadVerdict, WaitingEntry, WantEntry,
@@ -197,9 +197,35 @@ impl Bench {
             _ => Err("the version is not at hand".to_owned()),
         };
         match started {
-            Ok(()) => self.versions.started(device, hash),
+            Ok(()) => {
+                self.say_instead(device, hash);
+                self.versions.started(device, hash);
+            }
             Err(reason) => self.versions.not_started(device, hash, reason),
         }
+    }
+
+    /// Says why a device begins with another version than the one in its plugin's file.
+    fn say_instead(&self, device: &str, hash: VersionHash) {
+        let Some(standing) = self.versions.standing(device) else {
+            return;
+        };
+        let why = match standing.in_file {
+            InFile::Refused(refused, reason) => {
+                format!("{} in its file is refused: {reason}", refused.short())
+            }
+            InFile::Waits(waits, wants) => {
+                format!(
+                    "{} in its file waits for consent to {}",
+                    waits.short(),
+                    in_words(&wants)
+                )
+            }
+            InFile::Unusable(reason) => format!("what is in its file is refused: {reason}"),
+            InFile::Version(_) | InFile::Nothing => return,
+        };
+        let message = format!("driver {} runs, which was good before; {why}", hash.short());
+        self.log_of(LogLevel::Warn, device, message);
     }
 
     /// A version was to be started in place of one whose thread has ended. If it is another one, that is a reload, as a swap is.
