@@ -242,7 +242,7 @@ fn component(engine: &Engine, path: &Path, inputs: &Inputs) -> Subject<Instance>
     let rights = Rights {
         device: "meter".into(),
         // Its device is away, so that what the driver writes is refused; it goes on all the same.
-        ports: [PortControl::new("main".into()).unwrap()].into(),
+        ports: [Arc::new(PortControl::new("main".into()).unwrap()) as _].into(),
         readable_slices: [].into(),
         slices: Arc::new(NoSlices),
         series_count: prepared.manifest.series.len(),

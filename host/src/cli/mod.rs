@@ -35,8 +35,8 @@ pub use arguments::{
 };
 pub use explain::listen_error;
 pub use plugin::{
-    BuildArguments, EnableArguments, GrantArguments, Language, ListArguments, NewArguments, PluginArguments,
-    PluginCommand, Port, ReloadArguments, RollbackArguments,
+    BuildArguments, CheckArguments, DiffArguments, EnableArguments, GrantArguments, Language, ListArguments,
+    NewArguments, PluginArguments, PluginCommand, Port, ReloadArguments, RollbackArguments, TestArguments,
 };
 
 /// What the command line starts and does not know itself.

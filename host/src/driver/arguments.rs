@@ -41,7 +41,7 @@ impl CommandTable {
     /// Compiles the schemas, or says which is not taken and why.
     pub fn compile(descriptions: &[CommandDescription]) -> Result<Self, String> {
         let declared = descriptions.iter().map(|description| {
-            let arguments = compile(&description.arguments_schema).map_err(|problem| {
+            let arguments = validator(&description.arguments_schema).map_err(|problem| {
                 format!(
                     "the arguments-schema of the command {:?} is not taken: {problem}",
                     description.name
@@ -70,12 +70,10 @@ impl CommandTable {
         if let Some(surplus) = declared.surplus(arguments) {
             return Err(Unfit::Arguments(surplus));
         }
-        declared.arguments.validate(arguments).map_err(|error| {
-            let path = error.instance_path().to_string();
-            let place = if path.is_empty() { "the arguments" } else { &path };
-            let complaint: String = error.to_string().chars().take(COMPLAINT_CHARS).collect();
-            Unfit::Arguments(format!("{place}: {complaint}"))
-        })
+        match complaint(&declared.arguments, arguments, "the arguments") {
+            Some(complaint) => Err(Unfit::Arguments(complaint)),
+            None => Ok(()),
+        }
     }
 }
 
@@ -109,7 +107,17 @@ fn closed(schema: &Value) -> Option<Vec<String>> {
     )
 }
 
-fn compile(schema: &Value) -> Result<Validator, String> {
+/// What is wrong with a value first: where, and how. `whole` is what the value is called.
+pub(super) fn complaint(schema: &Validator, value: &Value, whole: &str) -> Option<String> {
+    let error = schema.validate(value).err()?;
+    let path = error.instance_path().to_string();
+    let place = if path.is_empty() { whole } else { &path };
+    let complaint: String = error.to_string().chars().take(COMPLAINT_CHARS).collect();
+    Some(format!("{place}: {complaint}"))
+}
+
+/// A schema that checks at a bounded cost.
+pub(super) fn validator(schema: &Value) -> Result<Validator, String> {
     schema::check(schema).map_err(|error| error.to_string())?;
     jsonschema::options()
         .offline()

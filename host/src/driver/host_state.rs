@@ -8,7 +8,8 @@ use autobench_core::state::Pointer;
 
 use super::health::Health;
 use super::limits::{Deadline, MemoryLimit, Watch};
-use crate::serial::PortControl;
+use super::offline::Sampler;
+use crate::serial::PortView;
 
 /// Bytes that one call may hand to the host, over all host calls in it.
 pub const HOST_CALL_BYTES_LIMIT: usize = 1 << 20;
@@ -34,7 +35,7 @@ pub struct Rights {
     /// Id of the device, for messages.
     pub device: Arc<str>,
     /// The ports that `plugins.toml` gives it, in the order of their indices.
-    pub ports: Arc<[PortControl]>,
+    pub ports: Arc<[Arc<dyn PortView>]>,
     /// Names of the foreign slices it may read: observed by the manifest and granted by `plugins.toml`.
     pub readable_slices: Arc<[Arc<str>]>,
     /// How it reads them.
@@ -83,6 +84,8 @@ pub struct HostState {
     pub(super) alarms: BTreeSet<String>,
     /// Of each standard stream, the line that has not ended yet; at most one line's limit of it.
     unfinished_lines: [Vec<u8>; 2],
+    /// Who looks what the guest is doing, while it is profiled.
+    pub(super) sampler: Option<Sampler>,
 }
 
 impl HostState {
@@ -108,6 +111,7 @@ impl HostState {
             commands: HashSet::new(),
             alarms,
             unfinished_lines: Default::default(),
+            sampler: None,
         }
     }
 
@@ -134,12 +138,12 @@ impl HostState {
         }
     }
 
-    pub(super) fn port(&self, index: u32) -> Option<(PortIndex, &PortControl)> {
+    pub(super) fn port(&self, index: u32) -> Option<(PortIndex, &dyn PortView)> {
         let index = usize::try_from(index).ok()?;
         self.rights()?
             .ports
             .get(index)
-            .map(|control| (PortIndex(index), control))
+            .map(|port| (PortIndex(index), &**port))
     }
 
     /// Takes what a runtime writes to a standard stream: each line of it is a line of the log.

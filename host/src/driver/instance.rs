@@ -16,6 +16,7 @@ use super::engine::{CallGate, Engine};
 use super::host_state::{HOST_CALL_BYTES_LIMIT, HostState, LimitExceeded, Mode, Rights};
 use super::limits::Deadline;
 use super::manifest::Manifest;
+use super::offline::Sampler;
 
 /// Largest snapshot.
 const SNAPSHOT_LIMIT_BYTES: usize = 1 << 20;
@@ -92,6 +93,9 @@ impl Instance {
         store.limiter(|state| &mut state.memory);
         store.set_hostcall_fuel(COPY_LIMIT_BYTES);
         store.epoch_deadline_callback(|mut context| {
+            if let Some(sampler) = context.data().sampler.clone() {
+                sampler.sample(&context);
+            }
             Ok(if context.data_mut().watch.tick() {
                 UpdateDeadline::Interrupt
             } else {
@@ -181,6 +185,11 @@ impl Instance {
     /// Says which alarms of the device stand, where another version has run meanwhile.
     pub fn set_standing_alarms(&mut self, standing: BTreeSet<String>) {
         self.store.data_mut().alarms = standing;
+    }
+
+    /// Lets somebody look what it is doing at each tick of the epoch.
+    pub fn sample_with(&mut self, sampler: Sampler) {
+        self.store.data_mut().sampler = Some(sampler);
     }
 }
 

@@ -36,6 +36,22 @@ pub enum ReserveError {
     Full,
 }
 
+/// What an instance of a driver sees of a port.
+pub trait PortView: Send + Sync {
+    /// Its name in `plugins.toml`.
+    fn name(&self) -> &Arc<str>;
+    /// Whether the device is there.
+    fn is_attached(&self) -> bool;
+    /// What the system knows of the device, while it is there.
+    fn identity(&self) -> Option<Arc<PortIdentity>>;
+    /// Whether the line has control lines at all; false while the device is away.
+    fn has_control_lines(&self) -> bool;
+    /// Checks that so many bytes, all of this call, can be queued.
+    fn reserve(&self, reserved_bytes: usize) -> Result<(), ReserveError>;
+    /// Reads CTS, DSR, DCD and RI.
+    fn input_signals(&self) -> Result<InputSignals, SignalError>;
+}
+
 /// A cheap handle of a port.
 #[derive(Clone)]
 pub struct PortControl {
@@ -80,53 +96,6 @@ impl PortControl {
         })
     }
 
-    /// Its name in `plugins.toml`.
-    pub fn name(&self) -> &Arc<str> {
-        &self.shared.name
-    }
-
-    /// Whether the device is there.
-    pub fn is_attached(&self) -> bool {
-        self.shared.line.lock().attached.is_some()
-    }
-
-    /// What the system knows of the device, while it is there.
-    pub fn identity(&self) -> Option<Arc<PortIdentity>> {
-        self.shared
-            .line
-            .lock()
-            .attached
-            .as_ref()
-            .map(|attached| Arc::clone(&attached.identity))
-    }
-
-    /// Whether the line has control lines at all; false while the device is away.
-    pub fn has_control_lines(&self) -> bool {
-        self.shared
-            .line
-            .lock()
-            .attached
-            .as_ref()
-            .is_some_and(|attached| attached.has_control_lines)
-    }
-
-    /// Checks that this much fits into the transmit queue. If it does not, the driver hears of room as soon as the queue has run empty: that
-    /// is noted under the lock of the check, and the thread is woken, because it may have emptied the queue a moment ago and sleep.
-    pub fn reserve(&self, reserved_bytes: usize) -> Result<(), ReserveError> {
-        {
-            let mut line = self.shared.line.lock();
-            if line.attached.is_none() {
-                return Err(ReserveError::NotAttached);
-            }
-            if reserved_bytes <= line.transmit.free_bytes() {
-                return Ok(());
-            }
-            line.transmit.note_refused();
-        }
-        self.wake();
-        Err(ReserveError::Full)
-    }
-
     /// Queues what a committed call asked for. While the device is away nothing is queued: bytes for a line that is gone would reach whatever
     /// is plugged in next.
     pub fn perform(&self, action: PortAction) {
@@ -138,23 +107,6 @@ impl PortControl {
             line.transmit.push(action);
         }
         self.wake();
-    }
-
-    /// Reads CTS, DSR, DCD and RI.
-    pub fn input_signals(&self) -> Result<InputSignals, SignalError> {
-        let mut line = self.shared.line.lock();
-        let attached = line.attached.as_mut().ok_or(SignalError::NotAttached)?;
-        if !attached.has_control_lines {
-            return Err(SignalError::NotSupported);
-        }
-        let tty = &mut attached.tty;
-        let other = |error: serialport::Error| SignalError::Other(error.to_string());
-        Ok(InputSignals {
-            clear_to_send: tty.read_clear_to_send().map_err(other)?,
-            data_set_ready: tty.read_data_set_ready().map_err(other)?,
-            data_carrier_detect: tty.read_carrier_detect().map_err(other)?,
-            ring_indicator: tty.read_ring_indicator().map_err(other)?,
-        })
     }
 
     pub(super) fn shared(&self) -> &Shared {
@@ -175,6 +127,67 @@ impl PortControl {
     fn wake(&self) {
         // The counter is at its limit only when the thread has not yet looked at the last wake-up, which then serves for this one too.
         let _ = rustix::io::write(&self.shared.wake, &1_u64.to_ne_bytes());
+    }
+}
+
+impl PortView for PortControl {
+    fn name(&self) -> &Arc<str> {
+        &self.shared.name
+    }
+
+    fn is_attached(&self) -> bool {
+        self.shared.line.lock().attached.is_some()
+    }
+
+    fn identity(&self) -> Option<Arc<PortIdentity>> {
+        self.shared
+            .line
+            .lock()
+            .attached
+            .as_ref()
+            .map(|attached| Arc::clone(&attached.identity))
+    }
+
+    fn has_control_lines(&self) -> bool {
+        self.shared
+            .line
+            .lock()
+            .attached
+            .as_ref()
+            .is_some_and(|attached| attached.has_control_lines)
+    }
+
+    /// Checks that this much fits into the transmit queue. If it does not, the driver hears of room as soon as the queue has run empty: that
+    /// is noted under the lock of the check, and the thread is woken, because it may have emptied the queue a moment ago and sleep.
+    fn reserve(&self, reserved_bytes: usize) -> Result<(), ReserveError> {
+        {
+            let mut line = self.shared.line.lock();
+            if line.attached.is_none() {
+                return Err(ReserveError::NotAttached);
+            }
+            if reserved_bytes <= line.transmit.free_bytes() {
+                return Ok(());
+            }
+            line.transmit.note_refused();
+        }
+        self.wake();
+        Err(ReserveError::Full)
+    }
+
+    fn input_signals(&self) -> Result<InputSignals, SignalError> {
+        let mut line = self.shared.line.lock();
+        let attached = line.attached.as_mut().ok_or(SignalError::NotAttached)?;
+        if !attached.has_control_lines {
+            return Err(SignalError::NotSupported);
+        }
+        let tty = &mut attached.tty;
+        let other = |error: serialport::Error| SignalError::Other(error.to_string());
+        Ok(InputSignals {
+            clear_to_send: tty.read_clear_to_send().map_err(other)?,
+            data_set_ready: tty.read_data_set_ready().map_err(other)?,
+            data_carrier_detect: tty.read_carrier_detect().map_err(other)?,
+            ring_indicator: tty.read_ring_indicator().map_err(other)?,
+        })
     }
 }
 

@@ -10,7 +10,7 @@ mod line;
 mod modem;
 mod transmit;
 
-pub use control::{PortControl, ReserveError, SignalError};
+pub use control::{PortControl, PortView, ReserveError, SignalError};
 pub use engine::{Port, PortEvents, PortSettings};
 pub use find::{FindError, Found, find};
 pub use line::DisplayLine;

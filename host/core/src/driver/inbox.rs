@@ -187,6 +187,20 @@ impl Inbox {
         self.note(port, Event::TransmitDrained { port });
     }
 
+    /// The first byte to come on a port has this number. For a port on which nothing has happened.
+    pub fn begin_at(&mut self, port: PortIndex, offset: u64) {
+        if let Some(ring) = self.ring_mut(port) {
+            ring.begin_at(offset);
+        }
+    }
+
+    /// The next byte to come on a port has this number; those before it are lost.
+    pub fn leave_out(&mut self, port: PortIndex, to: u64) {
+        if let Some(ring) = self.ring_mut(port) {
+            ring.leave_out(to);
+        }
+    }
+
     /// A command.
     pub fn push_command(&mut self, command: Arc<Command>) -> Result<(), Busy> {
         if self.queued_commands.len() + self.commands_in_flight.len() >= COMMANDS {

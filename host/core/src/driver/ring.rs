@@ -139,6 +139,28 @@ impl PortRing {
         lost
     }
 
+    /// The first byte to come has this number. For a ring into which nothing has come.
+    pub fn begin_at(&mut self, offset: u64) {
+        if self.bytes.is_empty() && self.tail == self.committed {
+            self.tail = offset;
+            self.consumed = offset;
+            self.committed = offset;
+            self.checked = offset;
+        }
+    }
+
+    /// The next byte to come has this number: those before it are to be had nowhere. The driver hears of it as of an overrun, which takes in what it
+    /// has not got so far.
+    pub fn leave_out(&mut self, to: u64) {
+        let head = self.head();
+        if to > head {
+            self.drop_below(head);
+            self.tail = to;
+            self.overrun_bytes += to - head;
+            self.time_marks.clear();
+        }
+    }
+
     /// Puts a border behind the bytes received so far: an event that is delivered after them and before any later byte. Answers the bytes
     /// that had to go where too many borders wait.
     pub fn border(&mut self, event: Event<'static>) -> Option<Range<u64>> {

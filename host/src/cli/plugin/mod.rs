@@ -1,13 +1,18 @@
 //! `autobench plugin`: what can be done with drivers and their versions. One file per verb.
 
 mod build;
+mod check;
+mod described;
+mod diff;
 mod enable;
 mod grant;
 mod kit;
 mod list;
+mod load;
 mod new;
 mod project;
 mod reload;
+mod test;
 
 use std::process::ExitCode;
 
@@ -16,12 +21,15 @@ use clap::{Args, Subcommand};
 use super::Failure;
 use crate::config::Environment;
 pub use build::BuildArguments;
+pub use check::CheckArguments;
+pub use diff::DiffArguments;
 pub use enable::{EnableArguments, Port};
 pub use grant::GrantArguments;
 pub use list::ListArguments;
 pub use new::NewArguments;
 pub use project::Language;
 pub use reload::{ReloadArguments, RollbackArguments};
+pub use test::TestArguments;
 
 /// `autobench plugin`.
 #[derive(Debug, Args, PartialEq)]
@@ -40,6 +48,13 @@ pub enum PluginCommand {
     /// Build the driver in a folder into a .wasm file
     #[command(after_help = build::HELP)]
     Build(BuildArguments),
+    /// Say whether a file is a driver, what it is, and what it wants to be granted
+    Check(CheckArguments),
+    /// Say what another version of a driver changes: what it is, what it wants, its size
+    Diff(DiffArguments),
+    /// Play a port's capture to a driver, without a daemon
+    #[command(after_help = test::HELP)]
+    Test(TestArguments),
     /// Say which plugins there are, and what runs on which device
     List(ListArguments),
     /// Bind a plugin to a new device: write its entry to plugins.toml
@@ -67,6 +82,9 @@ pub(super) fn plugin(
     match &arguments.command {
         PluginCommand::New(new) => new::new(new, json)?,
         PluginCommand::Build(build) => build::build(build, json)?,
+        PluginCommand::Check(check) => check::check(check, json)?,
+        PluginCommand::Diff(diff) => diff::diff(diff, json)?,
+        PluginCommand::Test(test) => return Ok(test::test(test, json)?),
         PluginCommand::List(list) => list::list(list, token, json)?,
         PluginCommand::Enable(enable) => enable::enable(enable, environment, json)?,
         PluginCommand::Reload(reload) => return Ok(reload::reload(reload, token, json)?),
