@@ -30,7 +30,8 @@ pub use former::NoReturn;
 #[cfg(test)]
 use super::TimerId;
 use super::inbox::{Chunk, Taken};
-use super::journal::Journal;
+use super::journal::{Entry, Journal};
+use super::shadow::{Origin, Tapped, Told};
 use super::{
     Breakdown, CallTime, Cause, Command, Commit, Effects, Event, Fault, FaultKind, Guest, LifeChange,
     LogOrigin, PortState, SharedInbox, Sink, SliceRefused, Snapshot, StartReason, StatusChange, StopReason,
@@ -318,6 +319,47 @@ impl<G: Guest> Cell<G> {
     /// What waits for the driver.
     pub fn inbox(&self) -> &SharedInbox {
         &self.inbox
+    }
+
+    /// Where a shadow run begins. None for a driver that has never come to rest: there is nothing that another version could go on from.
+    pub fn shadow_origin(&self, now: CallTime) -> Option<Origin> {
+        let checkpoint = self.checkpoint.as_ref()?;
+        let since = self.journal.entries().map(|entry| match entry {
+            &Entry::Bytes {
+                port,
+                from,
+                to,
+                refused,
+            } => Tapped {
+                told: Told::Bytes { port, from, to },
+                time: now,
+                refused,
+            },
+            Entry::Event {
+                event, time, refused, ..
+            } => Tapped {
+                told: Told::Event(event.clone()),
+                time: *time,
+                refused: *refused,
+            },
+            Entry::TimerGone(id) => Tapped {
+                told: Told::TimerGone(*id),
+                time: now,
+                refused: false,
+            },
+        });
+        let is_timer = |tapped: &Tapped| matches!(tapped.told, Told::Event(Event::Timer(_)));
+        Some(Origin {
+            device: Arc::clone(&self.setup.device),
+            settings: Arc::clone(&self.setup.settings),
+            snapshot: checkpoint.snapshot.clone(),
+            slice: checkpoint.slice.clone(),
+            ports: checkpoint.ports.clone(),
+            timers: checkpoint.timers.clone(),
+            commands: checkpoint.commands.clone(),
+            time: self.journal.since().unwrap_or(now),
+            since: since.filter(|tapped| !is_timer(tapped)).collect(),
+        })
     }
 
     // --- events ---

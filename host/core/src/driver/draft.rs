@@ -1,4 +1,4 @@
-//! A driver's slice while it is not live: what the slice becomes when a restart or a swap goes through.
+//! The draft of a driver's slice: what the slice becomes when a restart or a swap goes through, kept while the driver is not live.
 //!
 //! Operations mean here exactly what they mean in the store, and those of one call go through together or not at all.
 
@@ -10,7 +10,7 @@ use crate::state::{Operation, Pointer, Value};
 
 /// Why an operation cannot be applied.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ShadowError {
+pub enum DraftError {
     /// The place, or its parent, is not there.
     #[error("there is no place {0:?}")]
     NoSuchPlace(String),
@@ -27,20 +27,20 @@ pub enum ShadowError {
 
 /// The slice of a driver that is being started.
 #[derive(Debug, Clone)]
-pub struct Shadow {
+pub struct Draft {
     /// The slice as text until somebody looks into it: a start that publishes its whole slice first never pays for parsing.
     base: Option<Arc<str>>,
     value: Option<Json>,
 }
 
-impl Shadow {
+impl Draft {
     /// Goes on from this JSON text; from null where there is none.
     pub fn new(base: Option<Arc<str>>) -> Self {
         Self { base, value: None }
     }
 
     /// Applies the operations of one call, all or none.
-    pub fn apply(&mut self, operations: &[Operation]) -> Result<(), ShadowError> {
+    pub fn apply(&mut self, operations: &[Operation]) -> Result<(), DraftError> {
         if operations.is_empty() {
             return Ok(());
         }
@@ -76,8 +76,8 @@ impl Shadow {
 }
 
 /// Applies one operation. Answers how to take it back, none if it changed nothing.
-pub fn apply<'a>(slice: &mut Json, operation: &'a Operation) -> Result<Option<Undo<'a>>, ShadowError> {
-    let no_such_place = |path: &Pointer| ShadowError::NoSuchPlace(path.as_str().to_owned());
+pub fn apply<'a>(slice: &mut Json, operation: &'a Operation) -> Result<Option<Undo<'a>>, DraftError> {
+    let no_such_place = |path: &Pointer| DraftError::NoSuchPlace(path.as_str().to_owned());
     match operation {
         Operation::Set { path, value } => {
             let value = json(value);
@@ -103,7 +103,7 @@ pub fn apply<'a>(slice: &mut Json, operation: &'a Operation) -> Result<Option<Un
         Operation::Remove { path } => {
             let Some((parent, member)) = parent_mut(slice, path) else {
                 return match path.is_root() {
-                    true => Err(ShadowError::RemovesSlice),
+                    true => Err(DraftError::RemovesSlice),
                     false => Ok(None),
                 };
             };
@@ -115,13 +115,13 @@ pub fn apply<'a>(slice: &mut Json, operation: &'a Operation) -> Result<Option<Un
                 _ => None,
             })
         }
-        Operation::Append { path, bound: 0, .. } => Err(ShadowError::ZeroBound(path.as_str().to_owned())),
+        Operation::Append { path, bound: 0, .. } => Err(DraftError::ZeroBound(path.as_str().to_owned())),
         Operation::Append { path, value, bound } => {
             let array = slice
                 .pointer_mut(path.as_str())
                 .ok_or_else(|| no_such_place(path))?
                 .as_array_mut()
-                .ok_or_else(|| ShadowError::NotAnArray(path.as_str().to_owned()))?;
+                .ok_or_else(|| DraftError::NotAnArray(path.as_str().to_owned()))?;
             array.push(json(value));
             let excess = array.len().saturating_sub(*bound as usize);
             let dropped = array.drain(..excess).collect();
@@ -233,19 +233,16 @@ mod tests {
 
     #[test]
     fn a_start_that_publishes_the_whole_slice_never_parses_the_old_one() {
-        let mut shadow = Shadow::new(Some("no JSON at all".into()));
-        shadow
+        let mut draft = Draft::new(Some("no JSON at all".into()));
+        draft
             .apply(&[set("", json!({"a": 1})), set("/b", Json::Null)])
             .unwrap();
-        assert_eq!(shadow.into_value(), json!({"a": 1, "b": null}));
+        assert_eq!(draft.into_value(), json!({"a": 1, "b": null}));
     }
 
     #[test]
-    fn a_shadow_that_nobody_touches_is_the_old_slice() {
-        assert_eq!(
-            Shadow::new(Some("{\"a\":1}".into())).into_value(),
-            json!({"a": 1})
-        );
+    fn a_draft_that_nobody_touches_is_the_old_slice() {
+        assert_eq!(Draft::new(Some("{\"a\":1}".into())).into_value(), json!({"a": 1}));
     }
 
     fn path() -> impl Strategy<Value = Arc<Pointer>> {
@@ -302,13 +299,13 @@ mod tests {
         fn operations_mean_what_they_mean_in_the_store(calls in calls()) {
             let slice: Json = serde_json::from_str(SLICE).unwrap();
             let mut store = Store::from_members([("slice".to_owned(), slice)].into_iter().collect()).unwrap();
-            let mut shadow = Shadow::new(Some(SLICE.into()));
+            let mut draft = Draft::new(Some(SLICE.into()));
             for operations in calls {
                 let in_store = store.apply("slice", &operations);
-                let in_shadow = shadow.apply(&operations);
-                prop_assert_eq!(in_store.is_ok(), in_shadow.is_ok(), "{:?} {:?}", in_store, in_shadow);
+                let in_draft = draft.apply(&operations);
+                prop_assert_eq!(in_store.is_ok(), in_draft.is_ok(), "{:?} {:?}", in_store, in_draft);
                 let place = Pointer::parse("/slice").unwrap();
-                prop_assert_eq!(store.get(&place), Some(&shadow.clone().into_value()));
+                prop_assert_eq!(store.get(&place), Some(&draft.clone().into_value()));
             }
         }
     }

@@ -1,6 +1,7 @@
 //! The driver cell: what keeps a driver's calls transactional over traps, restarts and swaps.
 
 mod cell;
+mod draft;
 mod effects;
 mod event;
 mod guest;
@@ -8,8 +9,9 @@ mod inbox;
 mod journal;
 mod line_news;
 mod observing;
+pub mod offline;
 mod ring;
-mod shadow;
+pub mod shadow;
 mod shared;
 mod sink;
 mod supervision;
@@ -23,11 +25,11 @@ mod schedule;
 pub const PROBATION_NS: u64 = 10_000_000_000;
 
 pub use cell::{AtRest, Cell, NoReturn, Setup, Status, Step, SwapRefusal, SwapReport};
+pub use draft::{Draft, DraftError};
 pub use inbox::{Busy, COMMANDS, Cancelled, Chunk, Depth, Inbox, PortSetup, Settled, Taken, TooManyTimers};
 pub use line_news::{LineFaults, LineNews};
 pub use observing::OBSERVED_SLICES;
 pub use ring::{CHUNK_BYTES, Marks, Next, PortRing, ring_capacity_bytes};
-pub use shadow::{Shadow, ShadowError};
 pub use shared::SharedInbox;
 pub use sink::{Breakdown, Cause, Commit, LifeChange, LogOrigin, Sink, Skipped, SliceRefused};
 pub use supervision::{Supervision, Verdict};

@@ -20,9 +20,9 @@ use super::start::{Arrival, Past, Replay};
 use super::{
     AtRest, Cell, Checkpoint, InHand, Life, SwapReport, UPDATE_REFUSED, broken_contract, snapshot_of,
 };
+use crate::driver::draft::Draft;
 use crate::driver::inbox::{Chunk, Taken};
 use crate::driver::journal::{Entry, Journal};
-use crate::driver::shadow::Shadow;
 use crate::driver::{
     Breakdown, CallTime, Effects, Event, Guest, Inbox, LogOrigin, PROBATION_NS, PortIndex, Sink, StartReason,
     StatusChange, TimerChange, Timers,
@@ -193,7 +193,7 @@ impl<G: Guest> AtRest<'_, G> {
             told,
             ..
         } = cell.former.take().ok_or(NoReturn::NotKept)?;
-        let mut past = Past::of(Shadow::new(flip.slice), flip.timers);
+        let mut past = Past::of(Draft::new(flip.slice), flip.timers);
         let relived = cell.relive(&mut guest, &since, &mut past, (flip.at, told), sink);
         let relived = relived.and_then(|phase| Ok((phase, snapshot_of(&mut guest, now)?)));
         let (phase, snapshot) = match relived {

@@ -7,9 +7,9 @@ use super::{
     Cell, FAILED_STARTS_PER_CHECKPOINT, InHand, Life, bytes_event, drop_effects, said_failed, said_phase,
     too_many_timers,
 };
+use crate::driver::draft::Draft;
 use crate::driver::inbox::{Taken, ring_was_full};
 use crate::driver::journal::Entry;
-use crate::driver::shadow::Shadow;
 use crate::driver::{
     Breakdown, CallTime, Cause, Effects, Event, Fault, Guest, LifeChange, LogOrigin, PortIndex, Refusal,
     SharedInbox, Sink, SliceRefused, StartInput, StartReason, TimerChange, Timers,
@@ -25,7 +25,7 @@ pub(super) struct Arrival {
 /// What a start and a replay make of what the host holds for the driver.
 pub(super) struct Past {
     /// None after a cold start, whose slice operations are in the effects.
-    slice: Option<Shadow>,
+    slice: Option<Draft>,
     timers: Timers,
     replayed_bytes: u64,
     lost_bytes: u64,
@@ -133,7 +133,7 @@ impl<G: Guest> Cell<G> {
         let settings = Arc::clone(&self.setup.settings);
         match &self.checkpoint {
             Some(checkpoint) => {
-                past.slice = Some(Shadow::new(checkpoint.slice.clone()));
+                past.slice = Some(Draft::new(checkpoint.slice.clone()));
                 past.timers = checkpoint.timers.clone();
                 StartInput {
                     device,
@@ -418,7 +418,7 @@ impl<'a, G: Guest, S: Sink> Replay<'a, G, S> {
 }
 
 impl Past {
-    pub(super) fn of(slice: Shadow, timers: Timers) -> Self {
+    pub(super) fn of(slice: Draft, timers: Timers) -> Self {
         Self {
             slice: Some(slice),
             timers,

@@ -8,8 +8,8 @@
 //! `AUTOBENCH_SEED=n` repeats one schedule, `AUTOBENCH_LONG=1` runs longer.
 
 mod former;
-mod guest;
-mod memory;
+pub(super) mod guest;
+pub(super) mod memory;
 mod world;
 
 use std::cell::RefCell;
