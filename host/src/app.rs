@@ -31,6 +31,7 @@ use crate::driver::desk::Desk;
 use crate::driver::endpoints::Endpoints;
 use crate::driver::engine::Engine;
 use crate::driver::loader::Loader;
+use crate::driver::shadow::ShadowRuns;
 use crate::driver::supervisor::{Services, Supervisor};
 use crate::http::{HttpConfig, Server};
 use crate::hub::{Hub, HubConfig};
@@ -148,11 +149,13 @@ impl App {
         let endpoints = Endpoints::open(config.daemon.data_dir.join("endpoints.json"));
         let hub = Hub::start(hub_config(&config, guard), state.clone(), logs.clone());
         let metrics = Registry::default();
+        let shadow_runs = ShadowRuns::default();
         let (desk, orders) = Desk::new();
         let http = HttpConfig {
             test_endpoints,
             metrics: metrics.clone(),
             desk,
+            shadow_runs: shadow_runs.clone(),
             ..http_config(&config, endpoints.clone())
         };
         let server = Server::start(http, state.clone(), logs.clone(), hub.clone())
@@ -191,6 +194,7 @@ impl App {
             clock,
             endpoints,
             metrics,
+            shadow_runs,
         };
         let supervisor = Supervisor::start(config, config_loader, loader, services, orders)
             .await

@@ -24,12 +24,13 @@ use super::host_state::{ReadSlices, Rights};
 use super::instance::Instance;
 use super::loader::Prepared;
 use super::record::{DeviceRecord, attached_port};
+use super::shadow::{Tap, Tapping};
 use super::sink::DeviceSink;
 use crate::bucket::Lines;
 use crate::clock::Clock;
 use crate::logs::{LogHandle, LogRecord};
 use crate::sched;
-use crate::serial::{Port, PortControl, PortEvents};
+use crate::serial::{Port, PortEvents, PortView};
 
 /// How often lost bytes of one port are told at most; in between they are added up.
 const OVERRUN_LOG_SPACING: Duration = Duration::from_secs(5);
@@ -101,13 +102,40 @@ enum Order {
     },
     Reconfigure(Arc<str>),
     Release,
+    /// None is answered by a driver that has never come to rest.
+    Tap(oneshot::Sender<Option<Tapping>>),
     Stop(StopReason),
 }
 
-/// Orders come from the supervisor alone, which waits for the answer of each swap: a handful is all there ever is.
+/// Orders come from the supervisor, which waits for the answer of each swap, and from at most one shadow run: a handful is all there ever is.
 struct Orders {
     /// None once the thread has ended, however it ended: what is ordered then is dropped, and whoever waits for an answer hears so.
     waiting: Mutex<Option<VecDeque<Order>>>,
+}
+
+/// Asks a driver's thread for what a shadow run begins with.
+#[derive(Clone)]
+pub struct Tapper {
+    inbox: SharedInbox,
+    orders: Arc<Orders>,
+}
+
+impl Tapper {
+    /// Begins to tap. None: the thread has ended, or the driver has never come to rest.
+    pub async fn tap(&self) -> Option<Tapping> {
+        let (answer, tapping) = oneshot::channel();
+        self.orders.put(Order::Tap(answer));
+        self.inbox.wake();
+        tapping.await.ok().flatten()
+    }
+}
+
+impl Orders {
+    fn put(&self, order: Order) {
+        if let Some(waiting) = &mut *self.waiting.lock() {
+            waiting.push_back(order);
+        }
+    }
 }
 
 impl Device {
@@ -133,7 +161,12 @@ impl Device {
                 prepared: parts.prepared,
                 memory_limit_bytes: parts.memory_limit_bytes,
                 device: Arc::clone(&parts.sink.device),
-                ports: Arc::clone(&parts.sink.ports),
+                ports: parts
+                    .sink
+                    .ports
+                    .iter()
+                    .map(|port| Arc::new(port.clone()) as _)
+                    .collect(),
                 readable_slices: parts.readable_slices,
                 slices: parts.slices,
                 health: Arc::clone(&parts.sink.health),
@@ -192,10 +225,16 @@ impl Device {
         }
     }
 
-    fn order(&self, order: Order) {
-        if let Some(waiting) = &mut *self.orders.waiting.lock() {
-            waiting.push_back(order);
+    /// For shadow runs.
+    pub fn tapper(&self) -> Tapper {
+        Tapper {
+            inbox: self.inbox.clone(),
+            orders: Arc::clone(&self.orders),
         }
+    }
+
+    fn order(&self, order: Order) {
+        self.orders.put(order);
         self.inbox.wake();
     }
 }
@@ -288,9 +327,28 @@ impl Worker {
                 let now_ns = self.sink.clock.monotonic_ns();
                 self.cell.release(now_ns);
             }
+            Order::Tap(answer) => {
+                let tapping = self.tap();
+                // Nobody waits any more when the run was given up.
+                let _ = answer.send(tapping);
+            }
             // Taken by the caller.
             Order::Stop(_) => {}
         }
+    }
+
+    /// From here on a shadow run hears what the driver is told; what it was told since its checkpoint, the run has from the journal.
+    fn tap(&mut self) -> Option<Tapping> {
+        let origin = self.cell.shadow_origin(self.now())?;
+        let tap = Tap::default();
+        self.sink.tap = Some(tap.feed());
+        Some(Tapping {
+            origin,
+            tap,
+            inbox: self.cell.inbox().clone(),
+            builder: self.builder.clone(),
+            standing_alarms: self.sink.alarms.names(),
+        })
     }
 
     fn swap(
@@ -416,20 +474,48 @@ fn does_not_know_snapshot(refusal: &SwapRefusal) -> bool {
     matches!(refusal.breakdown, Breakdown::Refused(Refusal::UnknownSnapshot(_)))
 }
 
-/// Makes instances of the version that runs.
+/// Makes instances of a version.
 #[derive(Clone)]
-struct InstanceBuilder {
+pub struct InstanceBuilder {
     engine: Arc<Engine>,
-    prepared: Arc<Prepared>,
+    pub(super) prepared: Arc<Prepared>,
     memory_limit_bytes: usize,
     device: Arc<str>,
-    ports: Arc<[PortControl]>,
+    ports: Arc<[Arc<dyn PortView>]>,
     readable_slices: Arc<[Arc<str>]>,
     slices: Arc<dyn ReadSlices>,
     health: Arc<Health>,
 }
 
 impl InstanceBuilder {
+    /// The same for another version, which counts by itself.
+    pub(super) fn clone_for(&self, prepared: Arc<Prepared>, readable_slices: Arc<[Arc<str>]>) -> Self {
+        Self {
+            prepared,
+            readable_slices,
+            ..self.clone()
+        }
+    }
+
+    /// The ports of the device.
+    pub(super) fn ports(&self) -> &[Arc<dyn PortView>] {
+        &self.ports
+    }
+
+    /// An instance with other ports, whose use of memory is not the driver's.
+    pub(super) fn build_with(
+        &self,
+        ports: Arc<[Arc<dyn PortView>]>,
+        standing_alarms: &BTreeSet<String>,
+    ) -> Result<Instance, Fault> {
+        let aside = Self {
+            ports,
+            health: Arc::default(),
+            ..self.clone()
+        };
+        aside.build(standing_alarms)
+    }
+
     fn build(&self, standing_alarms: &BTreeSet<String>) -> Result<Instance, Fault> {
         let rights = self.rights(standing_alarms);
         Instance::new(

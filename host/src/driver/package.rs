@@ -71,6 +71,11 @@ impl Package {
         let mut bytes = Vec::new();
         // The file may still be growing: the bound holds for what is read and not for what was announced.
         file.take(PACKAGE_LIMIT_BYTES + 1).read_to_end(&mut bytes)?;
+        Self::of(bytes)
+    }
+
+    /// A plugin that came some other way.
+    pub fn of(bytes: Vec<u8>) -> Result<Self, PackageError> {
         let len = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         if len > PACKAGE_LIMIT_BYTES {
             return Err(PackageError::TooLarge(len));

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use autobench_core::driver::shadow::Tapped;
 use autobench_core::driver::versions::{Broken, VersionHash};
 use autobench_core::driver::{
     Breakdown, Cause, Command, Commit, Effects, Event, LifeChange, LogLevel, LogLine, LogOrigin, PortAction,
@@ -16,6 +17,7 @@ use super::events::envelope;
 use super::health::Health;
 use super::lives::Lives;
 use super::record::DeviceRecord;
+use super::shadow::Feed;
 use crate::clock::{Clock, now_iso};
 use crate::commands::DeviceCommands;
 use crate::hub::Hub;
@@ -70,6 +72,8 @@ pub struct DeviceSink {
     pub inbox: SharedInbox,
     /// Which slices that are.
     pub observing: Option<Observing>,
+    /// Where a shadow run hears what the driver was told.
+    pub tap: Option<Feed>,
 }
 
 impl Sink for DeviceSink {
@@ -82,6 +86,7 @@ impl Sink for DeviceSink {
                 format!("its update of {} is refused: {error}", self.slice),
             );
         }
+        self.tell_tap(&commit, applied.is_err());
         self.push_samples(effects);
         for (port, action) in effects.port_actions.drain(..) {
             if let Some(control) = self.ports.get(port.0) {
@@ -384,6 +389,15 @@ impl DeviceSink {
         }
     }
 
+    fn tell_tap(&mut self, commit: &Commit<'_>, refused: bool) {
+        if let (Some(tap), Cause::Event(taken)) = (&self.tap, commit.cause)
+            && let Some(tapped) = Tapped::of(taken, commit.time, refused)
+            && !tap.push(tapped)
+        {
+            self.tap = None;
+        }
+    }
+
     fn push_samples(&mut self, effects: &mut Effects) {
         if effects.samples.is_empty() {
             return;
@@ -516,6 +530,7 @@ mod tests {
             batches: Vec::new(),
             inbox: SharedInbox::new([]),
             observing: None,
+            tap: None,
             device,
         };
         Bench {

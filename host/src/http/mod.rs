@@ -33,6 +33,7 @@ mod query;
 mod request_log;
 mod routes;
 mod session;
+mod shadow;
 mod socket;
 mod stream;
 
@@ -61,6 +62,7 @@ use tower::ServiceExt;
 use crate::access::Guard;
 use crate::driver::desk::Desk;
 use crate::driver::endpoints::Endpoints;
+use crate::driver::shadow::ShadowRuns;
 use crate::hub::Hub;
 use crate::logs::LogHandle;
 use crate::metrics::Registry;
@@ -120,6 +122,8 @@ pub struct HttpConfig {
     pub grace: Duration,
     /// Where orders about versions of drivers are laid down.
     pub desk: Desk,
+    /// Where shadow runs are asked for.
+    pub shadow_runs: ShadowRuns,
     /// What `/metrics` asks. State, log, hub and HTTP add themselves.
     pub metrics: Registry,
 }
@@ -145,6 +149,7 @@ impl HttpConfig {
             series: Endpoints::in_memory(),
             grace: Duration::from_secs(3),
             desk: Desk::closed(),
+            shadow_runs: ShadowRuns::default(),
             metrics: Registry::default(),
         }
     }
@@ -182,6 +187,7 @@ struct Shared {
     answers: Answers,
     waits: Arc<Shares<Taker>>,
     desk: Desk,
+    shadow_runs: ShadowRuns,
 }
 
 impl Server {
@@ -209,6 +215,7 @@ impl Server {
             waits: Shares::new(config.waits, config.waits_of_one),
             often: Often::default(),
             desk: config.desk.clone(),
+            shadow_runs: config.shadow_runs.clone(),
             state,
             logs,
             hub: hub.clone(),

@@ -21,6 +21,8 @@ use super::plugins::{GrantBody, OutcomesBody, ReloadBody, RollbackBody};
 use super::problem::ProblemBody;
 use super::routes::{StatusBody, tag_of, tagged};
 use super::session::{SessionBody, TokenBody};
+use super::shadow::ShadowRunBody;
+use crate::driver::shadow::ShadowReport;
 
 /// The document. It is made once: nothing in it changes while the daemon runs.
 pub(super) async fn handle(headers: HeaderMap) -> Response {
@@ -207,6 +209,10 @@ fn shape(id: RouteId, generator: &mut SchemaGenerator) -> Shape {
             query: &OUTCOME_QUERY,
             takes: Some(of.schema::<RollbackBody>()),
             ..gives(Gives::Begun(of.schema::<OutcomesBody>()))
+        },
+        RouteId::ShadowRun => Shape {
+            takes: Some(of.schema::<ShadowRunBody>()),
+            ..gives(Gives::Json(of.schema::<ShadowReport>()))
         },
         RouteId::Telemetry => gives(Gives::Json(of.schema::<SeriesList>())),
         RouteId::TelemetryIngest => {

@@ -50,6 +50,14 @@ pub(super) enum Problem {
     NothingWaits(String),
     #[error("it is the version {0} that waits; look at what it wants")]
     OtherWaits(String),
+    #[error("no driver of {0:?} runs, which a candidate could be compared with")]
+    NoDriverRuns(String),
+    #[error("a shadow run of {0:?} is under way; there is one at a time")]
+    ShadowRunUnderWay(String),
+    #[error("{0}")]
+    CandidateRefused(String),
+    #[error("{0}")]
+    ShadowRunFailed(String),
     #[error("the state has nothing at {0:?}")]
     UnknownPath(String),
     #[error("there is no telemetry series {0:?}; see /api/v1/telemetry")]
@@ -130,11 +138,16 @@ impl Problem {
             | Self::TooManySeries(_)
             | Self::NoEarlierVersion(_)
             | Self::NothingWaits(_)
-            | Self::OtherWaits(_) => StatusCode::CONFLICT,
+            | Self::OtherWaits(_)
+            | Self::NoDriverRuns(_)
+            | Self::ShadowRunUnderWay(_) => StatusCode::CONFLICT,
+            Self::ShadowRunFailed(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Changed => StatusCode::PRECONDITION_FAILED,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::BadLayout(_) | Self::NotTaken(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::BadLayout(_) | Self::NotTaken(_) | Self::CandidateRefused(_) => {
+                StatusCode::UNPROCESSABLE_ENTITY
+            }
             Self::UpgradeRequired => StatusCode::UPGRADE_REQUIRED,
             Self::TooManyAttempts(_)
             | Self::TooManyAnswers(_)
@@ -164,6 +177,10 @@ impl Problem {
             Self::NoEarlierVersion(_) => "no-earlier-version",
             Self::NothingWaits(_) => "nothing-waits",
             Self::OtherWaits(_) => "other-waits",
+            Self::NoDriverRuns(_) => "no-driver-runs",
+            Self::ShadowRunUnderWay(_) => "shadow-run-under-way",
+            Self::CandidateRefused(_) => "candidate-refused",
+            Self::ShadowRunFailed(_) => "shadow-run-failed",
             Self::UnknownPath(_) => "unknown-path",
             Self::UnknownEndpoint(_) => "unknown-endpoint",
             Self::MethodNotAllowed { .. } => "method-not-allowed",

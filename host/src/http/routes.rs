@@ -17,7 +17,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::problem::Problem;
-use super::{Shared, bench, commands, events, gate, ingest, openapi, plugins, session, socket};
+use super::{Shared, bench, commands, events, gate, ingest, openapi, plugins, session, shadow, socket};
 
 pub(super) fn router(shared: Arc<Shared>) -> Router {
     let mut router = Router::new();
@@ -66,6 +66,7 @@ fn handler(id: RouteId) -> Option<MethodRouter<Arc<Shared>>> {
         RouteId::Commands => get(commands::recent),
         RouteId::Command => get(commands::show),
         RouteId::CommandCancel => delete(commands::cancel),
+        RouteId::ShadowRun => post(shadow::run),
         RouteId::Plugins => get(bench::plugins),
         RouteId::PluginReload => post(plugins::reload_plugin),
         RouteId::PluginGrant => post(plugins::grant),

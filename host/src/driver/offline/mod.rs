@@ -313,6 +313,10 @@ impl Guest for Measured {
         self.measured(|instance| instance.snapshot(time))
     }
 
+    fn observes(&self) -> &[Arc<str>] {
+        self.instance.observes()
+    }
+
     fn stop(&mut self, reason: StopReason, time: CallTime, effects: &mut Effects) -> Result<(), Fault> {
         self.measured(|instance| instance.stop(reason, time, effects))
     }

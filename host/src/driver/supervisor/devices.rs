@@ -16,6 +16,7 @@ use super::super::host_state::ReadSlices;
 use super::super::loader::Prepared;
 use super::super::manifest::{Manifest, Series};
 use super::super::record::DeviceRecord;
+use super::super::shadow;
 use super::super::sink::DeviceSink;
 use super::{Bench, Simulated, Slot};
 use crate::config::{DeviceConfig, DeviceId, PortSource, SimDevice, SimSpec};
@@ -193,6 +194,7 @@ impl Bench {
             batches: Vec::new(),
             inbox: inbox.clone(),
             observing: None,
+            tap: None,
         };
         let parts = DeviceParts {
             engine: Arc::clone(self.loader.engine()),
@@ -214,7 +216,26 @@ impl Bench {
             commands.down("the driver could not be started", true);
             format!("a thread cannot be started: {error}")
         });
-        slot.device = Some(started?);
+        let driver = started?;
+        let running = shadow::Running {
+            tapper: driver.tapper(),
+            loader: self.loader.clone(),
+            clock: services.clock,
+            file: self
+                .config
+                .daemon
+                .plugins_dir
+                .join(format!("{}.wasm", slot.config.plugin)),
+            granted_slices: slot
+                .config
+                .grants
+                .read_slices
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+        };
+        services.shadow_runs.attach(id.as_str(), running);
+        slot.device = Some(driver);
         Ok(())
     }
 
@@ -309,6 +330,7 @@ impl Bench {
             return;
         };
         let device = slot.device.take();
+        self.services.shadow_runs.detach(id.as_str());
         slot.running = None;
         slot.record.health().watch(None);
         let record = slot.record.clone();

@@ -35,6 +35,7 @@ use super::lives::{Lives, Turn};
 use super::loader::{Loader, Prepared};
 use super::package::Package;
 use super::record::DeviceRecord;
+use super::shadow::ShadowRuns;
 use super::shelf::Shelf;
 use super::watch::FolderWatch;
 use crate::clock::Clock;
@@ -62,6 +63,8 @@ pub struct Services {
     pub endpoints: Endpoints,
     /// Who asks what drivers count.
     pub metrics: Registry,
+    /// Where shadow runs are asked for.
+    pub shadow_runs: ShadowRuns,
 }
 
 /// An emulator that the daemon has started for a `sim` port.

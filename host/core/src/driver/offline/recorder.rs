@@ -112,7 +112,12 @@ impl Sink for Recorder {
         std::str::from_utf8(&bytes).ok().map(Arc::from)
     }
 
-    fn replace_slice(&mut self, value: Json) -> Result<(), SliceRefused> {
+    fn take_over(
+        &mut self,
+        value: Json,
+        _effects: &mut Effects,
+        _generation: u64,
+    ) -> Result<(), SliceRefused> {
         let replaced = self.store.replace_slice(SLICE, value);
         self.store.take_flush();
         replaced

@@ -55,6 +55,12 @@ impl<G: Guest> Lane<G> {
     /// Lets timers run out that are due, and tells it the event.
     pub(super) fn tell(&mut self, event: &Event<'_>, time: CallTime, refused: bool) -> Result<(), Breakdown> {
         self.pass_time(time)?;
+        // What another version observes is nothing to this one.
+        if let Event::Observed { slice, .. } = event
+            && !self.guest.observes().contains(slice)
+        {
+            return Ok(());
+        }
         self.call(event, refused)
     }
 

@@ -153,7 +153,7 @@ impl Sink for Tapping {
         Some(std::str::from_utf8(&bytes).unwrap().into())
     }
 
-    fn replace_slice(&mut self, value: serde_json::Value) -> Result<(), SliceRefused> {
+    fn take_over(&mut self, value: serde_json::Value, _: &mut Effects, _: u64) -> Result<(), SliceRefused> {
         self.store.replace_slice("slice", value).unwrap();
         self.store.take_flush();
         Ok(())
