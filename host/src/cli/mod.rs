@@ -37,6 +37,7 @@ pub use explain::listen_error;
 pub use plugin::{
     BuildArguments, CheckArguments, DiffArguments, EnableArguments, GrantArguments, Language, ListArguments,
     NewArguments, PluginArguments, PluginCommand, Port, ReloadArguments, RollbackArguments, TestArguments,
+    TryArguments,
 };
 
 /// What the command line starts and does not know itself.

@@ -1,5 +1,6 @@
 //! `autobench plugin`: what can be done with drivers and their versions. One file per verb.
 
+mod attempt;
 mod build;
 mod check;
 mod described;
@@ -20,6 +21,7 @@ use clap::{Args, Subcommand};
 
 use super::Failure;
 use crate::config::Environment;
+pub use attempt::TryArguments;
 pub use build::BuildArguments;
 pub use check::CheckArguments;
 pub use diff::DiffArguments;
@@ -55,6 +57,9 @@ pub enum PluginCommand {
     /// Play a port's capture to a driver, without a daemon
     #[command(after_help = test::HELP)]
     Test(TestArguments),
+    /// Run another version beside the one that runs on a device, without any effect, and say in what they differ
+    #[command(after_help = attempt::HELP)]
+    Try(TryArguments),
     /// Say which plugins there are, and what runs on which device
     List(ListArguments),
     /// Bind a plugin to a new device: write its entry to plugins.toml
@@ -85,6 +90,7 @@ pub(super) fn plugin(
         PluginCommand::Check(check) => check::check(check, json)?,
         PluginCommand::Diff(diff) => diff::diff(diff, json)?,
         PluginCommand::Test(test) => return Ok(test::test(test, json)?),
+        PluginCommand::Try(attempt) => return Ok(attempt::attempt(attempt, token, json)?),
         PluginCommand::List(list) => list::list(list, token, json)?,
         PluginCommand::Enable(enable) => enable::enable(enable, environment, json)?,
         PluginCommand::Reload(reload) => return Ok(reload::reload(reload, token, json)?),

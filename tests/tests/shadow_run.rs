@@ -1,0 +1,300 @@
+//! A candidate in the shadow of the version that runs.
+//!
+//! Covered: a planted parsing bug is found, and the first row that it misreads is named; one that writes something else diverges at its row; an equal one
+//! is adopted, and nothing is lost over it; the version that runs does not notice a run; what is no candidate is refused.
+
+use std::collections::BTreeMap;
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use e2e::{Artifacts, Bench, Client, Daemon, DeviceEntry, Terminal, eventually};
+use serde_json::Value;
+
+/// Between two rows of the line.
+const PACE: Duration = Duration::from_millis(15);
+
+/// A bench with one driver on a line that a story writes to.
+struct Line {
+    bench: Bench,
+    daemon: Daemon,
+    client: Client,
+    terminal: Terminal,
+    /// Where each row begins.
+    rows: BTreeMap<u64, String>,
+    sent_bytes: u64,
+    sent_rows: u64,
+}
+
+impl Line {
+    async fn start(plugin: &str) -> Self {
+        let bench = Bench::new();
+        let link = bench.folder().join("line");
+        let terminal = Terminal::create(&link);
+        bench.install("counter", &bench.artifacts.fixture(plugin));
+        bench.configure(&[DeviceEntry::new("counter", "counter", &link)]);
+        let daemon = bench.start();
+        let mut client = Client::connect(daemon.address()).await;
+        client
+            .until("the port is open", |client| {
+                (client.member("/counter/attached") == Some(&true.into())).then_some(())
+            })
+            .await;
+        Self {
+            bench,
+            daemon,
+            client,
+            terminal,
+            rows: BTreeMap::new(),
+            sent_bytes: 0,
+            sent_rows: 0,
+        }
+    }
+
+    /// One row. Every seventh has three digits before its point.
+    fn send_row(&mut self) {
+        self.sent_rows += 1;
+        let number = self.sent_rows % 80;
+        let row = match self.sent_rows.is_multiple_of(7) {
+            true => format!("1{:02}.{:03}\n", 10 + number, self.sent_rows % 1000),
+            false => format!("{:02}.{:03}\n", 10 + number, self.sent_rows % 1000),
+        };
+        self.terminal.send(row.as_bytes());
+        let offset = self.sent_bytes;
+        self.sent_bytes += row.len() as u64;
+        self.rows.insert(offset, row);
+    }
+
+    /// Sends rows while a command runs.
+    async fn send_rows_during(&mut self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(Artifacts::find().binary)
+            .args(["plugin", "try", "--url", &self.daemon.url(), "--json"])
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        while command.try_wait().unwrap().is_none() {
+            self.send_row();
+            // The pace of the line; nothing is waited for.
+            tokio::time::sleep(PACE).await;
+        }
+        command.wait_with_output().unwrap()
+    }
+
+    fn fixture(&self, stem: &str) -> String {
+        let path = self.bench.artifacts.fixtures.join(format!("{stem}.wasm"));
+        path.display().to_string()
+    }
+
+    /// Everything that was sent is counted, and nothing else.
+    async fn assert_nothing_is_lost(&mut self) {
+        let (rows, bytes) = (self.sent_rows, self.sent_bytes);
+        self.client
+            .until("all rows are counted", |client| {
+                (client.member("/counter/lines")? == rows).then_some(())
+            })
+            .await;
+        assert_eq!(self.client.member("/counter/bytes"), Some(&bytes.into()));
+    }
+}
+
+fn report(output: &Output) -> Value {
+    let text = String::from_utf8_lossy(&output.stdout);
+    serde_json::from_str(text.lines().last().unwrap_or_default())
+        .unwrap_or_else(|error| panic!("{error}: {text}{}", String::from_utf8_lossy(&output.stderr)))
+}
+
+/// The bytes in which a difference was found.
+fn piece(difference: &Value) -> (u64, u64) {
+    let told = difference["told"]
+        .as_str()
+        .unwrap()
+        .strip_prefix("bytes ")
+        .unwrap();
+    let (from, to) = told.split_once(" to ").unwrap();
+    (from.parse().unwrap(), to.parse().unwrap())
+}
+
+#[tokio::test]
+async fn a_planted_parsing_bug_is_found_at_the_first_row_that_is_misread() {
+    let mut line = Line::start("counter").await;
+    (0..20).for_each(|_| line.send_row());
+    let candidate = line.fixture("misreads");
+    let done = line
+        .send_rows_during(&[&candidate, "--device", "counter", "--seconds", "3", "--adopt"])
+        .await;
+    assert_eq!(done.status.code(), Some(1), "{done:?}");
+    let report = report(&done);
+    assert_eq!(
+        (&report["verdict"], &report["adopted"]),
+        (&"differs".into(), &false.into()),
+        "{report}"
+    );
+    let differences = report["differences"].as_array().unwrap();
+    assert!(differences.len() >= 3, "{report}");
+    // From the first on, each row with three digits is one, named by the piece of bytes that it came in, and with both readings of it.
+    let (begin, _) = piece(&differences[0]);
+    let misread = line
+        .rows
+        .range(begin..)
+        .filter(|(_, row)| row.len() == "123.456\n".len());
+    for (difference, (offset, row)) in differences.iter().zip(misread) {
+        let (from, to) = piece(difference);
+        assert!((from..to).contains(offset), "{difference}: {offset}");
+        assert_eq!(difference["offset"], from);
+        assert!(
+            difference["text"].as_str().unwrap().contains(row.as_str()),
+            "{difference}: {row}"
+        );
+        assert_eq!(
+            (difference["in"].as_str(), difference["place"].as_str()),
+            (Some("sample"), Some("line"))
+        );
+        assert_eq!(difference["running"][1], row.trim().parse::<f64>().unwrap());
+        assert_eq!(
+            difference["candidate"][1],
+            row[1..].trim().parse::<f64>().unwrap()
+        );
+    }
+    assert!(
+        report["samples"].as_u64().unwrap() > 7 * (differences.len() as u64 - 1),
+        "{report}"
+    );
+    // The driver that runs goes on as if nothing had been.
+    line.assert_nothing_is_lost().await;
+    assert_eq!(
+        line.client.member("/devices/counter/driver/version"),
+        Some(&"1.0.0".into())
+    );
+    assert_eq!(
+        line.client.member("/devices/counter/driver/generation"),
+        Some(&1.into())
+    );
+}
+
+#[tokio::test]
+async fn an_equal_candidate_is_adopted_and_nothing_is_lost_over_it() {
+    let mut line = Line::start("counter").await;
+    (0..20).for_each(|_| line.send_row());
+    let candidate = line.fixture("counter-next");
+    let done = line
+        .send_rows_during(&[&candidate, "--device", "counter", "--seconds", "2", "--adopt"])
+        .await;
+    assert_eq!(done.status.code(), Some(0), "{done:?}");
+    let report = report(&done);
+    assert_eq!(
+        (&report["verdict"], &report["adopted"]),
+        (&"equal".into(), &true.into()),
+        "{report}"
+    );
+    assert!(report["samples"].as_u64().unwrap() > 10, "{report}");
+    assert_eq!(report["running"]["version"], "1.0.0");
+    assert_eq!(report["candidate"]["version"], "2.0.0");
+    line.client
+        .until("the candidate runs", |client| {
+            (client.member("/devices/counter/driver/version")? == "2.0.0").then_some(())
+        })
+        .await;
+    (0..20).for_each(|_| line.send_row());
+    line.assert_nothing_is_lost().await;
+    let verdict = line.client.member("/devices/counter/driver/lastReload/verdict");
+    assert_eq!(verdict, Some(&"swapped".into()));
+}
+
+#[tokio::test]
+async fn a_candidate_that_writes_something_else_diverges_at_its_row_and_is_not_adopted() {
+    let mut line = Line::start("answers").await;
+    line.send_row();
+    line.terminal.expect("ok 11.001\n");
+    let candidate = line.fixture("counter-next");
+    let done = line
+        .send_rows_during(&[&candidate, "--device", "counter", "--seconds", "60", "--adopt"])
+        .await;
+    assert_eq!(done.status.code(), Some(1), "{done:?}");
+    let report = report(&done);
+    assert_eq!(
+        (&report["verdict"], &report["adopted"]),
+        (&"diverged-in-writes".into(), &false.into()),
+        "{report}"
+    );
+    let offset = report["offset"].as_u64().unwrap();
+    let row = line.rows[&offset].clone();
+    assert_eq!(report["reason"], format!("diverged in writes at offset {offset}"));
+    let writes: Vec<_> = report["differences"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|difference| difference["in"] == "write")
+        .collect();
+    assert_eq!(writes.len(), 1, "{report}");
+    assert!(
+        writes[0]["running"]["text"]
+            .as_str()
+            .unwrap()
+            .starts_with(&format!("ok {row}")),
+        "{report}"
+    );
+    assert_eq!(writes[0].get("candidate"), None);
+}
+
+#[tokio::test]
+async fn what_is_no_candidate_is_refused_and_a_run_ends_with_whoever_asked() {
+    let line = Line::start("counter").await;
+    let url = line.daemon.url();
+    let attempt = |file: &str, device: &str, seconds: &str| {
+        Command::new(Artifacts::find().binary)
+            .args([
+                "plugin",
+                "try",
+                file,
+                "--url",
+                &url,
+                "--device",
+                device,
+                "--seconds",
+                seconds,
+            ])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    };
+    let refused = |file: &str, device: &str, what: &str| {
+        let done = attempt(file, device, "1").wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert_eq!(done.status.code(), Some(1), "{said}");
+        assert!(said.contains(what), "{said}");
+    };
+    refused(
+        &line.fixture("counter-next"),
+        "nothing",
+        "there is no device \"nothing\"",
+    );
+    refused(
+        &line.fixture("foreign-world"),
+        "counter",
+        "no driver of the world",
+    );
+    refused(
+        concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"),
+        "counter",
+        "no WebAssembly",
+    );
+    // Somebody tries for an hour, and gives up. Until then nobody else can.
+    let candidate = line.fixture("counter-next");
+    let mut long = attempt(&candidate, "counter", "3600");
+    eventually("the run is under way", async || {
+        let done = attempt(&candidate, "counter", "0.01").wait_with_output().unwrap();
+        String::from_utf8_lossy(&done.stderr)
+            .contains("is under way")
+            .then_some(())
+    })
+    .await;
+    long.kill().unwrap();
+    long.wait().unwrap();
+    eventually("another run has its turn", async || {
+        let done = attempt(&candidate, "counter", "0.01").wait_with_output().unwrap();
+        done.status.success().then_some(())
+    })
+    .await;
+}
