@@ -1,6 +1,7 @@
 //! Panes in Chromium that nobody wrote for their device: the page knows a driver from its manifest alone.
 //!
-//! Covered: a device that the layout does not name is shown, with its values, chart, port and phase; a swap and an unplugged line are said;
+//! Covered: a device that the layout does not name is shown, with its values, chart, port and phase; a swap, a version that waits for consent and an
+//! unplugged line are said;
 //! commands are sent from forms, followed, cancelled, refused, listed,
 //! and not sent to a device that is away.
 //!
@@ -61,6 +62,14 @@ async fn a_device_that_no_pane_was_written_for_is_shown_from_its_manifest() {
     browser.until_said("field", "Lines3");
     browser.until_said("series-value", "9");
     fits(&mut browser, "device");
+
+    // One that wants more waits for consent, with what it wants, and the one that runs goes on.
+    bench.install("counter", &bench.artifacts.fixture("curious"));
+    browser.until_said("plugin-status", "waiting for consent: version 3.0.0");
+    browser.until_said("wants", "to read the slice \"meter\"");
+    browser.until_said("device-banner", "autobench plugin grant counter");
+    browser.until_said("driver", "counter 2.0.0, generation 2");
+    fits(&mut browser, "consent");
 
     line.close();
     browser.until_said("device-notice", "port main not attached");

@@ -3,7 +3,7 @@
 //! Covered: going back takes the good version before, by a swap, and what was gone back from stays away, over a restart of the daemon too, until it
 //! is reloaded or saved again; a reload leaves quarantine, and offers what was refused only when it is forced; each is in the audit with who did it.
 
-use e2e::{Bench, Client, Daemon, DeviceEntry, Probe, Terminal, eventually};
+use e2e::{Bench, Client, Daemon, DeviceEntry, Probe, Terminal, eventually, get};
 use serde_json::{Value, json};
 
 /// What sets the fixtures' mischief off.
@@ -185,6 +185,20 @@ async fn a_reload_leaves_quarantine_and_offers_what_was_refused_only_when_forced
     client
         .until_member("/devices/probe/status", &json!("quarantined"))
         .await;
+    // The counters follow within a second.
+    client
+        .until_member("/devices/probe/driver/health/traps", &json!(5))
+        .await;
+    let error = client.member("/devices/probe/driver/health/lastError").cloned();
+    assert!(error.is_some_and(|error| error.to_string().contains("trap in `handle`")));
+    let scraped = get(daemon.address(), "/metrics").await;
+    let scraped = String::from_utf8_lossy(&scraped.body).into_owned();
+    for line in [
+        r#"autobench_driver_traps_total{device="probe",plugin="trap-on-byte"} 5"#,
+        r#"autobench_driver_call_duration_seconds_count{device="probe",plugin="trap-on-byte"}"#,
+    ] {
+        assert!(scraped.contains(line), "no {line} in {scraped}");
+    }
     let (code, outcome) = order(&bench, &daemon, &["reload", "probe"]).await;
     assert_eq!(
         (code, &outcome["verdict"]),
