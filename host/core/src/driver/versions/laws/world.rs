@@ -1,5 +1,8 @@
 //! The bench around the machine: files, threads and a disk that do what it says, and check it at each step.
 
+mod checks;
+mod wishes;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -201,70 +204,6 @@ impl World {
             Act::Kill => self.start(),
         }
         self.obey();
-    }
-
-    pub(super) fn reload(&mut self, device: &str, is_forced: bool) {
-        if !self.configured.contains(device) {
-            return;
-        }
-        let how = match is_forced {
-            true => Reload::Forced,
-            false => Reload::Plain,
-        };
-        let name: Arc<str> = device.into();
-        let plugin = self.plugin_of(device);
-        let wish = self
-            .reloads
-            .entry(Arc::clone(&name))
-            .or_insert((Arc::clone(&plugin), how));
-        wish.1 = wish.1.max(how);
-        self.versions.reload(&plugin, &[name], how, self.now_ns);
-        self.obey();
-    }
-
-    /// What the device goes back to is good, kept, and another one.
-    pub(super) fn roll_back(&mut self, device: &str) -> Result<VersionHash, NoRollback> {
-        let before = self.versions.record(device).cloned();
-        let back = self.versions.roll_back(device)?;
-        assert!(before.unwrap().good.contains(&back), "it was never good");
-        assert!(self.kept.contains(&back), "its bytes are not kept");
-        assert_ne!(self.threads[device].runs, Some(back), "it runs already");
-        self.rollbacks.insert(device.into(), back);
-        self.obey();
-        Ok(back)
-    }
-
-    /// Somebody consents to what waits, if something does. It is on the disk before it runs.
-    pub(super) fn consent(&mut self, plugin: &str) {
-        let plugin: Arc<str> = plugin.into();
-        let Some(waiting) = self.versions.plugin(&plugin).and_then(|view| view.waiting) else {
-            let nothing = self.versions.consent(&plugin, version(0));
-            return assert_eq!(nothing, Err(NoConsent::NothingWaits));
-        };
-        let other = self.versions.consent(&plugin, VersionHash([99; 32]));
-        assert_eq!(other, Err(NoConsent::Other(waiting.hash)));
-        let devices = self.versions.consent(&plugin, waiting.hash).unwrap();
-        assert_eq!(devices, waiting.devices);
-        for device in devices {
-            self.agree(&device, waiting.hash);
-        }
-        self.obey();
-    }
-
-    fn agree(&mut self, device: &str, hash: VersionHash) {
-        let consented = self.consented.entry(device.into()).or_default();
-        consented.take_in(&wants(hash));
-    }
-
-    /// Whether somebody has agreed to what the version wants: by what has run, or by saying so.
-    fn is_agreed(&self, device: &str, hash: VersionHash) -> bool {
-        let consented = self.consented.get(device);
-        consented.is_none_or(|consented| wants(hash).beyond(consented, &Granted::default()).is_empty())
-    }
-
-    /// Whether the version is with the device because somebody wants it back. It says nothing about it then that it does not run.
-    fn is_wanted_back(&mut self, device: &str, hash: VersionHash) -> bool {
-        self.rollbacks.get(device) == Some(&hash) && self.rollbacks.remove(device).is_some()
     }
 
     pub(super) fn pass(&mut self, ns: u64) {
@@ -712,45 +651,6 @@ impl World {
         );
     }
 
-    fn check_offer(&self, device: &Arc<str>, hash: VersionHash) {
-        self.check_idle(device);
-        self.check_binding(device, hash);
-        self.check_agreed(device, hash);
-        assert!(self.at_hand.contains(&hash), "it is not prepared");
-        let offer = (Arc::clone(device), hash);
-        assert!(
-            !self.refused.contains(&offer) && !self.misfits.contains(&offer),
-            "{hash:?} is offered to {device} again"
-        );
-    }
-
-    fn check_agreed(&self, device: &str, hash: VersionHash) {
-        assert!(
-            self.is_agreed(device, hash),
-            "{device} gets {hash:?}, which wants more than was agreed to"
-        );
-    }
-
-    fn is_good(&self, device: &str, hash: VersionHash) -> bool {
-        self.records
-            .get(device)
-            .is_some_and(|record| record.good.contains(&hash))
-    }
-
-    fn check_binding(&self, device: &Arc<str>, hash: VersionHash) {
-        assert!(
-            self.written.contains(&(self.plugin_of(device), hash)),
-            "{device} gets {hash:?}, which never was a version of its plugin"
-        );
-    }
-
-    fn check_idle(&self, device: &Arc<str>) {
-        let is_offered = self.due.iter().any(
-            |due| matches!(due, Due::Start { device: to, .. } | Due::Swap { device: to, .. } if to == device),
-        );
-        assert!(!is_offered, "two swaps of {device} meet");
-    }
-
     /// Lets everything be answered and all time pass.
     pub(super) fn finish(&mut self) {
         for round in 0.. {
@@ -767,79 +667,5 @@ impl World {
                 return;
             }
         }
-    }
-
-    /// The newest file runs wherever it can; where it cannot, something that was good does.
-    pub(super) fn check_at_rest(&self) {
-        for (name, thread) in &self.threads {
-            let Some(in_file) = self.files.get(&self.plugin_of(name)) else {
-                assert_eq!(thread.runs, None, "{name} runs a plugin that is gone");
-                continue;
-            };
-            let device = &self.versions.devices[name];
-            let is_waiting = nature(*in_file) != Nature::Unpreparable && !self.is_agreed(name, *in_file);
-            let standing = self.versions.standing(name).unwrap();
-            let is_refused = device.refusal_of(*in_file).is_some();
-            if !is_refused {
-                assert_eq!(
-                    matches!(standing.in_file, InFile::Waits(hash, _) if hash == *in_file),
-                    is_waiting
-                );
-            }
-            let is_refused = is_refused || is_waiting;
-            if let Some(ended) = thread.ended {
-                let is_new = *in_file != ended && nature(*in_file) != Nature::Unpreparable && !is_refused;
-                assert!(!is_new, "{name} stands still although its file is a new one");
-                continue;
-            }
-            if nature(*in_file) != Nature::Unpreparable && !is_refused {
-                assert_eq!(thread.runs, Some(*in_file), "{name} does not run the newest file");
-            } else if let Some(good) = device
-                .record
-                .good
-                .iter()
-                .find(|good| device.refusal_of(**good).is_none())
-            {
-                assert!(
-                    thread.runs.is_some(),
-                    "{name} stands still although {good:?} is good"
-                );
-            }
-            if nature(*in_file) == Nature::Good && !is_refused && thread.is_live {
-                assert_eq!(
-                    device.record.good.first(),
-                    Some(in_file),
-                    "it has lived long enough"
-                );
-            }
-            let view = self.versions.plugin(&self.plugin_of(name)).unwrap();
-            assert_eq!(view.hash, Some(*in_file));
-            if thread.runs.is_some() {
-                let described_by = view.described_by.expect("something describes what runs");
-                assert!(
-                    self.threads.iter().any(|(other, thread)| {
-                        self.plugin_of(other) == self.plugin_of(name) && thread.runs == Some(described_by)
-                    }),
-                    "{described_by:?} describes the plugin and runs nowhere"
-                );
-            }
-            assert_eq!(
-                view.refusal.is_some(),
-                nature(*in_file) == Nature::Unpreparable || self.refuses(&self.plugin_of(name), *in_file)
-            );
-        }
-        assert!(
-            self.at_hand.len() <= 2 * PLUGINS.len() + DEVICES.len(),
-            "nothing is hoarded"
-        );
-    }
-
-    fn refuses(&self, plugin: &str, hash: VersionHash) -> bool {
-        let bound = self
-            .versions
-            .devices
-            .values()
-            .filter(|device| *device.plugin == *plugin);
-        bound.into_iter().any(|device| device.refusal_of(hash).is_some())
     }
 }
