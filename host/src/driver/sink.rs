@@ -243,7 +243,7 @@ impl Sink for DeviceSink {
                     Verdict::Quarantine => {
                         self.log(
                             Error,
-                            format!("driver broke down too often and is in quarantine: {reason}; a new version of its file ends it"),
+                            format!("driver broke down too often and is in quarantine: {reason}; a new version of its file ends it, and so does `autobench plugin reload`"),
                         );
                         self.hub.abort_blocks(&self.device);
                         DeviceStatus::Quarantined
