@@ -27,9 +27,10 @@ use crate::config::{BenchConfig, ConfigLoader};
 use crate::data_folder::DataFolder;
 use crate::driver::Cache;
 use crate::driver::compile::Compiler;
+use crate::driver::core_dump::CoreDumps;
 use crate::driver::desk::Desk;
 use crate::driver::endpoints::Endpoints;
-use crate::driver::engine::Engine;
+use crate::driver::engine::{DebugInfo, Diagnosis, Engine};
 use crate::driver::loader::Loader;
 use crate::driver::shadow::ShadowRuns;
 use crate::driver::supervisor::{Services, Supervisor};
@@ -177,15 +178,26 @@ impl App {
         )
         .context("the record of commands in the data folder cannot be read or written")?;
         hub.serve_commands(commands.router());
+        let diagnosis = Diagnosis {
+            debug_info: match config.daemon.debug_info {
+                true => DebugInfo::Kept,
+                false => DebugInfo::LeftOut,
+            },
+            core_dumps: config
+                .daemon
+                .core_dumps
+                .then(|| CoreDumps::new(config.daemon.data_dir.join("dumps"))),
+        };
+        let debug_info = diagnosis.debug_info;
         let engine = Arc::new(
-            Engine::new()
+            Engine::new(diagnosis)
                 .map_err(|error| anyhow::anyhow!("{error:#}"))
                 .context("wasmtime cannot be started")?,
         );
         let cache = Cache::open(config.daemon.data_dir.join("code"), engine.wasmtime())?;
         let executable = std::env::current_exe()
             .context("this program cannot find itself, and compiles plugins by starting itself")?;
-        let loader = Loader::new(engine, Compiler::new(cache, executable));
+        let loader = Loader::new(engine, Compiler::new(cache, executable, debug_info));
         let services = Services {
             state: state.clone(),
             hub: hub.clone(),

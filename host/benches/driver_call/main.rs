@@ -25,7 +25,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use autobench::driver::engine::Engine;
+use autobench::driver::engine::{Diagnosis, Engine};
 use autobench::driver::host_state::{ReadSlices, Rights};
 use autobench::driver::instance::Instance;
 use autobench::driver::loader;
@@ -240,6 +240,7 @@ fn component(engine: &Engine, path: &Path, inputs: &Inputs) -> Subject<Instance>
         begin.elapsed().as_millis()
     );
     let rights = Rights {
+        version: prepared.hash,
         device: "meter".into(),
         // Its device is away, so that what the driver writes is refused; it goes on all the same.
         ports: [Arc::new(PortControl::new("main".into()).unwrap()) as _].into(),
@@ -263,7 +264,7 @@ impl ReadSlices for NoSlices {
 
 fn calls(criterion: &mut Criterion) {
     let inputs = Inputs::new();
-    let engine = Engine::new().unwrap();
+    let engine = Engine::new(Diagnosis::default()).unwrap();
     // A profile is to show what it was asked for, and nothing else.
     let is_profiled = std::env::args().any(|argument| argument == "--profile-time");
     let in_python = plugins::below("AUTOBENCH_EXAMPLES", "examples", "power-meter-python");

@@ -98,6 +98,9 @@ pub enum Command {
         /// At the lowest priority, because a benchmark may be running
         #[arg(long)]
         beside: bool,
+        /// Keeps lines of the source
+        #[arg(long)]
+        debug_info: bool,
     },
 }
 

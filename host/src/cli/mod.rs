@@ -26,6 +26,7 @@ use clap::Parser;
 use crate::app::AppOptions;
 use crate::config::{Colour, ConfigErrors, Environment, Problem, Source};
 use crate::driver::compile::Urgency;
+use crate::driver::engine::DebugInfo;
 
 pub use announce::Announcer;
 pub use api::DaemonArguments;
@@ -46,7 +47,7 @@ pub struct Programs {
     /// Runs the daemon until it is asked to stop.
     pub serve: fn(AppOptions) -> anyhow::Result<()>,
     /// Compiles the plugin on standard input into a file, as the daemon's child; its exit codes are between the two.
-    pub compile: fn(&Path, Urgency) -> ExitCode,
+    pub compile: fn(&Path, Urgency, DebugInfo) -> ExitCode,
 }
 
 /// Why a command did not do what it was asked.
@@ -86,9 +87,17 @@ fn run(arguments: Arguments, environment: Environment, programs: Programs) -> Re
         Command::Token(token) => token::token(&token, json),
         Command::Sim(sim) => sim::sim(&sim, json)?,
         Command::Bench { what } => bench::bench(&what, environment.get("AUTOBENCH_TOKEN"), json)?,
-        Command::Compile { output, beside } => {
+        Command::Compile {
+            output,
+            beside,
+            debug_info,
+        } => {
             let urgency = if beside { Urgency::Beside } else { Urgency::Start };
-            return Ok((programs.compile)(&output, urgency));
+            let debug_info = match debug_info {
+                true => DebugInfo::Kept,
+                false => DebugInfo::LeftOut,
+            };
+            return Ok((programs.compile)(&output, urgency, debug_info));
         }
     }
     Ok(ExitCode::SUCCESS)

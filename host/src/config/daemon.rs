@@ -98,6 +98,8 @@ impl Layers<'_> {
                 .filter_map(|host| allowed_host(host, findings))
                 .collect(),
             deflate: raw.deflate.unwrap_or(true),
+            debug_info: raw.debug_info.unwrap_or(false),
+            core_dumps: raw.core_dumps.unwrap_or(false),
             broadcast_interval_ms: integer(
                 &raw.broadcast_interval_ms,
                 "broadcast-interval-ms",

@@ -56,6 +56,10 @@ pub struct DaemonConfig {
     pub broadcast_interval_ms: u64,
     /// Whether clients that offer it are sent compressed messages.
     pub deflate: bool,
+    /// Whether compiled drivers keep which line of their source they come from.
+    pub debug_info: bool,
+    /// Whether the memory of a driver that breaks down is kept.
+    pub core_dumps: bool,
     /// Where USB identities are read; tests plant their own.
     pub sysfs_root: PathBuf,
     /// `[daemon.limits]`.

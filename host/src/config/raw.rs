@@ -32,6 +32,8 @@ pub struct RawDaemon {
     pub allowed_hosts: Vec<Written<String>>,
     pub broadcast_interval_ms: Option<Written<i64>>,
     pub deflate: Option<bool>,
+    pub debug_info: Option<bool>,
+    pub core_dumps: Option<bool>,
     pub limits: RawDaemonLimits,
     pub log_file: Option<RawLogFile>,
 }
@@ -156,6 +158,8 @@ fn read_daemon(table: Table, findings: &mut Findings) -> RawDaemon {
         allowed_hosts: fields.texts("allowed-hosts", "[\"bench.local\"]"),
         broadcast_interval_ms: fields.integer("broadcast-interval-ms", "10"),
         deflate: fields.boolean("deflate"),
+        debug_info: fields.boolean("debug-info"),
+        core_dumps: fields.boolean("core-dumps"),
         limits: RawDaemonLimits::default(),
         log_file: None,
     };

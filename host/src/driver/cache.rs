@@ -210,10 +210,11 @@ impl Hasher for DigestHasher {
 
 #[cfg(test)]
 mod tests {
+    use super::super::engine::DebugInfo;
     use super::*;
 
     fn cache(folder: &Path) -> Cache {
-        let engine = wasmtime::Engine::new(&super::super::engine::config()).unwrap();
+        let engine = wasmtime::Engine::new(&super::super::engine::config(DebugInfo::LeftOut)).unwrap();
         Cache::open(folder.join("code"), &engine).unwrap()
     }
 
@@ -265,7 +266,7 @@ mod tests {
         let path = folder.path().join("code");
         fs::create_dir(&path).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).unwrap();
-        let engine = wasmtime::Engine::new(&super::super::engine::config()).unwrap();
+        let engine = wasmtime::Engine::new(&super::super::engine::config(DebugInfo::LeftOut)).unwrap();
         assert!(matches!(
             Cache::open(path, &engine),
             Err(CacheError::NotPrivate(_))

@@ -3,16 +3,21 @@
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::Semaphore;
 
 use super::cache::{Cache, CacheError};
+use super::engine::DebugInfo;
 use super::package::{PACKAGE_LIMIT_BYTES, Package};
 
 /// Address space of the compiling process.
 const ADDRESS_LIMIT_BYTES: u64 = 1 << 30;
+/// Compiling processes at once: a hundred plugins in a folder are no hundred gigabytes.
+const PROCESSES: usize = 4;
 /// How long it may take.
 const TIME_LIMIT: Duration = Duration::from_secs(120);
 /// Most bytes of its complaints that are kept.
@@ -49,12 +54,21 @@ pub enum CompileError {
 pub struct Compiler {
     cache: Cache,
     executable: PathBuf,
+    debug_info: DebugInfo,
+    /// Whoever wants to compile while all of them are taken waits for one; a file that is replaced meanwhile leaves the queue, so that it is never longer than
+    /// there are plugins.
+    places: Arc<Semaphore>,
 }
 
 impl Compiler {
     /// A compiler that runs `executable compile`, which is this program.
-    pub fn new(cache: Cache, executable: PathBuf) -> Self {
-        Self { cache, executable }
+    pub fn new(cache: Cache, executable: PathBuf, debug_info: DebugInfo) -> Self {
+        Self {
+            cache,
+            executable,
+            debug_info,
+            places: Arc::new(Semaphore::new(PROCESSES)),
+        }
     }
 
     /// The compiled code of a plugin, verified.
@@ -64,6 +78,11 @@ impl Compiler {
         if let Some(code) = self.cache.load(package.hash) {
             return Ok(code);
         }
+        let _place = self
+            .places
+            .acquire()
+            .await
+            .map_err(|closed| CompileError::Process(closed.to_string()))?;
         let output = self.cache.new_entry_path(package.hash)?;
         let result = self.compile(package, urgency, &output).await;
         let _ = std::fs::remove_file(&output).or_else(|error| {
@@ -88,6 +107,7 @@ impl Compiler {
             .arg("--output")
             .arg(output)
             .args((urgency == Urgency::Beside).then_some("--beside"))
+            .args((self.debug_info == DebugInfo::Kept).then_some("--debug-info"))
             .env_clear()
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
@@ -134,8 +154,8 @@ impl Compiler {
 const INVALID_EXIT: i32 = 3;
 
 /// The compiling process: a plugin on standard input, compiled code in a file.
-pub fn run(output: &Path, urgency: Urgency) -> ExitCode {
-    match compile_standard_input(output, urgency) {
+pub fn run(output: &Path, urgency: Urgency, debug_info: DebugInfo) -> ExitCode {
+    match compile_standard_input(output, urgency, debug_info) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Invalid(reason)) => {
             // The parent reads this as the reason of the refusal.
@@ -160,7 +180,7 @@ impl From<std::io::Error> for Failure {
     }
 }
 
-fn compile_standard_input(output: &Path, urgency: Urgency) -> Result<(), Failure> {
+fn compile_standard_input(output: &Path, urgency: Urgency, debug_info: DebugInfo) -> Result<(), Failure> {
     // A daemon that is killed cannot take its children with it; the kernel does.
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
         .map_err(std::io::Error::from)?;
@@ -177,7 +197,7 @@ fn compile_standard_input(output: &Path, urgency: Urgency) -> Result<(), Failure
         .lock()
         .take(PACKAGE_LIMIT_BYTES + 1)
         .read_to_end(&mut bytes)?;
-    let engine = wasmtime::Engine::new(&super::engine::config())
+    let engine = wasmtime::Engine::new(&super::engine::config(debug_info))
         .map_err(|error| Failure::Io(std::io::Error::other(format!("{error:#}"))))?;
     let code = code_of(&engine, &bytes).map_err(Failure::Invalid)?;
     let mut file = std::fs::File::options()

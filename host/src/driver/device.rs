@@ -381,8 +381,10 @@ impl Worker {
             let successor = match successor_builder.build_warmed_up(&self.sink.alarms.names()) {
                 Ok(successor) => successor,
                 Err(fault) => {
+                    let breakdown = fault.into();
+                    self.sink.note_fault(&breakdown, &prepared.version());
                     return SwapOutcome::Refused {
-                        reason: fault.to_string(),
+                        reason: breakdown.to_string(),
                         // Nothing of it has run yet: it is the memory that it is given, or the daemon.
                         blame: Blame::Circumstances,
                         predecessor_runs: self.runs(),
@@ -396,12 +398,12 @@ impl Worker {
             let at_rest = self.cell.rest(now, &mut self.sink);
             // The successor pushes samples by the positions in its own manifest.
             let former_endpoints = std::mem::replace(&mut self.sink.endpoints, endpoints.clone());
-            let former_version = std::mem::replace(&mut self.sink.version, prepared.hash);
+            let former_version = std::mem::replace(&mut self.sink.version, prepared.version());
             let refusal = match at_rest.swap(now, &mut self.sink, successor, is_return) {
                 Ok(report) => {
                     let pause = began.elapsed();
                     self.builder = successor_builder;
-                    self.former = report.predecessor_ran.then_some(former_version);
+                    self.former = report.predecessor_ran.then_some(former_version.hash);
                     return SwapOutcome::Swapped {
                         reason: report.reason,
                         generation: self.sink.first_generation + report.generation,
@@ -414,6 +416,7 @@ impl Worker {
             };
             self.sink.endpoints = former_endpoints;
             self.sink.version = former_version;
+            self.sink.note_fault(&refusal.breakdown, &prepared.version());
             let is_down = !refusal.predecessor_runs;
             if !(is_down && does_not_know_snapshot(&refusal) && may_forget_checkpoint) {
                 return SwapOutcome::Refused {
@@ -434,7 +437,7 @@ impl Worker {
         let now = self.now();
         let at_rest = self.cell.rest(now, &mut self.sink);
         let failed_endpoints = std::mem::replace(&mut self.sink.endpoints, endpoints.to_vec());
-        let failed_version = std::mem::replace(&mut self.sink.version, former.hash);
+        let failed_version = std::mem::replace(&mut self.sink.version, former.version());
         let standing_alarms = self.sink.alarms.names();
         let back = at_rest.bring_back(now, &mut self.sink, |instance| {
             instance.set_standing_alarms(standing_alarms);
@@ -554,6 +557,7 @@ impl InstanceBuilder {
             slices: Arc::clone(&self.slices),
             series_count: self.prepared.manifest.series.len(),
             standing_alarms: standing_alarms.clone(),
+            version: self.prepared.hash,
             health: Arc::clone(&self.health),
         }
     }

@@ -10,9 +10,10 @@ use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
 };
 use wasmtime::component::{HasSelf, Linker};
-use wasmtime::{Config, OptLevel};
+use wasmtime::{Config, OptLevel, WasmBacktraceDetails};
 
 use super::bindings::Driver;
+use super::core_dump::CoreDumps;
 use super::host_state::HostState;
 
 /// How often deadlines are looked at while a driver is inside a call.
@@ -30,12 +31,35 @@ pub struct Engine {
     wasmtime: wasmtime::Engine,
     linker: Linker<HostState>,
     ticker: Ticker,
+    core_dumps: Option<CoreDumps>,
+}
+
+/// What is kept of drivers so that a person can find out why one broke down. By default nothing is.
+#[derive(Debug, Clone, Default)]
+pub struct Diagnosis {
+    /// Whether compiled code keeps which line of the source it comes from, if the plugin says so.
+    pub debug_info: DebugInfo,
+    /// Where the memory of one that breaks down is kept.
+    pub core_dumps: Option<CoreDumps>,
+}
+
+/// Whether compiled code keeps which line of the source it comes from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum DebugInfo {
+    /// It keeps it.
+    Kept,
+    /// It does not.
+    #[default]
+    LeftOut,
 }
 
 impl Engine {
     /// Builds the engine and starts its ticker.
-    pub fn new() -> wasmtime::Result<Self> {
-        let wasmtime = wasmtime::Engine::new(&config())?;
+    pub fn new(diagnosis: Diagnosis) -> wasmtime::Result<Self> {
+        let mut config = config(diagnosis.debug_info);
+        // Nothing that is compiled depends on it.
+        config.coredump_on_trap(diagnosis.core_dumps.is_some());
+        let wasmtime = wasmtime::Engine::new(&config)?;
         let mut linker = Linker::new(&wasmtime);
         Driver::add_to_linker::<_, HasSelf<_>>(&mut linker, |state| state)?;
         let ticker = Ticker::start(wasmtime.clone())?;
@@ -43,6 +67,7 @@ impl Engine {
             wasmtime,
             linker,
             ticker,
+            core_dumps: diagnosis.core_dumps,
         })
     }
 
@@ -57,6 +82,11 @@ impl Engine {
         &self.linker
     }
 
+    /// Where the memory of a driver that breaks down is kept, if it is.
+    pub fn core_dumps(&self) -> Option<&CoreDumps> {
+        self.core_dumps.as_ref()
+    }
+
     /// What a call holds so that the ticker runs.
     pub fn calls(&self) -> CallGate {
         CallGate {
@@ -67,7 +97,7 @@ impl Engine {
 
 /// The configuration of every engine of this daemon, in the process that compiles as in the one that runs: a difference here makes the
 /// compiled code unloadable.
-pub fn config() -> Config {
+pub fn config(debug_info: DebugInfo) -> Config {
     let mut config = Config::new();
     config
         .wasm_component_model(true)
@@ -75,6 +105,11 @@ pub fn config() -> Config {
         .epoch_interruption(true)
         .max_wasm_stack(GUEST_STACK_BYTES)
         .cranelift_opt_level(OptLevel::Speed)
+        // Said either way: otherwise an environment variable would, which the compiling process does not have.
+        .wasm_backtrace_details(match debug_info {
+            DebugInfo::Kept => WasmBacktraceDetails::Enable,
+            DebugInfo::LeftOut => WasmBacktraceDetails::Disable,
+        })
         .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(16));
     config
 }

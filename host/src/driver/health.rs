@@ -27,8 +27,14 @@ pub struct Health {
     pub call_times: Histogram,
     /// Faults, refusals and failures.
     pub faults: Counter,
-    /// Those of them that were traps.
+    /// Of these, traps.
     pub traps: Counter,
+    /// Of these, deadlines that passed.
+    pub deadlines: Counter,
+    /// Of these, limits that were exceeded: memory, bytes handed to the host, timers.
+    pub limits: Counter,
+    /// Of these, broken contracts.
+    pub contracts: Counter,
     /// Starts after a fault.
     pub restarts: Counter,
     /// Bytes received from all ports.
@@ -41,6 +47,8 @@ pub struct Health {
     pub overrun_bytes: Counter,
     /// Operations that the slice refused.
     pub refused_updates: Counter,
+    /// Log lines that were too many.
+    pub log_lines_left_out: Counter,
     /// Memory in use after the last call.
     pub memory_bytes: Counter,
     /// The most memory that was in use.
@@ -78,14 +86,8 @@ impl Health {
     /// Counts a breakdown.
     pub fn broke_down(&self, breakdown: &Breakdown, wall_ms: f64) {
         self.faults.add(1);
-        if matches!(
-            breakdown,
-            Breakdown::Fault(Fault {
-                kind: FaultKind::Trap,
-                ..
-            })
-        ) {
-            self.traps.add(1);
+        if let Breakdown::Fault(Fault { kind, .. }) = breakdown {
+            self.faults_of(*kind).add(1);
         }
         self.last_error_ms.set(wall_ms as u64);
         *self.last_error.lock() = Some(breakdown.to_string());
@@ -126,21 +128,35 @@ impl Health {
         share
     }
 
+    /// The counter of faults of one kind.
+    pub fn faults_of(&self, kind: FaultKind) -> &Counter {
+        match kind {
+            FaultKind::Trap => &self.traps,
+            FaultKind::Deadline => &self.deadlines,
+            FaultKind::Limit => &self.limits,
+            FaultKind::Contract => &self.contracts,
+        }
+    }
+
     /// The counters as the state shows them, in camel case.
     pub fn members(&self) -> BTreeMap<String, Value> {
-        let counters: [(&str, &Counter, u64); 14] = [
+        let counters: [(&str, &Counter, u64); 18] = [
             ("calls", &self.calls, 1),
             ("busyUs", &self.busy_ns, 1000),
             ("longestUs", &self.longest_ns, 1000),
             ("faults", &self.faults, 1),
             ("traps", &self.traps, 1),
             ("generation", &self.generation, 1),
+            ("deadlines", &self.deadlines, 1),
+            ("limits", &self.limits, 1),
+            ("contracts", &self.contracts, 1),
             ("restarts", &self.restarts, 1),
             ("bytesIn", &self.bytes_in, 1),
             ("bytesOut", &self.bytes_out, 1),
             ("samples", &self.samples, 1),
             ("overrunBytes", &self.overrun_bytes, 1),
             ("refusedUpdates", &self.refused_updates, 1),
+            ("logLinesLeftOut", &self.log_lines_left_out, 1),
             ("memoryBytes", &self.memory_bytes, 1),
             ("memoryPeakBytes", &self.memory_peak_bytes, 1),
         ];
@@ -213,11 +229,7 @@ mod tests {
         }
         (0..99).for_each(|_| health.called(7_000));
         health.called(2_000_000);
-        let trap = Breakdown::Fault(Fault {
-            kind: FaultKind::Trap,
-            export: "handle",
-            detail: "unreachable".to_owned(),
-        });
+        let trap = Breakdown::Fault(Fault::new(FaultKind::Trap, "handle", "unreachable"));
         health.broke_down(&trap, 1_767_225_600_000.0);
         health.broke_down(&Breakdown::Failed("no answer".to_owned()), 1_767_225_601_000.0);
         let inbox = SharedInbox::new([PortSetup {

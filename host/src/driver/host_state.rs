@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
+use autobench_core::driver::versions::VersionHash;
 use autobench_core::driver::{CallTime, CommandId, Effects, LogLevel, LogLine, PortIndex};
 use autobench_core::state::Pointer;
 
@@ -18,7 +19,7 @@ pub const HOST_CALL_BYTES_LIMIT: usize = 1 << 20;
 const HOST_CALL_COST_BYTES: usize = 32;
 
 /// Log lines that one call may write; past it they are only counted.
-const LOG_LINES_PER_CALL: usize = 256;
+pub const LOG_LINES_PER_CALL: usize = 256;
 
 /// Longest log line, in bytes.
 pub(super) const LOG_LINE_LIMIT_BYTES: usize = 8 << 10;
@@ -44,6 +45,8 @@ pub struct Rights {
     pub series_count: usize,
     /// Names of the device's alarms that stand.
     pub standing_alarms: BTreeSet<String>,
+    /// The version that it is an instance of.
+    pub version: VersionHash,
     /// Where its use of memory is counted.
     pub health: Arc<Health>,
 }

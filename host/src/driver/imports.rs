@@ -238,6 +238,8 @@ mod tests {
     use std::collections::BTreeSet;
     use std::sync::Arc;
 
+    use autobench_core::driver::versions::VersionHash;
+
     use super::super::health::Health;
     use super::super::host_state::{ReadSlices, Rights};
     use super::*;
@@ -260,6 +262,7 @@ mod tests {
             slices: Arc::new(NoSlices),
             series_count: 2,
             standing_alarms: BTreeSet::new(),
+            version: VersionHash([0; 32]),
             health: Arc::new(Health::default()),
         };
         let mut state = HostState::new(Mode::Live(rights), 1 << 20);

@@ -4,16 +4,17 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use autobench_core::driver::{
-    CallTime, Effects, Event, Fault, FaultKind, Guest, PortIndex, Refusal, Snapshot, StartInput, StartReason,
-    StopReason,
+    CallTime, Effects, Event, Fault, Guest, PortIndex, Refusal, Snapshot, StartInput, StartReason, StopReason,
 };
-use wasmtime::{Store, Trap, UpdateDeadline};
+use wasmtime::{Store, UpdateDeadline};
 
 use super::bindings::exports::autobench::driver::guest;
 use super::bindings::{Driver, DriverPre};
 use super::convert;
+use super::core_dump::CoreDumps;
 use super::engine::{CallGate, Engine};
-use super::host_state::{HOST_CALL_BYTES_LIMIT, HostState, LimitExceeded, Mode, Rights};
+use super::fault;
+use super::host_state::{HostState, Mode, Rights};
 use super::limits::Deadline;
 use super::manifest::Manifest;
 use super::offline::Sampler;
@@ -30,6 +31,7 @@ pub struct Instance {
     driver: Driver,
     gate: CallGate,
     port_names: Vec<Arc<str>>,
+    core_dumps: Option<CoreDumps>,
 }
 
 impl Instance {
@@ -41,7 +43,15 @@ impl Instance {
         memory_limit_bytes: usize,
     ) -> Result<Self, Fault> {
         let port_names = rights.ports.iter().map(|port| Arc::clone(port.name())).collect();
-        Self::instantiate(engine, pre, Mode::Live(rights), memory_limit_bytes, port_names)
+        let deadline = Deadline::COLD_START;
+        Self::instantiate(
+            engine,
+            pre,
+            Mode::Live(rights),
+            memory_limit_bytes,
+            port_names,
+            deadline,
+        )
     }
 
     /// As [`Self::new`], and ready to start at once: it has described itself with no rights, so that its memory is there and its code has run. That
@@ -53,7 +63,16 @@ impl Instance {
         memory_limit_bytes: usize,
     ) -> Result<Self, Fault> {
         let port_names = rights.ports.iter().map(|port| Arc::clone(port.name())).collect();
-        let mut instance = Self::instantiate(engine, pre, Mode::Describe, memory_limit_bytes, port_names)?;
+        // Its predecessor's thread does it, whose device waits.
+        let deadline = Deadline::SWAP_START;
+        let mut instance = Self::instantiate(
+            engine,
+            pre,
+            Mode::Describe,
+            memory_limit_bytes,
+            port_names,
+            deadline,
+        )?;
         // What it answers was looked at when it was loaded. If it cannot any more, one that was not asked starts.
         if instance.call_describe(Deadline::CALL).is_err() {
             return Self::new(engine, pre, rights, memory_limit_bytes);
@@ -68,12 +87,17 @@ impl Instance {
         pre: &DriverPre<HostState>,
         memory_limit_bytes: usize,
     ) -> Result<(Manifest, Effects), Fault> {
-        let mut first = Self::instantiate(engine, pre, Mode::Describe, memory_limit_bytes, Vec::new())?;
-        let manifest = first.call_describe(Deadline::COLD_START)?;
-        let again = Self::instantiate(engine, pre, Mode::Describe, memory_limit_bytes, Vec::new())?
-            .call_describe(Deadline::COLD_START)?;
+        let deadline = Deadline::COLD_START;
+        let ask = || {
+            let (mode, limit) = (Mode::Describe, memory_limit_bytes);
+            let mut instance = Self::instantiate(engine, pre, mode, limit, Vec::new(), deadline)?;
+            let manifest = instance.call_describe(deadline)?;
+            Ok((instance, manifest))
+        };
+        let (mut first, manifest) = ask()?;
+        let (_, again) = ask()?;
         if manifest != again {
-            return Err(contract(
+            return Err(fault::contract(
                 "describe",
                 "it describes itself differently each time it is asked".to_owned(),
             ));
@@ -88,6 +112,7 @@ impl Instance {
         mode: Mode,
         memory_limit_bytes: usize,
         port_names: Vec<Arc<str>>,
+        deadline: Deadline,
     ) -> Result<Self, Fault> {
         let mut store = Store::new(engine.wasmtime(), HostState::new(mode, memory_limit_bytes));
         store.limiter(|state| &mut state.memory);
@@ -107,7 +132,7 @@ impl Instance {
                 monotonic_ns: 0,
                 wall_ms: 0.0,
             },
-            Deadline::COLD_START,
+            deadline,
         );
         store.set_epoch_deadline(1);
         let gate = engine.calls();
@@ -115,14 +140,21 @@ impl Instance {
             let _running = gate.enter();
             pre.instantiate(&mut store)
         };
+        let core_dumps = engine.core_dumps().cloned();
         match driver {
             Ok(driver) => Ok(Self {
                 store,
                 driver,
                 gate,
                 port_names,
+                core_dumps,
             }),
-            Err(error) => Err(fault(&mut store, "instantiate", &error)),
+            Err(error) => Err(fault::of_call(
+                &mut store,
+                "instantiate",
+                &error,
+                core_dumps.as_ref(),
+            )),
         }
     }
 
@@ -136,7 +168,7 @@ impl Instance {
             deadline,
             |driver, store| driver.autobench_driver_guest().call_describe(store),
         )?;
-        Manifest::check(manifest).map_err(|problem| contract("describe", problem))
+        Manifest::check(manifest).map_err(|problem| fault::contract("describe", problem))
     }
 
     /// Runs one call: readies the state, lets the ticker run, and names what went wrong.
@@ -162,7 +194,7 @@ impl Instance {
                 .memory_peak_bytes
                 .raise_to(state.memory.peak_bytes() as u64);
         }
-        result.map_err(|error| fault(&mut self.store, export, &error))
+        result.map_err(|error| fault::of_call(&mut self.store, export, &error, self.core_dumps.as_ref()))
     }
 
     /// As [`Self::call`], with the caller's buffers for what the driver asks for.
@@ -316,7 +348,7 @@ impl Guest for Instance {
         // A snapshot has no effects; what it asked for, log lines included, is dropped.
         self.store.data_mut().effects.clear();
         if snapshot.data.len() > SNAPSHOT_LIMIT_BYTES {
-            return Err(contract(
+            return Err(fault::contract(
                 "snapshot",
                 format!(
                     "its snapshot has {} bytes; at most {SNAPSHOT_LIMIT_BYTES} are taken",
@@ -327,7 +359,7 @@ impl Guest for Instance {
         let mut consumed = Vec::with_capacity(snapshot.consumed.len());
         for mark in snapshot.consumed {
             let Some(port) = self.port_names.iter().position(|name| **name == *mark.port) else {
-                return Err(contract(
+                return Err(fault::contract(
                     "snapshot",
                     format!(
                         "its snapshot names the port {:?}, which it does not have",
@@ -431,83 +463,5 @@ fn guest_command(command: &autobench_core::driver::Command) -> guest::Command<'_
         actor: &command.actor,
         deadline_ns: command.deadline_ns,
         attributes: &[],
-    }
-}
-
-fn contract(export: &'static str, detail: String) -> Fault {
-    Fault {
-        kind: FaultKind::Contract,
-        export,
-        detail,
-    }
-}
-
-/// Names what ended a call, with the guest's innermost functions.
-fn fault(store: &mut Store<HostState>, export: &'static str, error: &wasmtime::Error) -> Fault {
-    let state = store.data_mut();
-    if let Some(passed) = state.watch.take_passed() {
-        return Fault {
-            kind: FaultKind::Deadline,
-            export,
-            detail: passed,
-        };
-    }
-    if let Some(limit) = error.downcast_ref::<LimitExceeded>() {
-        return Fault {
-            kind: FaultKind::Limit,
-            export,
-            detail: limit.0.clone(),
-        };
-    }
-    let place = error
-        .downcast_ref::<wasmtime::WasmBacktrace>()
-        .map(place)
-        .unwrap_or_default();
-    if format!("{error:#}").contains("fuel allocated for hostcalls") {
-        let detail = format!("more than {HOST_CALL_BYTES_LIMIT} bytes handed to the host in one call{place}");
-        return Fault {
-            kind: FaultKind::Limit,
-            export,
-            detail,
-        };
-    }
-    let kind = if error.is::<Trap>() {
-        FaultKind::Trap
-    } else {
-        FaultKind::Contract
-    };
-    let cause = error
-        .downcast_ref::<Trap>()
-        .map_or_else(|| format!("{:#}", error.root_cause()), ToString::to_string);
-    Fault {
-        kind,
-        export,
-        detail: format!("{cause}{place}"),
-    }
-}
-
-/// The guest's innermost functions, as ` at a < b < c`.
-fn place(backtrace: &wasmtime::WasmBacktrace) -> String {
-    let names: Vec<String> = backtrace
-        .frames()
-        .iter()
-        .filter_map(|frame| {
-            let name = frame.func_name()?;
-            // What a panic of a Rust guest runs through before it traps says nothing about the driver.
-            let machinery = [
-                "rust_panic",
-                "core::panicking",
-                "std::panicking",
-                "__rustc",
-                "std::sys::backtrace",
-            ];
-            (!machinery.iter().any(|prefix| name.contains(prefix))).then(|| name.to_owned())
-        })
-        .take(4)
-        .collect();
-    if names.is_empty() {
-        String::new()
-    } else {
-        format!(" at {}", names.join(" < "))
     }
 }

@@ -32,6 +32,25 @@ pub struct Prepared {
     pub pre: DriverPre<HostState>,
 }
 
+impl Prepared {
+    /// Which version it is.
+    pub fn version(&self) -> Version {
+        Version {
+            hash: self.hash,
+            name: self.manifest.version.as_str().into(),
+        }
+    }
+}
+
+/// A version, and what it calls itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Version {
+    /// Hash of its file.
+    pub hash: VersionHash,
+    /// By its manifest.
+    pub name: Arc<str>,
+}
+
 /// Why a file does not become a driver.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
@@ -56,6 +75,24 @@ pub enum LoadError {
 }
 
 impl LoadError {
+    /// The word by which programs know it.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Package(PackageError::Io(_)) => "unreadable",
+            Self::Package(PackageError::Link) => "link",
+            Self::Package(PackageError::NotRegular(_)) => "no-file",
+            Self::Package(PackageError::TooLarge(_)) => "too-large",
+            Self::Package(PackageError::Empty) => "empty",
+            Self::Package(PackageError::NotWebAssembly) => "no-webassembly",
+            Self::Compile(CompileError::Invalid(_)) => "invalid",
+            Self::Compile(CompileError::TimedOut | CompileError::Process(_)) => "compile",
+            Self::Compile(CompileError::Cache(_)) | Self::Host(_) => "host",
+            Self::World(_) => "world",
+            Self::Describe(_) => "describe",
+            Self::Commands(_) => "commands",
+        }
+    }
+
     /// Whether the file may simply not be complete yet. Such a refusal waits until the file has been still for a moment.
     pub fn may_be_incomplete(&self) -> bool {
         matches!(

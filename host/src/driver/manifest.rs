@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use autobench_core::commands::schema;
 use autobench_core::driver::versions::Wants;
 use autobench_core::driver::{LineSettings, OBSERVED_SLICES};
+use autobench_core::state::FORBIDDEN_KEYS;
 use autobench_core::wire::SeriesKind;
 use serde::Serialize;
 
@@ -13,6 +14,10 @@ use super::convert;
 
 /// Largest schema that a plugin may bring.
 const SCHEMA_LIMIT_BYTES: usize = 64 << 10;
+/// Longest text for a person.
+const TEXT_LIMIT_BYTES: usize = 4 << 10;
+/// Longest word for a program.
+const WORD_LIMIT_BYTES: usize = 64;
 /// Most entries of each list.
 const LIST_LIMIT: usize = 256;
 
@@ -118,6 +123,27 @@ impl Manifest {
     /// Takes over what a driver said, or says what is wrong with it.
     pub fn check(raw: guest::Manifest) -> Result<Self, String> {
         check_name("name", &raw.name)?;
+        for (what, text, limit_bytes) in [
+            ("version", &raw.version, WORD_LIMIT_BYTES),
+            ("device-type", &raw.device_type, WORD_LIMIT_BYTES),
+            ("slice", &raw.slice, WORD_LIMIT_BYTES),
+            ("description", &raw.description, TEXT_LIMIT_BYTES),
+        ] {
+            short(what, text, limit_bytes)?;
+        }
+        for port in &raw.ports {
+            short("description of a port", &port.description, TEXT_LIMIT_BYTES)?;
+        }
+        for series in &raw.series {
+            short("unit", &series.unit, WORD_LIMIT_BYTES)?;
+            short("description of a series", &series.description, TEXT_LIMIT_BYTES)?;
+        }
+        for command in &raw.commands {
+            short("description of a command", &command.description, TEXT_LIMIT_BYTES)?;
+        }
+        for observed in &raw.observes {
+            short("entry in observes", observed, WORD_LIMIT_BYTES)?;
+        }
         bounded("ports", raw.ports.len())?;
         bounded("series", raw.series.len())?;
         bounded("commands", raw.commands.len())?;
@@ -243,11 +269,25 @@ fn check_name(what: &str, name: &str) -> Result<(), String> {
         && name
             .chars()
             .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
-    if fits {
+    if FORBIDDEN_KEYS.contains(&name) {
+        Err(format!("its {what} {name:?} would poison a mirror in a browser"))
+    } else if fits {
+        Ok(())
+    } else {
+        let name: String = name.chars().take(WORD_LIMIT_BYTES).collect();
+        Err(format!(
+            "its {what} {name:?} is not 1 to 64 letters, digits, '-', '_' or '.'"
+        ))
+    }
+}
+
+fn short(what: &str, text: &str, limit_bytes: usize) -> Result<(), String> {
+    if text.len() <= limit_bytes {
         Ok(())
     } else {
         Err(format!(
-            "its {what} {name:?} is not 1 to 64 letters, digits, '-', '_' or '.'"
+            "its {what} has {} bytes; at most {limit_bytes} are taken",
+            text.len()
         ))
     }
 }
@@ -282,7 +322,11 @@ mod tests {
     use super::*;
 
     fn with_schemas(settings: Option<String>, slice: Option<String>) -> Result<Manifest, String> {
-        Manifest::check(guest::Manifest {
+        Manifest::check(raw(settings, slice))
+    }
+
+    fn raw(settings: Option<String>, slice: Option<String>) -> guest::Manifest {
+        guest::Manifest {
             name: "relay".to_owned(),
             version: "1.0.0".to_owned(),
             description: String::new(),
@@ -298,7 +342,44 @@ mod tests {
             pane: Some("{}".to_owned()),
             snapshot_version: 1,
             attributes: Vec::new(),
-        })
+        }
+    }
+
+    #[test]
+    fn names_that_would_poison_a_mirror_and_texts_of_any_length_are_refused() {
+        type Change = fn(&mut guest::Manifest);
+        let series = || guest::Series {
+            name: "volts".to_owned(),
+            unit: "V".to_owned(),
+            kind: guest::SeriesKind::Measurement,
+            description: String::new(),
+            attributes: Vec::new(),
+        };
+        let check = |change: &dyn Fn(&mut guest::Manifest)| {
+            let mut raw = raw(None, None);
+            raw.series.push(series());
+            change(&mut raw);
+            Manifest::check(raw)
+        };
+        assert!(check(&|_| ()).is_ok());
+        let wrong: [(Change, &str); 6] = [
+            (|raw| raw.name = "constructor".to_owned(), "poison"),
+            (|raw| raw.series[0].name = "__proto__".to_owned(), "poison"),
+            (
+                |raw| raw.version = "1".repeat(65),
+                "its version has 65 bytes; at most 64",
+            ),
+            (
+                |raw| raw.description = "a".repeat(4097),
+                "its description has 4097 bytes",
+            ),
+            (|raw| raw.series[0].unit = "V".repeat(65), "unit has 65 bytes"),
+            (|raw| raw.observes.push("s".repeat(65)), "observes has 65 bytes"),
+        ];
+        for (change, words) in wrong {
+            let problem = check(&change).unwrap_err();
+            assert!(problem.contains(words), "{problem}");
+        }
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub fn page(page: &mut Page, drivers: &[Scraped]) {
         .iter()
         .map(|driver| [("device", &*driver.device), ("plugin", &*driver.plugin)])
         .collect();
-    let counters: [(&str, &str, Pick); 9] = [
+    let counters: [(&str, &str, Pick); 13] = [
         (
             "autobench_driver_calls_total",
             "Calls into the driver that returned",
@@ -36,8 +36,23 @@ pub fn page(page: &mut Page, drivers: &[Scraped]) {
         ),
         (
             "autobench_driver_traps_total",
-            "Those of them that were traps",
+            "Faults that were traps",
             |health| &health.traps,
+        ),
+        (
+            "autobench_driver_deadlines_total",
+            "Faults that were deadlines of a call that passed",
+            |health| &health.deadlines,
+        ),
+        (
+            "autobench_driver_limits_total",
+            "Faults that were limits of memory, of bytes handed to the host or of timers",
+            |health| &health.limits,
+        ),
+        (
+            "autobench_driver_contracts_total",
+            "Faults that were broken contracts",
+            |health| &health.contracts,
         ),
         (
             "autobench_driver_restarts_total",
@@ -68,6 +83,11 @@ pub fn page(page: &mut Page, drivers: &[Scraped]) {
             "autobench_driver_refused_updates_total",
             "Operations that the driver's slice refused",
             |health| &health.refused_updates,
+        ),
+        (
+            "autobench_driver_log_lines_left_out_total",
+            "Log lines of the driver that were too many",
+            |health| &health.log_lines_left_out,
         ),
     ];
     for (name, help, counter) in counters {

@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use autobench_core::driver::shadow::Tapped;
-use autobench_core::driver::versions::{Broken, VersionHash};
+use autobench_core::driver::versions::Broken;
 use autobench_core::driver::{
     Breakdown, Cause, Command, Commit, Effects, Event, LifeChange, LogLevel, LogLine, LogOrigin, PortAction,
     Sample, SharedInbox, Sink, Skipped, SliceRefused, StartReason, StatusChange, Taken, Verdict,
@@ -14,10 +15,14 @@ use autobench_core::wire::{DeviceEntry, DeviceStatus};
 
 use super::alarms::{AlarmUpdate, Alarms};
 use super::events::envelope;
+use super::fault;
 use super::health::Health;
+use super::host_state::LOG_LINES_PER_CALL;
 use super::lives::Lives;
+use super::loader::Version;
 use super::record::DeviceRecord;
 use super::shadow::Feed;
+use crate::bucket::{Bucket, Lines};
 use crate::clock::{Clock, now_iso};
 use crate::commands::DeviceCommands;
 use crate::hub::Hub;
@@ -31,6 +36,13 @@ const SKIPPED_FILES_LIMIT: usize = 16;
 /// Samples for which a series' batch has room from call to call. What a call with more of them took is given back: a call may push 43,690 of one
 /// series, a manifest may have 256 series, and what the host keeps counts towards no limit of the driver.
 const BATCH_KEPT_SAMPLES: usize = 64;
+
+/// Log lines that a driver may write per second in the long run, and after a silence at once. What is beyond is left out and counted: the ring is
+/// everybody's.
+const LOG_LINES_PER_SECOND: u32 = 200;
+const LOG_LINES_BURST: u32 = 1000;
+/// How often lines that are left out are told; in between they are added up.
+const LEFT_OUT_SPACING: Duration = Duration::from_secs(5);
 
 /// The destinations of one device.
 pub struct DeviceSink {
@@ -55,7 +67,7 @@ pub struct DeviceSink {
     /// Endpoint of each series of the running version's manifest.
     pub endpoints: Vec<u32>,
     /// The version that runs.
-    pub version: VersionHash,
+    pub version: Version,
     /// Who hears when it lives and when it breaks down.
     pub lives: Lives,
     /// Its counters.
@@ -74,6 +86,25 @@ pub struct DeviceSink {
     pub observing: Option<Observing>,
     /// Where a shadow run hears what the driver was told.
     pub tap: Option<Feed>,
+    /// How much it may log.
+    pub log_budget: LogBudget,
+}
+
+/// How much a driver may log, over all its versions.
+#[derive(Debug)]
+pub struct LogBudget {
+    bucket: Bucket,
+    left_out: Lines,
+}
+
+impl LogBudget {
+    /// Nothing was logged yet.
+    pub fn new(now: Instant) -> Self {
+        Self {
+            bucket: Bucket::new(LOG_LINES_PER_SECOND, LOG_LINES_BURST, now),
+            left_out: Lines::one_in(LEFT_OUT_SPACING, 1, now),
+        }
+    }
 }
 
 impl Sink for DeviceSink {
@@ -101,10 +132,7 @@ impl Sink for DeviceSink {
             self.hub
                 .publish_event(envelope(&self.state, &self.device, publication));
         }
-        for line in effects.logs.drain(..) {
-            self.logs.append(LogRecord::of_driver(&self.device, &line));
-        }
-        self.suppressed(effects.logs_suppressed);
+        self.append_lines(&mut effects.logs, effects.logs_suppressed, None);
         if let Cause::Event(Taken::Bytes(_)) = commit.cause {
             self.health.last_seen_ms.set(commit.time.wall_ms as u64);
         }
@@ -116,11 +144,7 @@ impl Sink for DeviceSink {
             LogOrigin::FailedCall => "of a call that failed",
             LogOrigin::Replay => "of a replay",
         };
-        for mut line in lines.drain(..) {
-            line.attributes.push(("line".to_owned(), mark.to_owned()));
-            self.logs.append(LogRecord::of_driver(&self.device, &line));
-        }
-        self.suppressed(suppressed);
+        self.append_lines(lines, suppressed, Some(mark));
     }
 
     fn slice(&mut self) -> Option<Arc<str>> {
@@ -226,10 +250,11 @@ impl Sink for DeviceSink {
                 if !from_snapshot {
                     self.record.change(|entry| is_live(entry, generation));
                 }
-                self.lives.live(&self.device, self.version);
+                self.lives.live(&self.device, self.version.hash);
             }
             LifeChange::BrokeDown { breakdown, verdict } => {
-                self.health.broke_down(breakdown, self.clock.now().wall_ms);
+                let version = self.version.clone();
+                self.note_fault(breakdown, &version);
                 let reason = breakdown.to_string();
                 let status = match verdict {
                     Verdict::Restart { at_ns } => {
@@ -254,7 +279,7 @@ impl Sink for DeviceSink {
                         .down(&format!("the driver is in quarantine: {reason}"), false);
                 }
                 let broken = Broken {
-                    hash: self.version,
+                    hash: version.hash,
                     reason: reason.clone(),
                     blame: breakdown.blame(),
                     is_quarantined: verdict == Verdict::Quarantine,
@@ -268,6 +293,11 @@ impl Sink for DeviceSink {
             }
             LifeChange::CheckpointDropped { breakdown } => {
                 self.log(Warn, format!("its checkpoint is given up: {breakdown}"));
+            }
+            LifeChange::LastWordsLost { breakdown } => {
+                let version = self.version.clone();
+                self.note_fault(breakdown, &version);
+                self.log(Error, format!("its last words are lost: {breakdown}"));
             }
             LifeChange::Stopped(_) => {
                 self.commands.down("the driver was stopped", true);
@@ -285,6 +315,18 @@ impl Sink for DeviceSink {
 }
 
 impl DeviceSink {
+    /// Counts a breakdown, and shows it with the version whose it is.
+    pub fn note_fault(&self, breakdown: &Breakdown, version: &Version) {
+        self.health.broke_down(breakdown, self.clock.now().wall_ms);
+        self.record.change(|entry| {
+            let plugin = entry.plugin.clone();
+            if let Some(driver) = &mut entry.driver {
+                let shown = fault::of_breakdown(breakdown, plugin, version.hash, &version.name);
+                driver.last_fault = Some(shown);
+            }
+        });
+    }
+
     /// Slice, phase and alarms of one call, as one version. If the slice refuses its operations, the rest is applied all the same.
     fn apply_to_state(&mut self, effects: &mut Effects) -> Result<(), StateError> {
         // A failure is the cell's to act on; of several phases in one call only the last ever was the phase.
@@ -419,12 +461,28 @@ impl DeviceSink {
         }
     }
 
-    fn suppressed(&self, count: u64) {
-        if count > 0 {
-            self.log(
-                LogLevel::Warn,
-                format!("{count} further log lines of one call are left out"),
-            );
+    /// What the driver logs, as long as it leaves room in the ring for what others have to say.
+    fn append_lines(&mut self, lines: &mut Vec<LogLine>, suppressed: u64, mark: Option<&str>) {
+        if lines.is_empty() && suppressed == 0 {
+            return;
+        }
+        let now = Instant::now();
+        let mut left_out = suppressed;
+        for mut line in lines.drain(..) {
+            if !self.log_budget.bucket.admit(now) {
+                left_out += 1;
+                continue;
+            }
+            if let Some(mark) = mark {
+                line.attributes.push(("line".to_owned(), mark.to_owned()));
+            }
+            self.logs.append(LogRecord::of_driver(&self.device, &line));
+        }
+        if left_out > 0 {
+            self.health.log_lines_left_out.add(left_out);
+            if let Some(total) = self.log_budget.left_out.say_sum(left_out, now) {
+                self.log(LogLevel::Warn, format!("{total} of its log lines are left out: it may write {LOG_LINES_PER_CALL} in one call and {LOG_LINES_PER_SECOND} per second"));
+            }
         }
     }
 
@@ -482,6 +540,7 @@ fn is_live(entry: &mut DeviceEntry, generation: u64) {
 
 #[cfg(test)]
 mod tests {
+    use autobench_core::driver::versions::VersionHash;
     use autobench_core::driver::{AlarmChange, Severity};
     use autobench_core::state::Store;
     use autobench_core::wire::AppState;
@@ -522,7 +581,10 @@ mod tests {
             commands: commands.router().of_device(&device),
             ports: Arc::new([]),
             endpoints: vec![1, 2],
-            version: VersionHash([1; 32]),
+            version: Version {
+                hash: VersionHash([1; 32]),
+                name: "1.0.0".into(),
+            },
             lives: Lives::default(),
             clock,
             first_generation: 0,
@@ -531,6 +593,7 @@ mod tests {
             inbox: SharedInbox::new([]),
             observing: None,
             tap: None,
+            log_budget: LogBudget::new(Instant::now()),
             device,
         };
         Bench {
@@ -631,6 +694,28 @@ mod tests {
         assert_eq!(
             sink.record.read(|entry| entry.phase.clone()),
             Some("streaming".into())
+        );
+    }
+
+    #[tokio::test]
+    async fn a_driver_that_logs_without_end_leaves_room_for_others_and_is_counted() {
+        let mut bench = bench();
+        let sink = &mut bench.sink;
+        let line = LogLine {
+            level: LogLevel::Info,
+            message: "again".to_owned(),
+            attributes: Vec::new(),
+        };
+        let per_call = LOG_LINES_PER_CALL;
+        let calls = 2 * LOG_LINES_BURST as usize / per_call;
+        for _ in 0..calls {
+            sink.append_lines(&mut vec![line.clone(); per_call], 10, None);
+        }
+        let left_out = sink.health.log_lines_left_out.get();
+        let written = (calls * (per_call + 10)) as u64 - left_out;
+        assert!(
+            written >= u64::from(LOG_LINES_BURST) && left_out > 10 * calls as u64,
+            "{written}"
         );
     }
 

@@ -253,15 +253,21 @@ impl<G: Guest> Cell<G> {
     /// Lets the driver say its last words, which take effect, and drops it.
     pub fn stop(&mut self, reason: StopReason, now: CallTime, sink: &mut impl Sink) {
         if let Life::Running(guest) = &mut self.life {
-            if guest.stop(reason, now, &mut self.effects).is_ok() {
-                let replies = &self.effects.replies;
-                self.inbox.with(|inbox| inbox.apply_replies(replies));
-                let commit = self.commit_of(Cause::Stop(reason), now);
-                // There is nobody left to be told of a refusal.
-                let _ = sink.commit(&mut self.effects, commit);
-                self.effects.clear();
-            } else {
-                self.drop_effects(LogOrigin::FailedCall, sink);
+            match guest.stop(reason, now, &mut self.effects) {
+                Ok(()) => {
+                    let replies = &self.effects.replies;
+                    self.inbox.with(|inbox| inbox.apply_replies(replies));
+                    let commit = self.commit_of(Cause::Stop(reason), now);
+                    // There is nobody left to be told of a refusal.
+                    let _ = sink.commit(&mut self.effects, commit);
+                    self.effects.clear();
+                }
+                Err(fault) => {
+                    self.drop_effects(LogOrigin::FailedCall, sink);
+                    sink.life(LifeChange::LastWordsLost {
+                        breakdown: &fault.into(),
+                    });
+                }
             }
         }
         self.life = Life::Stopped;
@@ -627,11 +633,11 @@ fn said_phase(effects: &Effects) -> Option<&str> {
 }
 
 fn too_many_timers(export: &'static str) -> Fault {
-    Fault {
-        kind: FaultKind::Limit,
+    Fault::new(
+        FaultKind::Limit,
         export,
-        detail: format!("more than {} timers", super::timers::TIMERS),
-    }
+        format!("more than {} timers", super::timers::TIMERS),
+    )
 }
 
 fn snapshot_of(guest: &mut impl Guest, now: CallTime) -> Result<Snapshot, Breakdown> {
@@ -645,9 +651,5 @@ fn snapshot_of(guest: &mut impl Guest, now: CallTime) -> Result<Snapshot, Breakd
 }
 
 fn broken_contract(detail: String) -> Breakdown {
-    Breakdown::Fault(Fault {
-        kind: FaultKind::Contract,
-        export: "snapshot",
-        detail,
-    })
+    Fault::new(FaultKind::Contract, "snapshot", detail).into()
 }

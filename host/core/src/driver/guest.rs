@@ -143,6 +143,31 @@ pub struct Fault {
     pub export: &'static str,
     /// What the engine said, with the guest's function where it is known.
     pub detail: String,
+    /// Where in the driver, as far as that is known.
+    pub place: Box<Place>,
+}
+
+impl Fault {
+    /// A fault of which nobody knows where in the driver it was.
+    pub fn new(kind: FaultKind, export: &'static str, detail: impl Into<String>) -> Self {
+        Self {
+            kind,
+            export,
+            detail: detail.into(),
+            place: Box::default(),
+        }
+    }
+}
+
+/// Where in a driver a call was broken off.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The innermost function.
+    pub function: Option<String>,
+    /// File and line of its source, as `src/lib.rs:12`.
+    pub source: Option<String>,
+    /// Name of the file that keeps the driver's memory as it was.
+    pub core_dump: Option<String>,
 }
 
 /// The kinds of hard faults.
@@ -156,6 +181,18 @@ pub enum FaultKind {
     Limit,
     /// It answered what no driver may answer, for example a snapshot that is too large.
     Contract,
+}
+
+impl FaultKind {
+    /// The word by which programs know it.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Trap => "trap",
+            Self::Deadline => "deadline",
+            Self::Limit => "limit",
+            Self::Contract => "contract",
+        }
+    }
 }
 
 impl std::fmt::Display for FaultKind {

@@ -44,6 +44,6 @@ pub use event::{
     PortIndex, StopBits, TimerId,
 };
 pub use guest::{
-    CallTime, Command, Fault, FaultKind, Guest, PortState, Refusal, Snapshot, StartInput, StartReason,
+    CallTime, Command, Fault, FaultKind, Guest, Place, PortState, Refusal, Snapshot, StartInput, StartReason,
     StopReason,
 };

@@ -107,6 +107,25 @@ pub enum Breakdown {
 }
 
 impl Breakdown {
+    /// The word by which programs know it.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Fault(fault) => fault.kind.code(),
+            Self::Refused(_) => "refused",
+            Self::Failed(_) => "failed",
+            Self::Slice(_) => "slice",
+        }
+    }
+
+    /// The export over which it broke down, where it was one.
+    pub fn export(&self) -> Option<&'static str> {
+        match self {
+            Self::Fault(fault) => Some(fault.export),
+            Self::Refused(_) | Self::Slice(_) => Some("start"),
+            Self::Failed(_) => None,
+        }
+    }
+
     /// Whose fault it is, as far as anybody can tell.
     pub fn blame(&self) -> Blame {
         match self {
@@ -158,6 +177,11 @@ pub enum LifeChange<'a> {
     },
     /// Its checkpoint is given up, and it starts cold.
     CheckpointDropped {
+        /// Why.
+        breakdown: &'a Breakdown,
+    },
+    /// It broke down over its last words, which had no effect. It is stopped all the same.
+    LastWordsLost {
         /// Why.
         breakdown: &'a Breakdown,
     },

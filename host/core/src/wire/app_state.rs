@@ -240,6 +240,12 @@ pub struct PluginEntry {
     /// The version in the file, while it waits for consent; absent otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting: Option<WaitingEntry>,
+    /// The word for it that stays the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// Where it broke down, if that is why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<DriverFault>,
     /// Devices that run it.
     pub devices: Vec<String>,
 }
@@ -366,6 +372,41 @@ pub struct DriverEntry {
     /// What came of the newest attempt to replace it; absent before the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_reload: Option<LastReload>,
+    /// The newest breakdown, of whichever version; absent before the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_fault: Option<DriverFault>,
+}
+
+/// How a version of a driver broke down, and where.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[ts(optional_fields)]
+pub struct DriverFault {
+    /// When, ISO 8601.
+    pub at: String,
+    /// `trap`, `deadline`, `limit`, `contract`, `refused`, `failed` or `slice`.
+    pub code: String,
+    /// The same for a person.
+    pub message: String,
+    /// The export that was running.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub export: Option<String>,
+    /// The innermost function.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub function: Option<String>,
+    /// File and line of its source, if its build kept them and they are asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// File stem of the plugin.
+    pub plugin: String,
+    /// Its version; absent while its manifest is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// Hash of its file, hexadecimal.
+    pub sha256: String,
+    /// Name of the file with its memory, where dumps are kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub core_dump: Option<String>,
 }
 
 /// What came of an attempt to replace a driver.

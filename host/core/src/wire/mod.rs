@@ -21,10 +21,10 @@ mod time;
 mod typescript;
 
 pub use app_state::{
-    AlarmEntry, AppConfig, AppState, DeviceEntry, DeviceStatus, DriverEntry, JobsEntry, LastReload, Layout,
-    LogsClientConfig, LogsEntry, Meta, MetaStatus, Pane, PluginEntry, PluginStatus, PnoEntry, PortEntry,
-    PortIdentityEntry, ReloadVerdict, SeriesEntry, SeriesKind, ServerConfig, Severity, Slices, WaitingEntry,
-    WantEntry, WsClientConfig,
+    AlarmEntry, AppConfig, AppState, DeviceEntry, DeviceStatus, DriverEntry, DriverFault, JobsEntry,
+    LastReload, Layout, LogsClientConfig, LogsEntry, Meta, MetaStatus, Pane, PluginEntry, PluginStatus,
+    PnoEntry, PortEntry, PortIdentityEntry, ReloadVerdict, SeriesEntry, SeriesKind, ServerConfig, Severity,
+    Slices, WaitingEntry, WantEntry, WsClientConfig,
 };
 pub use blocks::{
     ACTIVE_BLOCKS, Block, BlockMessage, BlockTiming, BlockTracker, ExecutionState, InitialExecutionState,

@@ -8,7 +8,7 @@ use autobench_core::driver::LogLine;
 
 use crate::driver::Cache;
 use crate::driver::compile::{Compiler, Urgency};
-use crate::driver::engine::Engine;
+use crate::driver::engine::{DebugInfo, Diagnosis, Engine};
 use crate::driver::loader::{Loader, Prepared};
 
 /// A plugin that is ready to run.
@@ -33,7 +33,13 @@ pub(super) struct Bench {
 
 impl Bench {
     pub(super) fn new() -> anyhow::Result<Self> {
-        let engine = Engine::new()
+        // Whoever works on a driver wants to know the line over which it breaks down.
+        let diagnosis = Diagnosis {
+            debug_info: DebugInfo::Kept,
+            core_dumps: None,
+        };
+        let debug_info = diagnosis.debug_info;
+        let engine = Engine::new(diagnosis)
             .map_err(|error| anyhow::anyhow!("{error:#}"))
             .context("wasmtime cannot be started")?;
         let code = tempfile::Builder::new()
@@ -48,7 +54,7 @@ impl Bench {
             .build()
             .context("cannot start")?;
         Ok(Self {
-            loader: Loader::new(Arc::new(engine), Compiler::new(cache, executable)),
+            loader: Loader::new(Arc::new(engine), Compiler::new(cache, executable, debug_info)),
             runtime,
             _code: code,
         })

@@ -16,6 +16,7 @@ fn an_empty_file_is_a_bench_without_devices() {
     assert_eq!(config.daemon.web_dir, None);
     assert_eq!(config.daemon.broadcast_interval_ms, 10);
     assert!(config.daemon.deflate);
+    assert!(!config.daemon.debug_info && !config.daemon.core_dumps);
     assert_eq!(config.daemon.limits.message_bytes, 65_536);
     assert_eq!(config.daemon.limits.ring_bytes, 8 << 20);
     assert_eq!(
@@ -47,6 +48,8 @@ sysfs-root = "sys"
 allowed-hosts = ["Bench.local.", "192.0.2.7"]
 broadcast-interval-ms = 0
 deflate = false
+debug-info = true
+core-dumps = true
 [daemon.limits]
 clients = 7
 message-kib = 1
@@ -85,6 +88,7 @@ panes = [{ pane = "power-meter", device = "meter" }, { pane = "logs", col = 1 }]
     assert_eq!(config.warnings, []);
     assert_eq!(config.daemon.allowed_hosts, ["bench.local", "192.0.2.7"]);
     assert!(!config.daemon.deflate);
+    assert!(config.daemon.debug_info && config.daemon.core_dumps);
     assert_eq!(config.daemon.sysfs_root, bench.path("sys"));
     assert_eq!(config.daemon.web_dir, Some(bench.path("web")));
     assert_eq!(

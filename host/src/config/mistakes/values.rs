@@ -9,7 +9,7 @@ fn keys_that_nobody_reads_are_errors_with_the_key_that_was_meant() {
         &[
             "plugins.toml:2:1: [daemon] has no key \"lisen\" — did you mean \"listen\"?",
             "plugins.toml:3:1: [daemon] has no key \"colour\" — known here: listen, plugins-dir, data-dir, web-dir, sysfs-root, \
-             allowed-hosts, broadcast-interval-ms, deflate, limits, log-file",
+             allowed-hosts, broadcast-interval-ms, deflate, debug-info, core-dumps, limits, log-file",
             "plugins.toml:5:1: [daemon.limits] has no key \"client\" — did you mean \"clients\"?",
             "plugins.toml:6:2: the file has no key \"deamon\" — did you mean \"daemon\"?",
         ],

@@ -263,6 +263,7 @@ fn instance(
         slices: Arc::new(NoSlices),
         series_count: prepared.manifest.series.len(),
         standing_alarms: BTreeSet::new(),
+        version: prepared.hash,
         health: Arc::clone(health),
     };
     let memory_limit_bytes = asked.map_or(limit_bytes, |asked| asked.min(limit_bytes));

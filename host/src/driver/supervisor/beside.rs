@@ -7,9 +7,10 @@ use autobench_core::driver::versions::{Unprepared, Unreadable, VersionHash};
 use tokio::task::{self, JoinError};
 
 use super::super::compile::Urgency;
+use super::super::fault;
 use super::super::loader::{LoadError, Loader, Prepared};
 use super::super::package::{Package, PackageError};
-use super::{Bench, Stem};
+use super::{Bench, RefusedFile, Stem};
 use crate::logs::{LogHandle, LogRecord};
 
 /// What goes on beside.
@@ -145,12 +146,19 @@ impl Bench {
             Done::Read { plugin, look, result } => match result {
                 Ok(package) => {
                     let hash = package.hash;
+                    self.refused_files.remove(&plugin);
                     self.packages.insert(Arc::clone(&plugin), package);
                     self.versions.read(&plugin, look, hash);
                 }
-                Err(error) => self
-                    .versions
-                    .unreadable(&plugin, look, unreadable(&error), now_ns),
+                Err(error) => {
+                    let refused = RefusedFile {
+                        code: error.code(),
+                        fault: None,
+                    };
+                    self.refused_files.insert(Arc::clone(&plugin), refused);
+                    self.versions
+                        .unreadable(&plugin, look, unreadable(&error), now_ns);
+                }
             },
             Done::Prepared {
                 plugin,
@@ -160,6 +168,7 @@ impl Bench {
             } => match result {
                 Ok(prepared) => {
                     let hash = prepared.hash;
+                    self.refused_files.remove(&plugin);
                     self.versions.prepared(&plugin, look, prepared.manifest.wants());
                     // Else a newer file came just then.
                     if self.versions.is_at_hand(hash) {
@@ -168,6 +177,11 @@ impl Bench {
                     }
                 }
                 Err(error) => {
+                    let refused = RefusedFile {
+                        code: error.code(),
+                        fault: fault::of_load(&error, &plugin, package.hash),
+                    };
+                    self.refused_files.insert(Arc::clone(&plugin), refused);
                     let why = Unprepared {
                         may_be_incomplete: error.may_be_incomplete(),
                         reason: error.to_string(),
@@ -203,6 +217,11 @@ impl Bench {
                 }
             },
             Done::Unprepared { plugin, look, reason } => {
+                let refused = RefusedFile {
+                    code: "host",
+                    fault: None,
+                };
+                self.refused_files.insert(Arc::clone(&plugin), refused);
                 let why = Unprepared {
                     reason,
                     may_be_incomplete: false,

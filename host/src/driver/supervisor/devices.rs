@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 use autobench_core::driver::versions::Granted;
 use autobench_core::driver::{LogLevel, PortIndex, PortSetup, SharedInbox, StopReason, ring_capacity_bytes};
@@ -17,7 +18,7 @@ use super::super::loader::Prepared;
 use super::super::manifest::{Manifest, Series};
 use super::super::record::DeviceRecord;
 use super::super::shadow;
-use super::super::sink::DeviceSink;
+use super::super::sink::{DeviceSink, LogBudget};
 use super::{Bench, Simulated, Slot};
 use crate::config::{DeviceConfig, DeviceId, PortSource, SimDevice, SimSpec};
 use crate::hub::EndpointInfo;
@@ -108,12 +109,17 @@ impl Bench {
             entry.status = DeviceStatus::Starting;
             entry.reason = None;
             entry.series = series_entries(&prepared.manifest, &endpoints);
+            let (last_reload, last_fault) = match entry.driver.take() {
+                Some(driver) => (driver.last_reload, driver.last_fault),
+                None => (None, None),
+            };
             entry.driver = Some(DriverEntry {
                 sha256: prepared.hash.to_string(),
                 version: prepared.manifest.version.clone(),
                 generation: first_generation,
                 health: health.members(),
-                last_reload: entry.driver.take().and_then(|driver| driver.last_reload),
+                last_reload,
+                last_fault,
             });
         });
 
@@ -185,7 +191,7 @@ impl Bench {
             alarms: Alarms::new(device),
             ports: ports.iter().map(|port| port.control().clone()).collect(),
             endpoints,
-            version: prepared.hash,
+            version: prepared.version(),
             lives: self.lives.clone(),
             health,
             clock: services.clock,
@@ -195,6 +201,7 @@ impl Bench {
             inbox: inbox.clone(),
             observing: None,
             tap: None,
+            log_budget: LogBudget::new(Instant::now()),
         };
         let parts = DeviceParts {
             engine: Arc::clone(self.loader.engine()),

@@ -19,6 +19,7 @@ use std::time::Duration;
 use autobench_core::driver::versions::{Action, VersionHash, Versions};
 use autobench_core::driver::{LogLevel, StopReason};
 use autobench_core::state::Pointer;
+use autobench_core::wire::DriverFault;
 use autobench_sim::wattsup;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
@@ -153,6 +154,8 @@ struct Bench {
     looks: BTreeMap<Stem, AbortHandle>,
     /// What was read and is not yet being prepared.
     packages: BTreeMap<Stem, Package>,
+    /// What programs are told of files that are refused.
+    refused_files: BTreeMap<Stem, RefusedFile>,
     /// Files whose names no plugin can have, told once each.
     ignored: BTreeSet<PathBuf>,
     /// The main file, absolute: that is how changes of it are told.
@@ -166,6 +169,12 @@ struct Bench {
     config_is_bad: bool,
     /// Orders that wait for what comes of them.
     waiting: Vec<Waiting>,
+}
+
+/// Why nobody can run what is in a file.
+struct RefusedFile {
+    code: &'static str,
+    fault: Option<DriverFault>,
 }
 
 /// A configured device.
@@ -223,6 +232,7 @@ impl Bench {
             errands: HashMap::new(),
             looks: BTreeMap::new(),
             packages: BTreeMap::new(),
+            refused_files: BTreeMap::new(),
             config_path,
             drop_in_folder,
             config_changed: None,

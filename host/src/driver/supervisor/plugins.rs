@@ -13,7 +13,7 @@ use super::super::device::SwapOutcome;
 use super::super::events::envelope;
 use super::super::loader::Prepared;
 use super::devices::{fit, readable_slices, series_entries};
-use super::{Bench, Slot, member_path};
+use super::{Bench, RefusedFile, Slot, member_path};
 use crate::clock::now_iso;
 use crate::config::DeviceId;
 
@@ -78,7 +78,8 @@ impl Bench {
         }
     }
 
-    pub(super) fn say_gone(&self, stem: &str) {
+    pub(super) fn say_gone(&mut self, stem: &str) {
+        self.refused_files.remove(stem);
         self.log(LogLevel::Warn, None, format!("{stem}.wasm is gone"));
         let path = member_path("plugins", stem);
         self.services.state.update(|store| drop(store.remove(&path)));
@@ -112,6 +113,15 @@ impl Bench {
         let described_by = view.described_by.and_then(|hash| self.prepared.get(&hash));
         let manifest = described_by.map(|prepared| &prepared.manifest);
         let waiting = view.waiting.map(|waiting| self.waiting_entry(waiting));
+        // Where no file is to blame, a device has refused what is in it.
+        let by_device = RefusedFile {
+            code: "device",
+            fault: None,
+        };
+        let refused = view
+            .refusal
+            .as_ref()
+            .map(|_| self.refused_files.get(stem).unwrap_or(&by_device));
         let entry = PluginEntry {
             file: format!("{stem}.wasm"),
             sha256: view.hash.map(|hash| hash.to_string()).unwrap_or_default(),
@@ -128,6 +138,8 @@ impl Bench {
                 .refusal
                 .or_else(|| waiting.as_ref().map(|waiting| waiting.in_words(stem))),
             waiting,
+            code: refused.map(|refused| refused.code.to_owned()),
+            fault: refused.and_then(|refused| refused.fault.clone()),
             devices: view.devices.iter().map(ToString::to_string).collect(),
         };
         let path = member_path("plugins", stem);
@@ -346,6 +358,7 @@ impl Bench {
                             .max(*generation),
                         health: slot.record.health().members(),
                         last_reload: Some(reload.clone()),
+                        last_fault: entry.driver.as_ref().and_then(|driver| driver.last_fault.clone()),
                     });
                 });
                 let verb = match (is_return, why_not_as_it_was) {

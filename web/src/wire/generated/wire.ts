@@ -277,7 +277,32 @@ generation: number,
 /** Counters of the host about it. */
 health: Record<string, unknown>,
 /** What came of the newest attempt to replace it; absent before the first. */
-lastReload?: LastReload, };
+lastReload?: LastReload,
+/** The newest breakdown, of whichever version; absent before the first. */
+lastFault?: DriverFault, };
+
+/** How a version of a driver broke down, and where. */
+export type DriverFault = {
+/** When, ISO 8601. */
+at: string,
+/** `trap`, `deadline`, `limit`, `contract`, `refused`, `failed` or `slice`. */
+code: string,
+/** The same for a person. */
+message: string,
+/** The export that was running. */
+export?: string,
+/** The innermost function. */
+function?: string,
+/** File and line of its source, if its build kept them and they are asked for. */
+source?: string,
+/** File stem of the plugin. */
+plugin: string,
+/** Its version; absent while its manifest is not known. */
+version?: string,
+/** Hash of its file, hexadecimal. */
+sha256: string,
+/** Name of the file with its memory, where dumps are kept. */
+coreDump?: string, };
 
 /** Why a message of a client was not taken. */
 export type ErrorCode = "bad-json" | "bad-message" | "unknown-type" | "unknown-channel" | "unknown-endpoint" | "unauthorized" | "forbidden" | "too-large" | "rate-limited" | "too-many-subscriptions" | "unknown-device" | "not-ready" | "unknown-command" | "not-granted" | "bad-arguments" | "bad-deadline" | "bad-key" | "busy" | "idempotency-mismatch" | "too-many-keys" | "unknown-command-id" | "unknown-lease" | "missed";
@@ -547,6 +572,10 @@ status: PluginStatus,
 reason?: string,
 /** The version in the file, while it waits for consent; absent otherwise. */
 waiting?: WaitingEntry,
+/** The word for it that stays the same. */
+code?: string,
+/** Where it broke down, if that is why. */
+fault?: DriverFault,
 /** Devices that run it. */
 devices: Array<string>, };
 

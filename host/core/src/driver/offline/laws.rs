@@ -60,11 +60,7 @@ impl Guest for Counter {
     fn handle(&mut self, event: &Event<'_>, time: CallTime, effects: &mut Effects) -> Result<(), Fault> {
         match event {
             Event::Bytes { data, .. } if data.contains(&POISON) => {
-                return Err(Fault {
-                    kind: FaultKind::Trap,
-                    export: "handle",
-                    detail: "unreachable".to_owned(),
-                });
+                return Err(Fault::new(FaultKind::Trap, "handle", "unreachable"));
             }
             Event::Bytes { data, .. } => {
                 self.bytes += data.len() as i64;

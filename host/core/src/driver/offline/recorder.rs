@@ -154,6 +154,9 @@ impl Sink for Recorder {
             LifeChange::CheckpointDropped { .. } => {
                 Entry::GivenUp("its checkpoint: it starts from nothing".to_owned())
             }
+            LifeChange::LastWordsLost { breakdown } => {
+                Entry::BrokeDown(format!("{breakdown}; its last words are lost"))
+            }
             LifeChange::Started { .. } | LifeChange::Stopped(_) => return,
         };
         self.entries.push(entry);

@@ -141,11 +141,7 @@ impl TestGuest {
 
     fn fault(&mut self, export: &'static str) -> Fault {
         self.dead = true;
-        Fault {
-            kind: FaultKind::Trap,
-            export,
-            detail: "unreachable".to_owned(),
-        }
+        Fault::new(FaultKind::Trap, export, "unreachable")
     }
 
     fn is_poisoned(&self, event: &Event<'_>) -> bool {

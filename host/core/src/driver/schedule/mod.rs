@@ -5,7 +5,7 @@
 //! uninterrupted driver is told the same event, and must ask for exactly the same: so effects are exactly once per committed byte, in order,
 //! and what a restart or a swap remembers is what was committed. Whenever a driver goes live its memory and its slice are compared as well.
 //!
-//! `AUTOBENCH_SEED=n` repeats one schedule, `AUTOBENCH_LONG=1` runs longer.
+//! `AUTOBENCH_SEED=n` repeats one schedule, `AUTOBENCH_LONG=1` runs a million swaps.
 
 mod former;
 pub(super) mod guest;
@@ -16,6 +16,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::*;
 use former::Former;
@@ -35,23 +36,45 @@ fn effects_are_exactly_once_per_committed_byte_over_traps_restarts_and_swaps() {
     }
     let wanted = match std::env::var_os("AUTOBENCH_LONG") {
         Some(_) => 1_000_000,
-        None => 100_000,
+        None => 40_000,
     };
     let base = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .map_or(0, |since| since.as_nanos() as u64);
-    println!("base seed {base}");
+    println!("base seed {base}, {wanted} swaps");
+    let next = AtomicU64::new(base);
+    let swaps = AtomicU64::new(0);
+    // Schedules know nothing of each other.
+    let work = || {
+        let mut total = Counts::default();
+        while swaps.load(Ordering::Relaxed) < wanted {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            let counts = std::panic::catch_unwind(|| Schedule::run(seed)).unwrap_or_else(|panic| {
+                println!("AUTOBENCH_SEED={seed} repeats this schedule");
+                // The others have no need to go on.
+                swaps.store(wanted, Ordering::Relaxed);
+                std::panic::resume_unwind(panic)
+            });
+            swaps.fetch_add(counts.swaps, Ordering::Relaxed);
+            total.add(counts);
+        }
+        total
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let mut total = Counts::default();
-    let mut seed = base;
-    while total.swaps + total.breakdowns < wanted {
-        let counts = std::panic::catch_unwind(|| Schedule::run(seed)).unwrap_or_else(|panic| {
-            println!("AUTOBENCH_SEED={seed} repeats this schedule");
-            std::panic::resume_unwind(panic)
-        });
-        total.add(counts);
-        seed = seed.wrapping_add(1);
-    }
-    println!("{} schedules: {total:#?}", seed.wrapping_sub(base));
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        for worker in workers {
+            total.add(
+                worker
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            );
+        }
+    });
+    let schedules = next.into_inner().wrapping_sub(base);
+    println!("{schedules} schedules in {threads} threads: {total:#?}");
+    assert!(total.swaps >= wanted);
     for (what, count) in total.list() {
         assert!(
             count > 0,
@@ -427,11 +450,7 @@ impl Schedule {
         let plan = Rc::clone(&self.world.plan);
         let mut factory = || {
             if plan.borrow_mut().rng.chance(5) {
-                return Err(Fault {
-                    kind: FaultKind::Limit,
-                    export: "instantiate",
-                    detail: "no room".to_owned(),
-                });
+                return Err(Fault::new(FaultKind::Limit, "instantiate", "no room"));
             }
             Ok(TestGuest::new(&plan))
         };

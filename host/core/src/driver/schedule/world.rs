@@ -444,7 +444,9 @@ impl Sink for World {
         }
         let counts = &mut self.plan.borrow_mut().counts;
         match change {
-            LifeChange::CheckpointDropped { .. } | LifeChange::Stopped(_) => {}
+            LifeChange::CheckpointDropped { .. }
+            | LifeChange::LastWordsLost { .. }
+            | LifeChange::Stopped(_) => {}
             LifeChange::BrokeDown { .. } => {
                 assert!(!self.is_successors, "a successor's breakdown is a refusal");
                 counts.breakdowns += 1;

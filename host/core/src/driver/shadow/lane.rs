@@ -80,11 +80,11 @@ impl<G: Guest> Lane<G> {
             };
             self.call(&Event::Timer(id), false)?;
         }
-        Err(Breakdown::Fault(Fault {
-            kind: FaultKind::Limit,
-            export: "handle",
-            detail: format!("more than {TIMERS_BETWEEN_EVENTS} timers ran out between two events"),
-        }))
+        Err(Breakdown::Fault(Fault::new(
+            FaultKind::Limit,
+            "handle",
+            format!("more than {TIMERS_BETWEEN_EVENTS} timers ran out between two events"),
+        )))
     }
 
     pub(super) fn forget_timer(&mut self, id: TimerId) {
@@ -102,11 +102,11 @@ impl<G: Guest> Lane<G> {
 
     fn take_in(&mut self, export: &'static str) -> Result<(), Breakdown> {
         if !self.timers.fit(&self.effects.timers) {
-            return Err(Breakdown::Fault(Fault {
-                kind: FaultKind::Limit,
+            return Err(Breakdown::Fault(Fault::new(
+                FaultKind::Limit,
                 export,
-                detail: format!("more than {TIMERS} timers"),
-            }));
+                format!("more than {TIMERS} timers"),
+            )));
         }
         let timers = self.effects.timers.iter();
         timers.for_each(|&change| self.timers.apply(change));

@@ -96,11 +96,7 @@ impl Guest for Planted {
                 .push((PortIndex(1), PortAction::Write(b"!".to_vec()))),
             Plant::Trap(at) if strikes(at) => {
                 self.struck.set(Some(*offset));
-                return Err(Fault {
-                    kind: FaultKind::Trap,
-                    export: "handle",
-                    detail: "unreachable".to_owned(),
-                });
+                return Err(Fault::new(FaultKind::Trap, "handle", "unreachable"));
             }
             _ => return Ok(()),
         }
