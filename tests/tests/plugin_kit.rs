@@ -2,6 +2,11 @@
 //!
 //! The capture in `tests/fixtures/captures` is what the emulator of the Watts Up? meter says when it is asked as its driver asks, with one row in two
 //! pieces, noise, and a cable that is pulled. The golden file beside it is what the driver makes of it. `UPDATE_FIXTURES=1` writes both anew.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of a story: what is missing fails it"
+)]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
