@@ -2,7 +2,10 @@
 //!
 //! Covered: going back takes the good version before, by a swap, and what was gone back from stays away, over a restart of the daemon too, until it
 //! is reloaded or saved again; a reload leaves quarantine, and offers what was refused only when it is forced; each is in the audit with who did it.
-#![expect(clippy::indexing_slicing, reason = "helpers of a story: what is missing fails it")]
+#![expect(
+    clippy::indexing_slicing,
+    reason = "helpers of a story: what is missing fails it"
+)]
 
 use e2e::{Bench, Client, Daemon, DeviceEntry, Probe, Terminal, eventually, get};
 use serde_json::{Value, json};
