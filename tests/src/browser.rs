@@ -158,7 +158,12 @@ impl Browser {
 
     /// Waits until something with this `data-testid` says this, among other things.
     pub fn until_said(&mut self, testid: &str, text: &str) {
-        let deadline = Instant::now() + PATIENCE;
+        self.until_said_within(PATIENCE, testid, text);
+    }
+
+    /// As [`Self::until_said`], for what takes longer than a story usually waits.
+    pub fn until_said_within(&mut self, patience: Duration, testid: &str, text: &str) {
+        let deadline = Instant::now() + patience;
         loop {
             let said = self.texts(testid);
             if said.iter().any(|one| one.contains(text)) {
@@ -166,7 +171,7 @@ impl Browser {
             }
             assert!(
                 Instant::now() < deadline,
-                "not within {PATIENCE:?}: {testid} says {text:?}; it says {said:?}, and the page complains {:?}",
+                "not within {patience:?}: {testid} says {text:?}; it says {said:?}, and the page complains {:?}",
                 self.complaints()
             );
             // The same.
