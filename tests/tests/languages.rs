@@ -1,12 +1,13 @@
 //! Drivers that are not written in Rust.
 //!
 //! Covered: the power meter in Python takes over from the one in Rust while rows stream, and gives back to it, with the same slice, series and
-//! snapshot, and no row is lost or doubled by the emulator's journal.
+//! snapshot, and no row is lost or doubled by the emulator's journal; with `--long`, a relay board in JavaScript takes over from one in Rust while
+//! a pulse runs, ends it, and takes commands.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use e2e::{Artifacts, Client, Metered};
+use e2e::{Artifacts, Bench, Client, DeviceEntry, Metered, Terminal, is_long};
 use serde_json::{Value, json};
 
 const SEED: u64 = 20_260_102;
@@ -89,5 +90,80 @@ async fn the_power_meter_in_python_takes_over_and_gives_back_without_losing_a_ro
     assert!(rows.is_sorted(), "rows came out of order");
     assert!(journal.readable() == received, "{}", journal.explain(&received));
     println!("{} rows, {} of them readable", journal.verdicts.len(), rows.len());
+    assert!(daemon.stop().success());
+}
+
+async fn send(client: &mut Client, name: &str, arguments: Value) {
+    client
+        .send(&json!({"type": "command", "device": "relay", "name": name, "args": arguments}))
+        .await;
+}
+
+/// Waits for a line such as `on ID`, and gives the id.
+fn hear(board: &mut Terminal, word: &str) -> String {
+    let line = board.next_line();
+    let (heard, id) = line.split_once(' ').unwrap_or_default();
+    assert_eq!(heard, word, "{line:?}");
+    id.to_owned()
+}
+
+async fn until_stage(client: &mut Client, id: &str, status: &str) {
+    client
+        .until(&format!("{id} {status}"), |client| {
+            client
+                .stages
+                .iter()
+                .any(|stage| stage["commandId"] == id && stage["status"] == status)
+                .then_some(())
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_relay_board_in_javascript_takes_over_a_pulse_and_takes_commands() {
+    if !is_long() {
+        println!("only with --long, which builds the driver");
+        return;
+    }
+    let javascript = Artifacts::example("relay-javascript");
+    let bench = Bench::new();
+    let link = bench.folder().join("board");
+    let mut board = Terminal::create(&link);
+    bench.install("relay", &bench.artifacts.fixture("relay"));
+    bench.configure(&[DeviceEntry::new("relay", "relay", &link)]);
+    let daemon = bench.start();
+    let mut client = daemon.client().await;
+    client.until_member("/devices/relay/phase", &json!("ready")).await;
+    send(&mut client, "pulse", json!({"ms": 25_000})).await;
+    let pulse = hear(&mut board, "on");
+    let begin = Instant::now();
+    bench.install("relay", &javascript);
+    client
+        .until_within(COMPILING, "JavaScript takes over", |client| {
+            let verdict = client.member("/devices/relay/driver/lastReload/verdict");
+            (verdict == Some(&json!("swapped"))).then_some(())
+        })
+        .await;
+    println!(
+        "JavaScript takes over: {} bytes, after {} ms, paused for {} us",
+        javascript.len(),
+        begin.elapsed().as_millis(),
+        client
+            .member("/devices/relay/driver/lastReload/pauseUs")
+            .cloned()
+            .unwrap_or_default()
+    );
+    until_stage(&mut client, &pulse, "succeeded").await;
+    assert_eq!(hear(&mut board, "off"), pulse);
+    send(&mut client, "on", json!({})).await;
+    let on = hear(&mut board, "on");
+    board.send(format!("ack {on}\ndone {on} true\n").as_bytes());
+    until_stage(&mut client, &on, "succeeded").await;
+    client.until_member("/relay/on", &json!(true)).await;
+    client.until_member("/relay/commands", &json!(2)).await;
+    board.close();
+    client
+        .until_member("/devices/relay/phase", &json!("disconnected"))
+        .await;
     assert!(daemon.stop().success());
 }

@@ -13,18 +13,30 @@ const MADE: [&str; 2] = ["target", "__pycache__"];
 
 /// The power meter in Python.
 const PYTHON: &str = "sdk/python/examples/power-meter";
+/// The relay board in JavaScript.
+const JAVASCRIPT: &str = "sdk/js/examples/relay";
 
-/// Builds the power meter in Python into `target/autobench/examples`. Its tools are installed below `target/autobench/kit`.
+/// Builds the power meter in Python.
 pub fn python(checkout: &Checkout) -> Result<String, Failure> {
-    let file = folder(checkout).join("power-meter-python.wasm");
-    let sources = [checkout.root.join("sdk/python"), checkout.root.join("wit")];
-    let stamp = Stamp::of(checkout.stamps().join("python"), &sources, &MADE)?;
+    build(checkout, "python", PYTHON, "power-meter-python")
+}
+
+/// Builds the relay board in JavaScript.
+pub fn javascript(checkout: &Checkout) -> Result<String, Failure> {
+    build(checkout, "js", JAVASCRIPT, "relay-javascript")
+}
+
+/// Builds an example into `target/autobench/examples`. Its tools are installed below `target/autobench/kit`.
+fn build(checkout: &Checkout, sdk: &str, example: &str, stem: &str) -> Result<String, Failure> {
+    let file = folder(checkout).join(format!("{stem}.wasm"));
+    let sources = [checkout.root.join("sdk").join(sdk), checkout.root.join("wit")];
+    let stamp = Stamp::of(checkout.stamps().join(sdk), &sources, &MADE)?;
     if stamp.is_current() && file.is_file() {
         return Ok("up to date".to_owned());
     }
     run::stream(
         Command::new(checkout.daemon())
-            .args(["plugin", "build", PYTHON, "--out"])
+            .args(["plugin", "build", example, "--out"])
             .arg(&file)
             .current_dir(&checkout.root)
             .env("AUTOBENCH_KIT", kit(checkout)),
@@ -48,6 +60,13 @@ pub fn python_tests(checkout: &Checkout, example: bool) -> Command {
         // A checkout stays as it is.
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .current_dir(folder);
+    command
+}
+
+/// The tests of the relay board in JavaScript, which are those of its SDK, too.
+pub fn javascript_tests(checkout: &Checkout) -> Command {
+    let mut command = Command::new("node");
+    command.arg("--test").current_dir(checkout.root.join(JAVASCRIPT));
     command
 }
 

@@ -14,7 +14,7 @@ use crate::toolchain::Toolchain;
 use crate::{debian, examples, guests, mirror, properties, run};
 
 /// The steps that every run has; the lines count along.
-const STEPS: usize = 17;
+const STEPS: usize = 18;
 /// A build from nothing takes a third of this on two cores. What takes longer is stuck, and is ended so that the rest can still run.
 const LIMIT: Duration = Duration::from_secs(25 * 60);
 /// The same with `--long`.
@@ -41,7 +41,10 @@ pub fn verify(arguments: &[String]) -> Result<ExitCode, Failure> {
     let browser_script = manifest.contains("\"test:browser\"");
     let mut verify = Verify {
         checkout,
-        console: Console::new(Stream::Out, STEPS + usize::from(browser_script)),
+        console: Console::new(
+            Stream::Out,
+            STEPS + usize::from(browser_script) + usize::from(long),
+        ),
         tally: Tally::default(),
         chromium: None,
         browser_script,
@@ -98,7 +101,7 @@ impl Verify {
             run::stream(checkout.cargo().args(["build", "--workspace"]).args(targets))?;
             Ok(((), "daemon and tests".to_owned()))
         });
-        self.python();
+        self.other_languages();
         self.rust_tests();
         // Only now, because the script may start the daemon.
         if self.browser_script {
@@ -121,7 +124,7 @@ impl Verify {
         });
     }
 
-    fn python(&mut self) {
+    fn other_languages(&mut self) {
         self.prepare("driver in Python", |checkout| {
             Ok(((), examples::python(checkout)?))
         });
@@ -130,6 +133,15 @@ impl Verify {
                 let mut command = examples::python_tests(&verify.checkout, example);
                 verify.tell_tests(&mut command);
                 command
+            });
+        }
+        self.check("SDK for JavaScript", |verify| {
+            examples::javascript_tests(&verify.checkout)
+        });
+        // Its tools are 400 MB, and its component is built for one story.
+        if self.long {
+            self.prepare("driver in JavaScript", |checkout| {
+                Ok(((), examples::javascript(checkout)?))
             });
         }
     }

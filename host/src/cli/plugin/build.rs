@@ -11,8 +11,8 @@ use super::kit;
 use super::project::{Language, Project};
 
 pub(super) const HELP: &str = "\
-Rust is built by cargo for wasm32-unknown-unknown. Python is built by componentize-py, which is installed once into a cache folder:
-$AUTOBENCH_KIT, or autobench/kit below $XDG_CACHE_HOME or ~/.cache.";
+Rust is built by cargo for wasm32-unknown-unknown. Python is built by componentize-py and JavaScript by componentize-js, each of which is
+installed once into a cache folder: $AUTOBENCH_KIT, or autobench/kit below $XDG_CACHE_HOME or ~/.cache.";
 
 /// `autobench plugin build`.
 #[derive(Debug, Args, PartialEq)]
@@ -43,6 +43,7 @@ pub(super) fn build(arguments: &BuildArguments, json: bool) -> anyhow::Result<()
     let built = match project.language {
         Language::Rust => kit::rust::build(&project)?,
         Language::Python => kit::python::build(&project)?,
+        Language::Javascript => kit::javascript::build(&project)?,
     };
     place(&built, &out)?;
     let bytes = std::fs::metadata(&out)

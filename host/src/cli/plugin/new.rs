@@ -55,6 +55,19 @@ const PYTHON: Template = &[
     (".gitignore", "/target/\n__pycache__/\n"),
 ];
 
+const JAVASCRIPT: Template = &[
+    (
+        "driver.js",
+        include_str!("../../../templates/javascript/driver.js.in"),
+    ),
+    (
+        "driver.test.js",
+        include_str!("../../../templates/javascript/driver.test.js.in"),
+    ),
+    ("package.json", "{ \"private\": true, \"type\": \"module\" }\n"),
+    (".gitignore", "/target/\n/autobench-sdk\n"),
+];
+
 pub(super) fn new(arguments: &NewArguments, json: bool) -> anyhow::Result<()> {
     let name = &arguments.name;
     check_name(name)?;
@@ -62,6 +75,7 @@ pub(super) fn new(arguments: &NewArguments, json: bool) -> anyhow::Result<()> {
     let (template, test) = match arguments.lang {
         Language::Rust => (RUST, "cargo test"),
         Language::Python => (PYTHON, "python3 -m unittest"),
+        Language::Javascript => (JAVASCRIPT, "node --test"),
     };
     let folder = PathBuf::from(name);
     // Made here and not found: what is there already is somebody's work.
@@ -87,6 +101,13 @@ pub(super) fn new(arguments: &NewArguments, json: bool) -> anyhow::Result<()> {
     let language = match arguments.lang {
         Language::Rust => "rust",
         Language::Python => "python",
+        Language::Javascript => {
+            // Modules are named by paths, so the SDK is one beside the driver.
+            let link = folder.join("autobench-sdk");
+            std::os::unix::fs::symlink(sdk.join("js/autobench-sdk"), &link)
+                .with_context(|| link.display().to_string())?;
+            "javascript"
+        }
     };
     write(
         &folder.join(FILE),
@@ -132,7 +153,7 @@ mod tests {
 
     #[test]
     fn a_template_has_no_place_that_is_not_filled_in() {
-        for (path, content) in RUST.iter().chain(PYTHON) {
+        for (path, content) in RUST.iter().chain(PYTHON).chain(JAVASCRIPT) {
             let filled = ["name", "type", "crate", "sdk"]
                 .iter()
                 .fold((*content).to_owned(), |text, place| {

@@ -18,8 +18,10 @@ pub(super) const FILE: &str = "driver.toml";
 pub enum Language {
     /// Rust: small, fast, checked by the compiler
     Rust,
-    /// Python: 18 MB, and some ten microseconds per row
+    /// Python: 18 MB, and some thirty times as long per row as Rust
     Python,
+    /// JavaScript: 12 MB, and slower than Rust in the same way
+    Javascript,
 }
 
 /// `driver.toml` as written.
@@ -95,7 +97,12 @@ pub(super) fn find_sdk(given: Option<&Path>) -> anyhow::Result<PathBuf> {
 
 fn sdk_at(path: &Path) -> anyhow::Result<PathBuf> {
     let sdk = path.canonicalize().with_context(|| path.display().to_string())?;
-    for part in ["rust/Cargo.toml", "python/autobench_sdk", "../wit/world.wit"] {
+    for part in [
+        "rust/Cargo.toml",
+        "python/autobench_sdk",
+        "js/autobench-sdk",
+        "../wit/world.wit",
+    ] {
         if !sdk.join(part).exists() {
             bail!(
                 "{} is not the folder `sdk` of a checkout of autobench: it has no {part}",

@@ -1,5 +1,6 @@
 //! What builds drivers: other people's tools, run where they are and installed aside where they are not.
 
+pub(super) mod javascript;
 pub(super) mod python;
 pub(super) mod rust;
 

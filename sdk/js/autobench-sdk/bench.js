@@ -1,0 +1,216 @@
+// A test bench in plain JavaScript: a host made of plain code, with scripted ports and a clock that the test owns. What a call asks for takes effect
+// when the call returns, timers run out in their order, and a swap gives the successor the bytes from its predecessor's consumed offset on, muted.
+
+import { HostError } from './context.js'
+import { manifestRecord } from './manifest.js'
+import { Runtime } from './runtime.js'
+
+const BEGIN_NS = 1_000_000_000n
+const BEGIN_MS = 1_767_225_600_000
+
+/** A driver on a bench, started from nothing with every port that its manifest wants. */
+export class Bench {
+  /** Its slice; null before the first publication. */
+  slice = null
+  /** Its log lines, phases, and answers to commands: `[what, id, ...]`. */
+  logs = []
+  phases = []
+  replies = []
+  timers = new Map()
+  nowNs = BEGIN_NS
+  #class
+  #settings
+  #ports = new Map()
+  #series
+  #commands = []
+  #ever = 0
+  #effects = []
+  #muted = false
+  #runtime
+
+  constructor(driverClass, settings = {}) {
+    this.#class = driverClass
+    this.#settings = settings
+    const manifest = manifestRecord(driverClass)
+    this.#series = manifest.series.map(({ name }) => [name, []])
+    for (const { name } of manifest.ports) this.#ports.set(name, { attached: true, next: 0n, written: '', chunks: [] })
+    this.#start('cold')
+  }
+
+  feed(port, text) {
+    const data = typeof text === 'string' ? new TextEncoder().encode(text) : text
+    const state = this.#ports.get(port)
+    const bytes = { port, offset: state.next, receivedNs: this.nowNs, receivedMs: this.#wallMs(), data, replayed: false }
+    state.next += BigInt(data.length)
+    state.chunks.push(bytes)
+    this.handle({ tag: 'bytes', val: bytes })
+  }
+
+  /** Lets time pass; timers run out on the way, each at its time. */
+  advanceMs(milliseconds) {
+    const end = this.nowNs + BigInt(milliseconds) * 1_000_000n
+    for (;;) {
+      const [due] = [...this.timers].sort(([, a], [, b]) => Number(a - b))
+      if (!due || due[1] > end) break
+      this.timers.delete(due[0])
+      if (due[1] > this.nowNs) this.nowNs = due[1]
+      this.handle({ tag: 'timer', val: due[0] })
+    }
+    this.nowNs = end
+  }
+
+  /** Lets pass as much time as a held-back publication waits. */
+  settle() {
+    this.advanceMs(50)
+  }
+
+  lose(port, reason) {
+    this.#ports.get(port).attached = false
+    this.handle({ tag: 'port-lost', val: { port, reason } })
+  }
+
+  attach(port) {
+    const state = this.#ports.get(port)
+    state.attached = true
+    this.handle({ tag: 'port-attached', val: { port, offset: state.next, identity: { path: `/dev/bench-${port}`, attributes: [] } } })
+  }
+
+  /** A command; the answer is its id. */
+  command(name, args = {}) {
+    const id = `command-${++this.#ever}`
+    const command = { id, name, arguments: JSON.stringify(args), actor: 'bench', attributes: [] }
+    this.#commands.push(command)
+    this.handle({ tag: 'command', val: command })
+    return id
+  }
+
+  cancel(id, reason = 'bench') {
+    this.handle({ tag: 'command-cancelled', val: { id, reason } })
+  }
+
+  /** Replaces the driver with a new instance of itself. */
+  swap() {
+    const snapshot = this.#runtime.snapshot()
+    this.#start('swap', snapshot)
+    this.#muted = true
+    for (const { port, consumed } of snapshot.consumed) {
+      for (const chunk of this.#ports.get(port).chunks) {
+        const done = Number(consumed - chunk.offset)
+        if (done < chunk.data.length) {
+          const [offset, data] = done > 0 ? [consumed, chunk.data.slice(done)] : [chunk.offset, chunk.data]
+          this.handle({ tag: 'bytes', val: { ...chunk, offset, data, replayed: true } })
+        }
+      }
+    }
+    this.#muted = false
+  }
+
+  handle(event) {
+    try {
+      this.#runtime.handle(event)
+    } catch (error) {
+      // A call that throws has had no effect.
+      this.#effects = []
+      throw error
+    }
+    this.#commit()
+  }
+
+  /** What it has written to a port since this was asked last. */
+  written(port) {
+    const state = this.#ports.get(port)
+    const { written } = state
+    state.written = ''
+    return written
+  }
+
+  samples(series) {
+    return this.#series.find(([name]) => name === series)[1].map(({ value }) => value)
+  }
+
+  /** How a command ended, if it has: `[tag, val]`. */
+  outcome(id) {
+    const reply = this.replies.find(([what, of]) => what === 'completed' && of === id)
+    return reply && [reply[2].tag, reply[2].val?.val ?? reply[2].val]
+  }
+
+  #start(reason, snapshot) {
+    const ports = [...this.#ports].map(([name, { attached, next }]) => {
+      const mark = snapshot?.consumed.find(({ port }) => port === name)
+      return { name, attached, offset: mark ? mark.consumed : next }
+    })
+    this.#runtime = new Runtime(this.#host(), this.#class, {
+      device: 'bench',
+      reason,
+      settings: JSON.stringify(this.#settings),
+      ports,
+      snapshot,
+      commands: this.#commands,
+      timers: [...this.timers.keys()],
+    })
+    this.#commit()
+  }
+
+  #commit() {
+    const effects = this.#effects
+    this.#effects = []
+    for (const { does, isSlice } of effects) if (isSlice || !this.#muted) does()
+  }
+
+  #wallMs() {
+    return BEGIN_MS + Number(this.nowNs - BEGIN_NS) / 1e6
+  }
+
+  #host() {
+    const later = (does, isSlice = false) => this.#effects.push({ does, isSlice })
+    const inFlight = (id) => {
+      if (!this.#commands.some((command) => command.id === id)) throw new HostError('unknown-command')
+    }
+    return {
+      write: (name, data) => {
+        const port = this.#ports.get(name)
+        if (!port?.attached) throw new HostError(port ? 'not-attached' : 'not-granted')
+        later(() => (port.written += new TextDecoder().decode(data)))
+      },
+      updateSlice: (operations) => later(() => operations.forEach((operation) => this.#apply(operation)), true),
+      push: (samples) => later(() => samples.forEach((sample) => this.#series[sample.series][1].push(sample))),
+      setTimer: (id, afterMs) => {
+        const at = this.nowNs + BigInt(afterMs) * 1_000_000n
+        later(() => this.timers.set(id, at))
+      },
+      cancelTimer: (id) => later(() => this.timers.delete(id)),
+      acknowledge: (id) => (inFlight(id), later(() => this.replies.push(['acknowledged', id]))),
+      progress: (id, message, share) => (inFlight(id), later(() => this.replies.push(['progress', id, message, share]))),
+      complete: (id, outcome) => {
+        inFlight(id)
+        later(() => {
+          this.#commands = this.#commands.filter((command) => command.id !== id)
+          this.replies.push(['completed', id, outcome])
+        })
+      },
+      log: (level, message) => this.logs.push([level, message]),
+      phase: (name) => later(() => this.phases.push(name)),
+      monotonicNs: () => this.nowNs,
+      wallMs: () => this.#wallMs(),
+    }
+  }
+
+  #apply({ tag, val }) {
+    const path = (tag === 'remove' ? val : val.path).val
+    if (path === '') {
+      this.slice = JSON.parse(val.value.val)
+      return
+    }
+    const names = path.slice(1).split('/').map((name) => name.replaceAll('~1', '/').replaceAll('~0', '~'))
+    const last = names.pop()
+    const parent = names.reduce((object, name) => object[name], this.slice)
+    if (tag === 'remove') delete parent[last]
+    else parent[last] = plain(val.value)
+  }
+}
+
+function plain({ tag, val }) {
+  if (tag === 'null') return null
+  if (tag === 'json') return JSON.parse(val)
+  return tag === 'integer' ? Number(val) : val
+}
