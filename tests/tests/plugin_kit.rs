@@ -16,7 +16,7 @@ use autobench_core::capture::{Capture, Header, Record, What};
 use autobench_core::driver::{CallTime, DataBits, FlowControl, LineSettings, Parity, PortIdentity, StopBits};
 use autobench_sim::pc::{Pc, PcOptions};
 use autobench_sim::wattsup::meter::{EnergyField, Meter, Output as Said};
-use e2e::Artifacts;
+use e2e::{Artifacts, Bench, Client, DeviceEntry, Terminal};
 use serde_json::Value;
 
 fn fixture(name: &str) -> PathBuf {
@@ -402,6 +402,58 @@ fn a_driver_that_breaks_down_over_a_capture_fails_the_test_and_says_where() {
         said.contains("bytes 4 to 6: left out") && said.contains("\"lastLine\": \"two\""),
         "{said}"
     );
+}
+
+#[tokio::test]
+async fn what_the_daemon_captures_gives_the_same_slice_when_it_is_played() {
+    let bench = Bench::new();
+    let link = bench.folder().join("line");
+    let mut terminal = Terminal::create(&link);
+    bench.install("answers", &bench.artifacts.fixture("answers"));
+    bench.configure(&[DeviceEntry {
+        more: "capture = \"captured.jsonl\"\ncapture-mib = 1".to_owned(),
+        ..DeviceEntry::new("counter", "answers", &link)
+    }]);
+    let daemon = bench.start();
+    let mut client = Client::connect(daemon.address()).await;
+    client.until_member("/counter/attached", &true.into()).await;
+    let sent: Vec<String> = (0..200).map(|number| format!("{number}.5 \x01\n")).collect();
+    for row in &sent {
+        terminal.send(row.as_bytes());
+    }
+    terminal.expect("ok 199.5");
+    client.until_member("/counter/lines", &200.into()).await;
+    let live = client.member("/counter").unwrap().clone();
+    assert!(daemon.stop().success());
+    let path = bench.folder().join("captured.jsonl");
+    let capture = Capture::parse(&std::fs::read(&path).unwrap()).unwrap();
+    let written = capture.records.iter().filter_map(|record| match &record.what {
+        What::Sent { data } => Some(data.as_slice()),
+        _ => None,
+    });
+    let written = String::from_utf8(written.collect::<Vec<_>>().concat()).unwrap();
+    assert_eq!(written.lines().count(), 200);
+    assert!(
+        matches!(capture.records.last().unwrap().what, What::Lost { .. }),
+        "{:?}",
+        capture.records.last()
+    );
+    let played = plugin(&[
+        "test",
+        &counter("answers"),
+        "--capture",
+        path.to_str().unwrap(),
+        "--json",
+    ]);
+    assert_eq!(played.status.code(), Some(0), "{}", err(&played));
+    let slice = events(&played)
+        .into_iter()
+        .find(|event| event["event"] == "slice")
+        .unwrap()["slice"]
+        .clone();
+    for count in ["bytes", "hash", "lines", "lastLine", "missing"] {
+        assert_eq!(slice[count], live[count], "{count}");
+    }
 }
 
 #[test]

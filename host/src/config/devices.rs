@@ -20,6 +20,7 @@ type Slices = BTreeMap<SliceName, (String, At)>;
 pub fn devices(
     raw: &[RawDevice],
     daemon: &DaemonConfig,
+    folder: &Path,
     findings: &mut Findings,
 ) -> BTreeMap<DeviceId, DeviceConfig> {
     let mut devices = BTreeMap::new();
@@ -33,7 +34,7 @@ pub fn devices(
         let ports = raw
             .ports
             .iter()
-            .filter_map(|port| self::port(raw, port, &mut lines, findings))
+            .filter_map(|port| self::port(raw, port, folder, &mut lines, findings))
             .collect();
         let settings = raw
             .settings

@@ -106,7 +106,8 @@ impl ConfigLoader {
         let auth = auth(&raw.tokens, findings);
         refuse_network(&daemon, &auth, &raw, &self.environment, &self.overrides, findings);
         let ingest = variables::read_ingest(&self.environment, findings);
-        let devices = devices(&raw.devices, &daemon, findings);
+        let folder = absolute(folder_of(&self.path));
+        let devices = devices(&raw.devices, &daemon, &folder, findings);
         let plugins = devices
             .values()
             .map(|device| daemon.plugins_dir.join(format!("{}.wasm", device.plugin)));

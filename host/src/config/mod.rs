@@ -24,9 +24,9 @@ pub use auth::is_token_name;
 pub use autobench_core::access::Role;
 pub use load::ConfigLoader;
 pub use model::{
-    AuthConfig, BenchConfig, DaemonConfig, DaemonLimits, DeviceConfig, DriverLimits, Grants, IngestConfig,
-    LineOverrides, LogConfig, LogFileConfig, PortConfig, PortSource, RedactPattern, SimDevice, SimSpec,
-    TerminalConfig, TokenConfig,
+    AuthConfig, BenchConfig, CaptureConfig, DaemonConfig, DaemonLimits, DeviceConfig, DriverLimits, Grants,
+    IngestConfig, LineOverrides, LogConfig, LogFileConfig, PortConfig, PortSource, RedactPattern, SimDevice,
+    SimSpec, TerminalConfig, TokenConfig,
 };
 pub use name::{DeviceId, NameError, PluginName, PortName, SliceName};
 pub use problem::{Colour, ConfigErrors, Place, Problem, Source, Weight, render};

@@ -275,6 +275,17 @@ pub struct PortConfig {
     pub hangup_on_close: Option<bool>,
     /// Whether the port is taken for the daemon alone.
     pub exclusive: bool,
+    /// Where what it does is recorded, if it is.
+    pub capture: Option<CaptureConfig>,
+}
+
+/// Where a port's capture is written, and how large it may grow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CaptureConfig {
+    /// `capture`.
+    pub path: PathBuf,
+    /// `capture-mib`, in bytes: past it the file becomes `FILE.1`, and a new one begins.
+    pub max_bytes: u64,
 }
 
 /// Where a line is found.

@@ -1,21 +1,22 @@
 //! `[devices.<id>.ports.<name>]`: where a line is found, and how it is set.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use autobench_core::driver::{DataBits, FlowControl, Parity, StopBits};
 use autobench_sim::wattsup::{FaultPlan, FaultPlanError};
 
-use super::model::{LineOverrides, PortConfig, PortSource, SimDevice, SimSpec};
+use super::model::{CaptureConfig, LineOverrides, PortConfig, PortSource, SimDevice, SimSpec};
 use super::name::PortName;
 use super::problem::nearest;
 use super::raw::{RawDevice, RawPort, RawSim, Written};
 use super::tree::{At, Findings};
-use super::values::{MAX_EXACT_INTEGER, choice, name, numbered, optional_integer};
+use super::values::{MAX_EXACT_INTEGER, choice, integer, name, numbered, optional_integer};
 
 /// One port of a device.
 pub fn port(
     device: &RawDevice,
     raw: &RawPort,
+    folder: &Path,
     lines: &mut Lines,
     findings: &mut Findings,
 ) -> Option<(PortName, PortConfig)> {
@@ -61,6 +62,11 @@ pub fn port(
         ),
     };
     let source = port_source(device, raw, lines, findings);
+    let max_mib: u64 = integer(&raw.capture_mib, "capture-mib", 64, 1..=65_536, findings);
+    let capture = raw.capture.as_ref().map(|written| CaptureConfig {
+        path: folder.join(&written.value),
+        max_bytes: max_mib << 20,
+    });
     Some((
         port_name?,
         PortConfig {
@@ -70,6 +76,7 @@ pub fn port(
             rts: raw.rts,
             hangup_on_close: raw.hangup_on_close,
             exclusive: raw.exclusive.unwrap_or(true),
+            capture,
         },
     ))
 }

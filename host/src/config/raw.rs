@@ -114,6 +114,8 @@ pub struct RawPort {
     pub rts: Option<bool>,
     pub hangup_on_close: Option<bool>,
     pub exclusive: Option<bool>,
+    pub capture: Option<Written<String>>,
+    pub capture_mib: Option<Written<i64>>,
 }
 
 #[derive(Debug)]
@@ -304,6 +306,8 @@ fn read_port(device: &str, name: Written<String>, table: Table, findings: &mut F
         rts: fields.boolean("rts"),
         hangup_on_close: fields.boolean("hangup-on-close"),
         exclusive: fields.boolean("exclusive"),
+        capture: fields.text("capture", "\"meter.jsonl\""),
+        capture_mib: fields.integer("capture-mib", "64"),
     };
     fields.close();
     port.sim = sim.and_then(|node| read_sim(&path, node, findings));

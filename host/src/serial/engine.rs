@@ -26,6 +26,7 @@ use super::control::{Attached, PortControl};
 use super::find::find;
 use super::line::{self, DisplayLine};
 use super::modem::{self, LineWatch, TtyLines};
+use super::recorder::Recorder;
 use crate::config::PortSource;
 use crate::sched;
 
@@ -90,11 +91,16 @@ pub struct Port {
 
 impl Port {
     /// Starts the thread; it finds and opens the line by itself.
-    pub fn start(settings: PortSettings, events: Box<dyn PortEvents>) -> io::Result<Self> {
+    pub fn start(
+        settings: PortSettings,
+        events: Box<dyn PortEvents>,
+        recorder: Option<Recorder>,
+    ) -> io::Result<Self> {
         let control = PortControl::new(Arc::clone(&settings.name))?;
         let engine = Engine {
             control: control.clone(),
             events,
+            recorder,
             said: Said::default(),
             refused: Refused::default(),
             backoff: BACKOFF_MIN,
@@ -158,6 +164,7 @@ struct Engine {
     settings: PortSettings,
     control: PortControl,
     events: Box<dyn PortEvents>,
+    recorder: Option<Recorder>,
     said: Said,
     refused: Refused,
     backoff: Duration,
@@ -262,6 +269,9 @@ impl Engine {
             self.watch_lines();
         }
         self.say(Phase::Open, &format!("{path}, {}", DisplayLine(line)));
+        if let Some(recorder) = &self.recorder {
+            recorder.attached(&identity);
+        }
         self.events.attached(identity);
         Ok(())
     }
@@ -274,7 +284,16 @@ impl Engine {
             if self.stopping() && last_words.is_none() {
                 last_words = Some(Instant::now() + LAST_WORDS);
             }
-            let left = match write_queued(self.control.shared(), &self.settings.device, &mut settling) {
+            let left = match write_queued(
+                self.control.shared(),
+                &self.settings.device,
+                &mut settling,
+                |data| {
+                    if let Some(recorder) = &self.recorder {
+                        recorder.sent(data);
+                    }
+                },
+            ) {
                 Ok(left) => left,
                 Err(error) => return End::lost(error),
             };
@@ -379,7 +398,11 @@ impl Engine {
                 // Before the bytes, so that whoever takes them has been warned.
                 self.count_faults();
                 self.tell_news();
-                self.events.bytes(self.buffer.get(..count).unwrap_or_default());
+                let data = self.buffer.get(..count).unwrap_or_default();
+                if let Some(recorder) = &self.recorder {
+                    recorder.received(data);
+                }
+                self.events.bytes(data);
                 Ok(())
             }
             Err(Errno::AGAIN | Errno::INTR) => Ok(()),
@@ -450,6 +473,9 @@ impl Engine {
             }
             // Outside of the lock: closing a tty may wait for its output, and a driver that writes would wait with it.
             drop(attached);
+        }
+        if let Some(recorder) = &self.recorder {
+            recorder.lost(&end.reason);
         }
         if !self.stopping() {
             self.say(Phase::Missing, &format!("lost: {}", end.reason));

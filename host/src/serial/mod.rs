@@ -8,10 +8,12 @@ mod engine;
 mod find;
 mod line;
 mod modem;
+mod recorder;
 mod transmit;
 
 pub use control::{PortControl, PortView, ReserveError, SignalError};
 pub use engine::{Port, PortEvents, PortSettings};
 pub use find::{FindError, Found, find};
 pub use line::DisplayLine;
+pub use recorder::Recorder;
 pub use transmit::TRANSMIT_LIMIT_BYTES;

@@ -23,10 +23,12 @@
 //! with one is an error that names the line.
 
 mod form;
+mod intake;
 mod read;
 
 pub use form::Bytes;
 pub(crate) use form::written_line;
+pub use intake::{Intake, WAITING_BYTES};
 pub use read::{Capture, CaptureError};
 
 use crate::driver::{CallTime, LineSettings, PortIdentity};

@@ -67,6 +67,8 @@ dtr = false
 rts = true
 hangup-on-close = false
 exclusive = false
+capture = "captures/panel.jsonl"
+capture-mib = 2
 [devices.front-panel.settings]
 nested = { list = [1, 2.5, "x", true, 2024-01-01] }
 [devices.front-panel.limits]
@@ -125,6 +127,12 @@ panes = [{ pane = "power-meter", device = "meter" }, { pane = "logs", col = 1 }]
         (port.dtr, port.rts, port.hangup_on_close, port.exclusive),
         (Some(false), Some(true), Some(false), false)
     );
+    let capture = port.capture.as_ref().unwrap();
+    assert!(
+        capture.path.is_absolute() && capture.path.ends_with("captures/panel.jsonl"),
+        "{capture:?}"
+    );
+    assert_eq!(capture.max_bytes, 2 << 20);
     assert_eq!(
         panel.settings,
         serde_json::json!({"nested": {"list": [1, 2.5, "x", true, "2024-01-01"]}})

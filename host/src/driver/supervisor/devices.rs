@@ -22,7 +22,7 @@ use super::super::sink::{DeviceSink, LogBudget};
 use super::{Bench, Simulated, Slot};
 use crate::config::{DeviceConfig, DeviceId, PortSource, SimDevice, SimSpec};
 use crate::hub::EndpointInfo;
-use crate::serial::{DisplayLine, Port, PortSettings};
+use crate::serial::{DisplayLine, Port, PortSettings, Recorder};
 use crate::state::StateHandle;
 
 impl Bench {
@@ -164,6 +164,15 @@ impl Bench {
                 exclusive: config.exclusive,
                 sysfs_root: sysfs_root.clone(),
             };
+            // A bench without a capture is a bench all the same.
+            let recorder = config.capture.clone().and_then(|capture| {
+                let path = capture.path.clone();
+                let started = Recorder::start(capture, &device, &name, line, services.clock);
+                if let Err(error) = &started {
+                    tracing::error!(channel = "device", tag = %device, "port {name} is not captured: {}: {error}", path.display());
+                }
+                started.ok()
+            });
             let feed = InboxFeed {
                 inbox: inbox.clone(),
                 port: PortIndex(index),
@@ -176,7 +185,7 @@ impl Bench {
                 overruns: overrun_lines(),
             };
             ports.push(
-                Port::start(settings, Box::new(feed))
+                Port::start(settings, Box::new(feed), recorder)
                     .map_err(|error| format!("a thread cannot be started: {error}"))?,
             );
         }

@@ -52,7 +52,14 @@ pub(super) enum Left {
 }
 
 /// Writes what is queued until the line takes no more, or until a change has to wait for what was written before it.
-pub(super) fn write_queued(shared: &Shared, device: &str, settling: &mut Settling) -> Result<Left, Errno> {
+///
+/// `sent` hears of bytes that the system has taken.
+pub(super) fn write_queued(
+    shared: &Shared,
+    device: &str,
+    settling: &mut Settling,
+    mut sent: impl FnMut(&[u8]),
+) -> Result<Left, Errno> {
     let mut guard = shared.line.lock();
     let line = &mut *guard;
     let Some(attached) = &mut line.attached else {
@@ -72,7 +79,10 @@ pub(super) fn write_queued(shared: &Shared, device: &str, settling: &mut Settlin
             None => return Ok(Left::Nothing),
             Some(NextStep::Bytes(data)) => {
                 match with_descriptor(&attached.tty, |tty| rustix::io::write(tty, data)) {
-                    Ok(count) => line.transmit.sent(count),
+                    Ok(count) => {
+                        sent(data.get(..count).unwrap_or_default());
+                        line.transmit.sent(count);
+                    }
                     Err(Errno::INTR) => {}
                     Err(Errno::AGAIN) => return Ok(Left::Bytes),
                     Err(error) => return Err(error),

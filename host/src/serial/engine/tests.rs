@@ -103,7 +103,7 @@ fn a_change_of_the_devices_lines_wakes_the_port_and_how_they_were_at_first_is_no
         sysfs_root: "/sys".into(),
     };
     drop(tty);
-    let port = Port::start(settings, Box::new(Told(tell))).unwrap();
+    let port = Port::start(settings, Box::new(Told(tell)), None).unwrap();
     assert_eq!(told.recv().unwrap(), "attached");
     let see = |clear_to_send| {
         port.control().see(InputSignals {
