@@ -328,12 +328,30 @@ async fn a_version_that_returns_is_as_if_it_had_never_been_replaced() {
         })
         .await;
 
+    // It has cleared the former one's alarm, raised one of its own, and raised none over the line that the former one takes amiss.
+    let alarms = |client: &Client| -> Vec<String> {
+        let standing = client.member("/alarms").and_then(Value::as_object);
+        standing
+            .into_iter()
+            .flatten()
+            .map(|(key, _)| key.clone())
+            .collect()
+    };
+    assert_eq!(alarms(&client), ["probe:miscounting"]);
+
     send(&mut line, &[b'6', b'\n', TRIGGER, b'\n', b'7', b'\n']);
     client
         .until_member("/devices/probe/driver/lastReload/verdict", &json!("returned"))
         .await;
     assert_eq!(client.member("/devices/probe/driver/lastReload/reason"), None);
     assert_eq!(client.member("/devices/probe/driver/sha256").cloned(), good);
+    client
+        .until("the alarms of the version that is back", |client| {
+            let mut standing = alarms(client);
+            standing.sort();
+            (standing == ["probe:answering", "probe:hundred"]).then_some(())
+        })
+        .await;
     // What came in one piece with the trigger was never answered, and is now; nothing else is answered again.
     let answers: Vec<String> = (0..3).map(|_| line.next_line()).collect();
     assert_eq!(answers, ["ok 6", "ok \u{7}", "ok 7"]);

@@ -11,6 +11,7 @@ use autobench_core::wire::{Alarm, AlarmEntry, AlarmState, Severity};
 use crate::clock::now_iso;
 
 /// The device's alarms that stand.
+#[derive(Clone)]
 pub struct Alarms {
     device: Arc<str>,
     standing: BTreeMap<String, AlarmEntry>,
@@ -68,6 +69,23 @@ impl Alarms {
         self.names().iter().filter_map(|key| self.clear(key)).collect()
     }
 
+    /// Makes them those of a version that is back: what stood then stands as it did, and what came since goes.
+    pub fn go_back_to(&mut self, former: Self) -> Vec<AlarmUpdate> {
+        let gone: Vec<_> = self
+            .names()
+            .into_iter()
+            .filter(|key| !former.standing.contains_key(key))
+            .collect();
+        let mut updates: Vec<_> = gone.iter().filter_map(|key| self.clear(key)).collect();
+        for (key, entry) in former.standing {
+            if self.standing.get(&key) == Some(&entry) {
+                continue;
+            }
+            updates.extend(self.put(key, entry, now_iso()));
+        }
+        updates
+    }
+
     fn raise(&mut self, key: String, severity: Severity, message: String) -> Option<AlarmUpdate> {
         static NEXT_ID: AtomicU32 = AtomicU32::new(1);
         let now = now_iso();
@@ -86,6 +104,10 @@ impl Alarms {
                 raised_at: now.clone(),
             },
         };
+        self.put(key, entry, now)
+    }
+
+    fn put(&mut self, key: String, entry: AlarmEntry, now: String) -> Option<AlarmUpdate> {
         let update = AlarmUpdate {
             path: self.path(&key)?,
             value: Some(serde_json::to_value(&entry).ok()?),
@@ -164,5 +186,34 @@ mod tests {
                 .change(core::AlarmChange::Clear { key: "hot".into() })
                 .is_none()
         );
+    }
+
+    #[test]
+    fn alarms_of_a_version_that_is_back_stand_as_they_did_and_no_others() {
+        let mut alarms = Alarms::new("meter".into());
+        for key in ["kept", "cleared", "changed"] {
+            alarms.change(raise(key, "as it was")).unwrap();
+        }
+        let former = alarms.clone();
+        let entries = former.standing.clone();
+        alarms.change(core::AlarmChange::Clear {
+            key: "cleared".into(),
+        });
+        alarms.change(raise("changed", "otherwise"));
+        alarms.change(raise("new", "of the failed one"));
+        let updates = alarms.go_back_to(former);
+        let told: Vec<_> = updates
+            .iter()
+            .map(|update| (update.path.to_string(), update.message.state))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                ("/alarms/meter:new".to_owned(), AlarmState::Cleared),
+                ("/alarms/meter:changed".to_owned(), AlarmState::Raised),
+                ("/alarms/meter:cleared".to_owned(), AlarmState::Raised),
+            ]
+        );
+        assert_eq!(alarms.standing, entries, "with their numbers and times");
     }
 }

@@ -399,11 +399,13 @@ impl Worker {
             // The successor pushes samples by the positions in its own manifest.
             let former_endpoints = std::mem::replace(&mut self.sink.endpoints, endpoints.clone());
             let former_version = std::mem::replace(&mut self.sink.version, prepared.version());
+            let former_alarms = self.sink.alarms.clone();
             let refusal = match at_rest.swap(now, &mut self.sink, successor, is_return) {
                 Ok(report) => {
                     let pause = began.elapsed();
                     self.builder = successor_builder;
                     self.former = report.predecessor_ran.then_some(former_version.hash);
+                    self.sink.former_alarms = report.predecessor_ran.then_some(former_alarms);
                     return SwapOutcome::Swapped {
                         reason: report.reason,
                         generation: self.sink.first_generation + report.generation,
@@ -438,19 +440,19 @@ impl Worker {
         let at_rest = self.cell.rest(now, &mut self.sink);
         let failed_endpoints = std::mem::replace(&mut self.sink.endpoints, endpoints.to_vec());
         let failed_version = std::mem::replace(&mut self.sink.version, former.version());
-        let standing_alarms = self.sink.alarms.names();
-        let back = at_rest.bring_back(now, &mut self.sink, |instance| {
-            instance.set_standing_alarms(standing_alarms);
-        });
-        match back {
-            Ok(report) => Ok(SwapOutcome::Swapped {
-                reason: report.reason,
-                generation: self.sink.first_generation + report.generation,
-                pause: began.elapsed(),
-                carried_bytes: report.carried_bytes,
-                why_not_as_it_was: None,
-            }),
+        match at_rest.bring_back(now, &mut self.sink) {
+            Ok(report) => {
+                self.sink.bring_alarms_back();
+                Ok(SwapOutcome::Swapped {
+                    reason: report.reason,
+                    generation: self.sink.first_generation + report.generation,
+                    pause: began.elapsed(),
+                    carried_bytes: report.carried_bytes,
+                    why_not_as_it_was: None,
+                })
+            }
             Err(why) => {
+                self.sink.former_alarms = None;
                 self.sink.endpoints = failed_endpoints;
                 self.sink.version = failed_version;
                 Err(why)

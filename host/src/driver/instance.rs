@@ -1,6 +1,5 @@
 //! A live instance of a driver: one store, entered by one call at a time, dropped after the first fault.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use autobench_core::driver::{
@@ -214,11 +213,6 @@ impl Instance {
 }
 
 impl Instance {
-    /// Says which alarms of the device stand, where another version has run meanwhile.
-    pub fn set_standing_alarms(&mut self, standing: BTreeSet<String>) {
-        self.store.data_mut().alarms = standing;
-    }
-
     /// Lets somebody look what it is doing at each tick of the epoch.
     pub fn sample_with(&mut self, sampler: Sampler) {
         self.store.data_mut().sampler = Some(sampler);

@@ -60,6 +60,8 @@ pub struct DeviceSink {
     pub logs: LogHandle,
     /// Its alarms.
     pub alarms: Alarms,
+    /// Those that would stand if the version that rests had never been replaced.
+    pub former_alarms: Option<Alarms>,
     /// Who hears of its commands.
     pub commands: DeviceCommands,
     /// Its ports.
@@ -189,6 +191,15 @@ impl Sink for DeviceSink {
             .map_err(|error| SliceRefused(error.to_string()))?;
         effects.status.clear();
         Ok(())
+    }
+
+    fn relived(&mut self, effects: &Effects) {
+        if let Some(alarms) = &mut self.former_alarms {
+            for change in &effects.alarms {
+                // Nobody is told before the version is back.
+                let _ = alarms.change(change.clone());
+            }
+        }
     }
 
     fn skipped(&mut self, skipped: Skipped<'_>) {
@@ -420,8 +431,20 @@ impl DeviceSink {
         });
     }
 
+    /// The version that rested is back, and its alarms with it.
+    pub fn bring_alarms_back(&mut self) {
+        if let Some(former) = self.former_alarms.take() {
+            let alarms = self.alarms.go_back_to(former);
+            self.tell_alarms(alarms);
+        }
+    }
+
     fn clear_alarms(&mut self) {
         let alarms = self.alarms.clear_all();
+        self.tell_alarms(alarms);
+    }
+
+    fn tell_alarms(&self, alarms: Vec<AlarmUpdate>) {
         if alarms.is_empty() {
             return;
         }
@@ -578,6 +601,7 @@ mod tests {
             hub,
             logs,
             alarms: Alarms::new(Arc::clone(&device)),
+            former_alarms: None,
             commands: commands.router().of_device(&device),
             ports: Arc::new([]),
             endpoints: vec![1, 2],

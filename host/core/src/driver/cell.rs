@@ -341,6 +341,11 @@ impl<G: Guest> Cell<G> {
                 time: now,
                 refused,
             },
+            &Entry::Spared { port, from, to } => Tapped {
+                told: Told::Bytes { port, from, to },
+                time: now,
+                refused: false,
+            },
             Entry::Event {
                 event, time, refused, ..
             } => Tapped {

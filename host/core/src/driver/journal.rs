@@ -28,6 +28,15 @@ pub enum Entry {
         /// It is one call, and its slice operations were refused: it stands alone, so that it takes no others with it.
         refused: bool,
     },
+    /// Bytes of a port that another version was not given, and that were counted then.
+    Spared {
+        /// The port.
+        port: PortIndex,
+        /// Number of the first byte.
+        from: u64,
+        /// Number of the byte behind the last.
+        to: u64,
+    },
     /// Anything else, and the time of its call.
     Event {
         /// The event.
@@ -92,6 +101,12 @@ impl Journal {
         }
     }
 
+    /// The driver that runs was not given these bytes; this journal's is, as far as they are kept.
+    pub fn spared(&mut self, port: PortIndex, from: u64, to: u64, time: CallTime) {
+        self.since.get_or_insert(time);
+        self.entries.push_back(Entry::Spared { port, from, to });
+    }
+
     /// The driver will never hear of this timer.
     pub fn timer_gone(&mut self, id: TimerId) {
         self.entries.push_back(Entry::TimerGone(id));
@@ -102,7 +117,7 @@ impl Journal {
         self.since = None;
         self.value_bytes = 0;
         self.entries.retain_mut(|entry| match entry {
-            Entry::Bytes { port, from, to, .. } => {
+            Entry::Bytes { port, from, to, .. } | Entry::Spared { port, from, to } => {
                 *from = (*from).max(consumed(*port));
                 from < to
             }

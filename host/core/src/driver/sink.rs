@@ -38,6 +38,10 @@ pub trait Sink {
         None
     }
 
+    /// A version that is to return asked for this, muted, while it lived through what happened since it was replaced. What stands of itself once it is
+    /// back, such as its alarms, stands as if this had not been muted.
+    fn relived(&mut self, _effects: &Effects) {}
+
     /// Something that broke the driver down twice is left out.
     fn skipped(&mut self, skipped: Skipped<'_>);
 

@@ -198,6 +198,7 @@ impl Bench {
             logs: services.logs.clone(),
             commands: services.commands.of_device(&device),
             alarms: Alarms::new(device),
+            former_alarms: None,
             ports: ports.iter().map(|port| port.control().clone()).collect(),
             endpoints,
             version: prepared.version(),

@@ -21,7 +21,7 @@ use super::{
     AtRest, Cell, Checkpoint, InHand, Life, SwapReport, UPDATE_REFUSED, broken_contract, snapshot_of,
 };
 use crate::driver::draft::Draft;
-use crate::driver::inbox::{Chunk, Taken};
+use crate::driver::inbox::Taken;
 use crate::driver::journal::{Entry, Journal};
 use crate::driver::{
     Breakdown, CallTime, Effects, Event, Guest, Inbox, LogOrigin, PROBATION_NS, PortIndex, Sink, StartReason,
@@ -143,13 +143,7 @@ impl<G: Guest> Cell<G> {
             _ if former.since.is_full() => self.former = None,
             // What its successor was spared is given to this one, as far as the ring has it.
             &Taken::Event(Event::Overrun { port, from, to, .. }) => {
-                let spared = Chunk {
-                    port,
-                    from,
-                    to,
-                    received: now,
-                };
-                former.since.push(Taken::Bytes(spared), offset, now, false);
+                former.since.spared(port, from, to, now);
             }
             _ => former.since.push(taken.clone(), offset, now, false),
         }
@@ -177,14 +171,8 @@ impl<G: Guest> Cell<G> {
 }
 
 impl<G: Guest> AtRest<'_, G> {
-    /// Brings the predecessor back in place of its successor, after `refresh` has told it what else its successor has changed. If that goes wrong,
-    /// it is gone, and nothing else has changed.
-    pub fn bring_back(
-        self,
-        now: CallTime,
-        sink: &mut impl Sink,
-        refresh: impl FnOnce(&mut G),
-    ) -> Result<SwapReport, NoReturn> {
+    /// Brings the predecessor back in place of its successor. If that goes wrong, it is gone, and nothing else has changed.
+    pub fn bring_back(self, now: CallTime, sink: &mut impl Sink) -> Result<SwapReport, NoReturn> {
         let Self(cell) = self;
         let Former {
             mut guest,
@@ -203,7 +191,6 @@ impl<G: Guest> AtRest<'_, G> {
                 return Err(breakdown.into());
             }
         };
-        refresh(&mut guest);
         let is_before_flip =
             |&(port, to): &(PortIndex, u64)| flip.consumed.get(port.0).is_some_and(|at| to < *at);
         if snapshot.consumed.iter().any(is_before_flip) {
@@ -271,12 +258,14 @@ impl<G: Guest> Cell<G> {
     ) -> Result<Option<String>, Breakdown> {
         let mut replay = Replay::new(guest, &mut self.effects, &mut self.buffer, past, flip, sink);
         replay.own_timers = REPLAYED_TIMERS;
+        replay.is_return = true;
         for entry in since.entries() {
             match entry {
                 Entry::TimerGone(_) => {}
                 &Entry::Bytes { port, from, to, .. } => {
                     replay.bytes(&self.inbox, (port, from..to), false)?;
                 }
+                &Entry::Spared { port, from, to } => replay.spared(&self.inbox, (port, from..to))?,
                 Entry::Event { event, time, .. } => {
                     replay.pass_time(*time)?;
                     replay.call(event, *time, false)?;

@@ -193,6 +193,7 @@ impl<G: Guest> Cell<G> {
                     to,
                     refused,
                 } => replay.bytes(&self.inbox, (port, from..to), refused)?,
+                &Entry::Spared { port, from, to } => replay.spared(&self.inbox, (port, from..to))?,
             }
         }
         Ok(())
@@ -303,6 +304,8 @@ pub(super) struct Replay<'a, G, S> {
     clock: CallTime,
     /// How many of its own timers may yet run out.
     pub(super) own_timers: usize,
+    /// What it asks for is what it will have asked for, and not what it asked for the first time.
+    pub(super) is_return: bool,
     /// What it said of itself last: what it does, and that it cannot go on.
     pub(super) phase: Option<String>,
     pub(super) failed: Option<String>,
@@ -326,6 +329,7 @@ impl<'a, G: Guest, S: Sink> Replay<'a, G, S> {
             started,
             clock: started,
             own_timers: 0,
+            is_return: false,
             phase: None,
             failed: None,
             sink,
@@ -353,6 +357,9 @@ impl<'a, G: Guest, S: Sink> Replay<'a, G, S> {
             self.phase = Some(phase.to_owned());
         }
         self.failed = self.failed.take().or_else(|| said_failed(self.effects));
+        if self.is_return {
+            self.sink.relived(self.effects);
+        }
         drop_effects(self.effects, LogOrigin::Replay, self.sink);
         Ok(())
     }
@@ -371,6 +378,18 @@ impl<'a, G: Guest, S: Sink> Replay<'a, G, S> {
             };
             self.call(&Event::Timer(id), time, false)?;
         }
+        Ok(())
+    }
+
+    /// Bytes that another version was not given. What the ring does not have of them either was counted as lost then.
+    pub(super) fn spared(
+        &mut self,
+        inbox: &SharedInbox,
+        bytes: (PortIndex, Range<u64>),
+    ) -> Result<(), Fault> {
+        let lost_bytes = self.past.lost_bytes;
+        self.bytes(inbox, bytes, false)?;
+        self.past.lost_bytes = lost_bytes;
         Ok(())
     }
 

@@ -69,6 +69,7 @@ counts! {
     returns_of_bytes,
     returns_refused,
     returns_with_loss,
+    returns_of_alarms,
     cold_starts,
     replays_with_loss,
     overruns,

@@ -1,6 +1,6 @@
 //! What the driver of the schedule remembers, and what it does with an event: everything follows from what it was told.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -15,6 +15,8 @@ const WATCHDOG: TimerId = TimerId(1);
 const COMPLETE: TimerId = TimerId(20);
 const MS: u64 = 1_000_000;
 const HISTORY: usize = 8;
+/// Alarms that it raises and clears.
+const ALARMS: u64 = 4;
 /// What the slice's limit refuses.
 pub const TOO_LARGE: &str = "too large";
 
@@ -27,6 +29,8 @@ pub struct Memory {
     pub gap_bytes: u64,
     pub pending: Vec<String>,
     pub history: VecDeque<(usize, u64, u64)>,
+    /// Its alarms that stand.
+    pub alarms: BTreeSet<String>,
     /// What it was told of foreign slices.
     pub observed: BTreeMap<String, Option<String>>,
 }
@@ -82,6 +86,10 @@ impl Memory {
                 ..Self::default()
             };
             effects.timers.push(set(HEARTBEAT, time, 100));
+            for key in 0..ALARMS {
+                // What a predecessor raised is nothing that this one knows of.
+                effects.alarms.push(AlarmChange::Clear { key: key.to_string() });
+            }
             for command in &input.commands {
                 effects.replies.push(CommandReply::Complete {
                     id: command.id.clone(),
@@ -252,6 +260,20 @@ impl Memory {
             effects.operations.push(match records.is_multiple_of(2) {
                 true => set_json("/not/there", json!(1)),
                 false => set_json("/gapBytes", json!(TOO_LARGE)),
+            });
+        }
+        if digest.is_multiple_of(5) {
+            let key = (digest % ALARMS).to_string();
+            effects.alarms.push(match self.alarms.remove(&key) {
+                true => AlarmChange::Clear { key },
+                false => {
+                    self.alarms.insert(key.clone());
+                    AlarmChange::Raise {
+                        key,
+                        severity: Severity::Warning,
+                        message: String::new(),
+                    }
+                }
             });
         }
         let entry = (index, digest >> 12, (received_ms * 1000.0) as u64);

@@ -135,6 +135,38 @@ fn a_driver_that_never_runs_again_is_dropped_when_nothing_else_is_to_be_done() {
 }
 
 #[test]
+fn bytes_that_a_version_lost_are_not_counted_once_more_when_another_returns() {
+    // Its records are long, and the driver says of none that it cannot go on.
+    const FILL: u8 = 22;
+    let mut schedule = Schedule::calm();
+    schedule.swap();
+    let capacity = 8_000;
+    let lost: u64 = (0..3)
+        .filter_map(|_| {
+            schedule
+                .inbox
+                .push_bytes(PORT, &vec![FILL; capacity], schedule.now)
+        })
+        .map(|lost| lost.end - lost.start)
+        .sum();
+    assert!(lost > 0, "no ring of a schedule has room for all of them");
+    let stream = &mut schedule.world.ports[PORT.0];
+    stream.pushes.push((0, schedule.now));
+    stream.bytes.extend(vec![FILL; 3 * capacity]);
+    stream.dropped_below = lost;
+    schedule.settle();
+    assert_eq!(schedule.world.plan.borrow().counts.overruns, 1);
+    schedule.bring_back();
+    assert_eq!(schedule.world.plan.borrow().counts.returns, 1);
+    assert_eq!(schedule.world.plan.borrow().counts.returns_with_loss, 0);
+    assert_eq!(
+        schedule.world.live.borrow().gap_bytes,
+        lost,
+        "it is told of the gap"
+    );
+}
+
+#[test]
 fn settings_that_were_corrected_while_a_driver_is_down_are_not_followed_by_the_old_ones() {
     let mut schedule = Schedule::calm();
     let heard = schedule.world.live.borrow().heard;
@@ -385,6 +417,9 @@ impl Schedule {
         let in_hand = self.cell.timer_in_hand();
         let at_rest = self.cell.rest(self.now, &mut self.world);
         let former = Former::at_flip(&self.world, in_hand, self.now);
+        // One that has lost a part of its past in a replay does not know what stands.
+        let knows_its_alarms = self.world.alarms == self.world.live.borrow().alarms;
+        let alarms = knows_its_alarms.then(|| self.world.alarms.clone());
         self.world.is_successors = true;
         let swapped = at_rest.swap(self.now, &mut self.world, successor, false);
         self.world.is_successors = false;
@@ -398,6 +433,7 @@ impl Schedule {
                 // A timer that the start sets may run out in the replay of what the dead one was told.
                 self.world.timers_unknown |= !report.predecessor_ran;
                 self.world.former = report.predecessor_ran.then_some(former);
+                self.world.former_alarms = alarms;
                 assert_eq!(after, Status::Running);
                 assert_eq!(self.cell.generation(), generation + 1);
             }
@@ -421,7 +457,7 @@ impl Schedule {
         let at_rest = self.cell.rest(self.now, &mut self.world);
         self.world.is_successors = true;
         self.world.is_returning = true;
-        let back = at_rest.bring_back(self.now, &mut self.world, |_| {});
+        let back = at_rest.bring_back(self.now, &mut self.world);
         self.world.is_successors = false;
         self.world.is_returning = false;
         self.world.refuse_next_slice = false;

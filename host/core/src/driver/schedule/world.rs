@@ -40,6 +40,9 @@ pub struct World {
     pub former: Option<Former>,
     /// The predecessor comes back.
     pub is_returning: bool,
+    /// Alarms that stand, and those that would, had the predecessor never been succeeded.
+    pub alarms: BTreeSet<String>,
+    pub former_alarms: Option<BTreeSet<String>>,
     /// Foreign slices that are there.
     pub foreign: BTreeMap<Arc<str>, u64>,
     /// Those of which the driver has to be told.
@@ -82,6 +85,8 @@ impl World {
             ports: Default::default(),
             former: None,
             is_returning: false,
+            alarms: BTreeSet::new(),
+            former_alarms: None,
             foreign: BTreeMap::new(),
             watched: BTreeSet::new(),
             live_observes: Vec::new(),
@@ -205,6 +210,7 @@ impl World {
     }
 
     fn apply_outside(&mut self, effects: &Effects) {
+        change_alarms(&mut self.alarms, effects);
         for change in &effects.timers {
             match change {
                 TimerChange::Set { id, .. } => self.timers.insert(*id),
@@ -261,6 +267,11 @@ impl World {
         };
         former.comes_back();
         let returned = former.returned.borrow().clone();
+        if let Some(alarms) = self.former_alarms.take() {
+            assert_eq!(alarms, returned.alarms, "its alarms");
+            self.plan.borrow_mut().counts.returns_of_alarms += u64::from(alarms != self.alarms);
+            self.alarms = alarms;
+        }
         if lost_bytes > 0 {
             // The ring had dropped a part of what it was to be given, so it is another one now.
             self.plan.borrow_mut().counts.returns_with_loss += 1;
@@ -359,6 +370,12 @@ impl Sink for World {
 
     fn foreign_slice(&mut self, slice: &str) -> Option<Arc<str>> {
         self.foreign.get(slice).map(|value| value.to_string().into())
+    }
+
+    fn relived(&mut self, effects: &Effects) {
+        if let Some(alarms) = &mut self.former_alarms {
+            change_alarms(alarms, effects);
+        }
     }
 
     fn skipped(&mut self, skipped: Skipped<'_>) {
@@ -486,6 +503,15 @@ impl Sink for World {
     }
 }
 
+fn change_alarms(standing: &mut BTreeSet<String>, effects: &Effects) {
+    for change in &effects.alarms {
+        match change {
+            AlarmChange::Raise { key, .. } => standing.insert(key.clone()),
+            AlarmChange::Clear { key } => standing.remove(key),
+        };
+    }
+}
+
 fn assert_same(effects: &Effects, expected: &Effects) {
     assert_eq!(effects.operations, expected.operations);
     assert_eq!(effects.samples, expected.samples);
@@ -493,4 +519,5 @@ fn assert_same(effects: &Effects, expected: &Effects) {
     assert_eq!(effects.replies, expected.replies);
     assert_eq!(effects.timers, expected.timers);
     assert_eq!(effects.status, expected.status);
+    assert_eq!(effects.alarms, expected.alarms);
 }
