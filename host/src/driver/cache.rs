@@ -41,6 +41,7 @@ pub enum CacheError {
 pub struct Cache {
     folder: PathBuf,
     compatibility: VersionHash,
+    limit_bytes: u64,
 }
 
 impl Cache {
@@ -68,6 +69,7 @@ impl Cache {
         Ok(Self {
             folder,
             compatibility: VersionHash(hasher.0.finalize().into()),
+            limit_bytes: CACHE_LIMIT_BYTES,
         })
     }
 
@@ -165,7 +167,7 @@ impl Cache {
         entries.sort();
         let mut total: u64 = entries.iter().map(|(_, len, _)| len).sum();
         for (_, len, path) in entries {
-            if total <= CACHE_LIMIT_BYTES {
+            if total <= self.limit_bytes {
                 break;
             }
             if path != keep && fs::remove_file(&path).is_ok() {
@@ -258,6 +260,61 @@ mod tests {
         let again = self::tests::cache(folder.path());
         assert!(!unfinished.exists());
         assert!(again.load(hash_of(b"plugin")).is_some());
+    }
+
+    #[test]
+    fn past_its_size_what_was_not_used_for_longest_goes_and_the_newest_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut cache = cache(folder.path());
+        // Room for three entries and their headers.
+        cache.limit_bytes = 3 * 1200;
+        let plugins: Vec<VersionHash> = (0..4_u8).map(|number| hash_of(&[number])).collect();
+        let age = |plugin: VersionHash, seconds: u64| {
+            let entry = fs::File::open(cache.entry_path(plugin)).unwrap();
+            let then = SystemTime::now() - std::time::Duration::from_secs(seconds);
+            entry.set_modified(then).unwrap();
+        };
+        for (plugin, seconds) in plugins.iter().zip([30, 40, 20]) {
+            cache.store(*plugin, &[7; 1000]).unwrap();
+            age(*plugin, seconds);
+        }
+        // The second is the oldest; it is used just now.
+        assert!(cache.load(plugins[1]).is_some());
+        cache.store(plugins[3], &[7; 1000]).unwrap();
+        let is_there = |plugin: &VersionHash| cache.entry_path(*plugin).exists();
+        let there: Vec<bool> = plugins.iter().map(is_there).collect();
+        assert_eq!(there, [false, true, true, true]);
+        // One that is larger than all of it is the only one then.
+        cache.store(plugins[0], &[7; 10_000]).unwrap();
+        let there: Vec<bool> = plugins.iter().map(is_there).collect();
+        assert_eq!(there, [true, false, false, false]);
+    }
+
+    #[test]
+    fn folder_and_entries_belong_to_their_owner_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = cache(folder.path());
+        let plugin = hash_of(b"plugin");
+        cache.store(plugin, b"code").unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&cache.folder), 0o700);
+        assert_eq!(mode(&cache.entry_path(plugin)), 0o600);
+    }
+
+    #[test]
+    fn what_another_engine_compiled_is_not_found_and_not_touched() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = cache(folder.path());
+        let plugin = hash_of(b"plugin");
+        cache.store(plugin, b"code").unwrap();
+        let config = super::super::engine::config(DebugInfo::Kept);
+        let engine = wasmtime::Engine::new(&config).unwrap();
+        let other = Cache::open(folder.path().join("code"), &engine).unwrap();
+        assert_eq!(other.load(plugin), None);
+        // Under this engine's name it is no entry of this engine all the same.
+        fs::copy(cache.entry_path(plugin), other.entry_path(plugin)).unwrap();
+        assert_eq!(other.load(plugin), None);
+        assert!(cache.load(plugin).is_some());
     }
 
     #[test]
