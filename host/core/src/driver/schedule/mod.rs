@@ -506,7 +506,8 @@ impl Schedule {
 
     /// Until the driver is at rest with nothing to do.
     fn settle(&mut self) {
-        let mut has_waited = false;
+        // The driver that has been waited for.
+        let mut waited_for = None;
         for _ in 0..20_000 {
             match self.step() {
                 Step::Busy => {}
@@ -514,9 +515,9 @@ impl Schedule {
                     let wait = until_ns.unwrap().saturating_sub(self.now.monotonic_ns);
                     self.pass_time(wait / 1_000 + 1);
                 }
-                Step::Idle { .. } if !has_waited => {
-                    // For what is told at most so often.
-                    has_waited = true;
+                Step::Idle { .. } if waited_for != Some(self.cell.generation()) => {
+                    // For what is told at most so often. One that has just been let out of quarantine may have to wait for it anew.
+                    waited_for = Some(self.cell.generation());
                     self.pass_time(60_000);
                 }
                 Step::Idle { .. } => return self.check_at_rest(),
