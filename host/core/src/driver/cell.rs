@@ -535,7 +535,7 @@ impl<G: Guest> Cell<G> {
             )));
         };
         self.journal
-            .trim(|port| ports.get(port.0).map_or(0, |state| state.offset));
+            .trim(&timers, |port| ports.get(port.0).map_or(0, |state| state.offset));
         self.checkpoint = Some(Checkpoint {
             snapshot,
             slice: sink.slice(),

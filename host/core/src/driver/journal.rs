@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 
 use super::inbox::{Chunk, Taken};
-use super::{CallTime, Event, PortIndex, TimerId};
+use super::{CallTime, Event, PortIndex, TimerId, Timers};
 
 /// Entries after which a checkpoint is due. A driver with two busy ports fills it with alternating ranges.
 const ENTRIES: usize = 1024;
@@ -112,21 +112,29 @@ impl Journal {
         self.entries.push_back(Entry::TimerGone(id));
     }
 
-    /// A checkpoint was taken. What stays is what it has not dealt with: bytes from `consumed` on, and the borders and gaps behind them.
-    pub fn trim(&mut self, consumed: impl Fn(PortIndex) -> u64) {
+    /// A checkpoint was taken, in which these timers run. What stays is what it has not dealt with: bytes from `consumed` on, and the borders and gaps
+    /// behind them; and that a timer will not be heard of, where what stays before it may set that timer once more.
+    pub fn trim(&mut self, timers: &Timers, consumed: impl Fn(PortIndex) -> u64) {
         self.since = None;
         self.value_bytes = 0;
-        self.entries.retain_mut(|entry| match entry {
-            Entry::Bytes { port, from, to, .. } | Entry::Spared { port, from, to } => {
-                *from = (*from).max(consumed(*port));
-                from < to
-            }
-            Entry::Event { event, offset, .. } => match event {
-                Event::PortAttached { port, .. } | Event::PortLost { port, .. } => *offset > consumed(*port),
-                Event::Overrun { port, to, .. } => *to > consumed(*port),
-                _ => false,
-            },
-            Entry::TimerGone(_) => false,
+        let mut stays_before = false;
+        self.entries.retain_mut(|entry| {
+            let stays = match entry {
+                Entry::Bytes { port, from, to, .. } | Entry::Spared { port, from, to } => {
+                    *from = (*from).max(consumed(*port));
+                    from < to
+                }
+                Entry::Event { event, offset, .. } => match event {
+                    Event::PortAttached { port, .. } | Event::PortLost { port, .. } => {
+                        *offset > consumed(*port)
+                    }
+                    Event::Overrun { port, to, .. } => *to > consumed(*port),
+                    _ => false,
+                },
+                Entry::TimerGone(id) => stays_before && !timers.is_running(*id),
+            };
+            stays_before |= stays;
+            stays
         });
     }
 
@@ -163,6 +171,7 @@ impl Journal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::driver::TimerChange;
 
     const PORT: PortIndex = PortIndex(0);
     const NOW: CallTime = CallTime {
@@ -208,6 +217,24 @@ mod tests {
     }
 
     #[test]
+    fn a_timer_that_is_gone_stays_gone_where_bytes_before_it_set_it_once_more() {
+        const TIMER: TimerId = TimerId(5);
+        let mut journal = Journal::default();
+        journal.push(bytes(0, 10), 10, NOW, false);
+        journal.timer_gone(TIMER);
+        let gone = |timers: &Timers, consumed: u64| {
+            let mut journal = journal.clone();
+            journal.trim(timers, |_| consumed);
+            journal.entries().any(|entry| *entry == Entry::TimerGone(TIMER))
+        };
+        assert!(gone(&Timers::default(), 7));
+        assert!(!gone(&Timers::default(), 10), "nothing sets it any more");
+        let mut timers = Timers::default();
+        timers.apply(TimerChange::Set { id: TIMER, at_ns: 1 });
+        assert!(!gone(&timers, 7), "it was set anew since");
+    }
+
+    #[test]
     fn values_of_observed_slices_fill_it_by_their_bytes_until_a_checkpoint() {
         let mut journal = Journal::default();
         let value: std::sync::Arc<str> = " ".repeat(1024 * 1024).into();
@@ -221,7 +248,7 @@ mod tests {
             pushed += 1;
         }
         assert_eq!(pushed, 4);
-        journal.trim(|_| 0);
+        journal.trim(&Timers::default(), |_| 0);
         assert!(!journal.is_full());
         assert_eq!(journal.entries().count(), 0);
     }
@@ -234,11 +261,11 @@ mod tests {
         journal.push(attached(10), 10, NOW, false);
         journal.push(bytes(10, 20), 20, NOW, false);
         let mut dealt_with = journal.clone();
-        journal.trim(|_| 7);
+        journal.trim(&Timers::default(), |_| 7);
         assert_eq!(ranges(&journal), [(7, 10), (10, 20)]);
         assert_eq!(journal.entries().count(), 3, "the border stays, the timer goes");
         assert_eq!(journal.since(), None);
-        dealt_with.trim(|_| 10);
+        dealt_with.trim(&Timers::default(), |_| 10);
         assert_eq!(ranges(&dealt_with), [(10, 20)]);
         assert_eq!(dealt_with.entries().count(), 1, "nothing lies before the border");
     }

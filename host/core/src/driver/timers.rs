@@ -30,6 +30,11 @@ impl Timers {
         self.running.retain(|&(_, running)| running != id);
     }
 
+    /// Whether it runs.
+    pub fn is_running(&self, id: TimerId) -> bool {
+        self.running.iter().any(|&(_, running)| running == id)
+    }
+
     /// Whether no more than [`TIMERS`] run after these changes, and at no moment between them.
     pub fn fit(&self, changes: &[TimerChange]) -> bool {
         if self.running.len() + changes.len() <= TIMERS {

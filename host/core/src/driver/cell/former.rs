@@ -228,7 +228,7 @@ impl<G: Guest> AtRest<'_, G> {
         journal.append(since);
         let held = |inbox: &mut Inbox| (inbox.port_states(), inbox.timers().clone());
         let (ports, timers) = cell.inbox.with(held);
-        journal.trim(|port| ports.get(port.0).map_or(0, |state| state.offset));
+        journal.trim(&timers, |port| ports.get(port.0).map_or(0, |state| state.offset));
         cell.journal = journal;
         cell.checkpoint = Some(Checkpoint {
             snapshot,
