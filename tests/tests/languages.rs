@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use e2e::{Artifacts, Bench, Client, DeviceEntry, Metered, Terminal, is_long};
+use e2e::{Artifacts, Bench, Client, Daemon, DeviceEntry, Metered, Terminal, is_long};
 use serde_json::{Value, json};
 
 const SEED: u64 = 20_260_102;
@@ -26,6 +26,21 @@ fn reload(client: &Client, member: &str) -> Option<Value> {
     client
         .member(&format!("/devices/meter/driver/lastReload/{member}"))
         .cloned()
+}
+
+/// An interpreter wants more memory than the driver in Rust, so a person is asked.
+async fn consent_to_memory(bench: &Bench, daemon: &Daemon, client: &mut Client) {
+    let place = "/plugins/power-meter/waiting/wants";
+    client
+        .until_within(COMPILING, "what it waits for", |client| {
+            client.member(place).map(|_| ())
+        })
+        .await;
+    let wants = client.member(place).and_then(Value::as_array).cloned();
+    let kinds: Vec<_> = wants.iter().flatten().map(|want| &want["kind"]).collect();
+    assert_eq!(kinds, [&json!("memory-bytes")]);
+    let granted = bench.ask(daemon, &["plugin", "grant", "power-meter"]).await;
+    assert_eq!(granted.code, Some(0), "{granted:?}");
 }
 
 #[tokio::test]
@@ -53,6 +68,9 @@ async fn the_power_meter_in_python_takes_over_and_gives_back_without_losing_a_ro
             let begin = Instant::now();
             bench.install("power-meter", file);
             let what = format!("{language} takes over in round {round}");
+            if round == 0 && language == "Python" {
+                consent_to_memory(&bench, &daemon, &mut client).await;
+            }
             client
                 .until_within(COMPILING, &what, |client| {
                     (reload(client, "at") != before).then_some(())
