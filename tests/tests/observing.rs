@@ -71,6 +71,12 @@ async fn a_driver_is_told_of_the_slices_that_it_is_granted_and_of_no_others() {
         .await;
     let told = number(&client, "/watcher/told");
     bench.install("watcher", &bench.artifacts.fixture("watcher-next"));
+    // It observes one slice more, so a person is asked.
+    client
+        .until_member("/plugins/watcher/status", &json!("waiting-for-consent"))
+        .await;
+    let granted = bench.ask(&daemon, &["plugin", "grant", "watcher"]).await;
+    assert_eq!(granted.code, Some(0), "{granted:?}");
     until_version(&mut client, "2.0.0").await;
     assert_eq!(
         number(&client, "/watcher/told"),

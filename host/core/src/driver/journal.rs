@@ -112,6 +112,11 @@ impl Journal {
         self.entries.push_back(Entry::TimerGone(id));
     }
 
+    /// A start has set this timer anew: that it was left out before is over.
+    pub fn timer_is_back(&mut self, id: TimerId) {
+        self.entries.retain(|entry| *entry != Entry::TimerGone(id));
+    }
+
     /// A checkpoint was taken, in which these timers run. What stays is what it has not dealt with: bytes from `consumed` on, and the borders and gaps
     /// behind them; and that a timer will not be heard of, where what stays before it may set that timer once more.
     pub fn trim(&mut self, timers: &Timers, consumed: impl Fn(PortIndex) -> u64) {

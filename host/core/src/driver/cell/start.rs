@@ -12,7 +12,7 @@ use crate::driver::inbox::{Taken, ring_was_full};
 use crate::driver::journal::Entry;
 use crate::driver::{
     Breakdown, CallTime, Cause, Effects, Event, Fault, Guest, LifeChange, LogOrigin, PortIndex, Refusal,
-    SharedInbox, Sink, SliceRefused, StartInput, StartReason, TimerChange, Timers,
+    SharedInbox, Sink, SliceRefused, StartInput, StartReason, TimerChange, TimerId, Timers,
 };
 
 /// A guest that has been started and has caught up, and what takes effect when it goes live.
@@ -27,6 +27,7 @@ pub(super) struct Past {
     /// None after a cold start, whose slice operations are in the effects.
     slice: Option<Draft>,
     timers: Timers,
+    set_by_start: Vec<TimerId>,
     replayed_bytes: u64,
     lost_bytes: u64,
 }
@@ -82,6 +83,7 @@ impl<G: Guest> Cell<G> {
         let mut past = Past {
             slice: None,
             timers: Timers::default(),
+            set_by_start: Vec::new(),
             replayed_bytes: 0,
             lost_bytes: 0,
         };
@@ -119,6 +121,7 @@ impl<G: Guest> Cell<G> {
         sink: &mut impl Sink,
     ) -> Result<(), Breakdown> {
         past.apply_timers(&start.timers, "start")?;
+        past.set_by_start = start.timers.iter().filter_map(is_set).collect();
         if let Some(slice) = &mut past.slice {
             slice
                 .apply(&start.operations)
@@ -178,6 +181,8 @@ impl<G: Guest> Cell<G> {
         let mut replay = Replay::new(guest, &mut self.effects, &mut self.buffer, past, started, sink);
         for entry in self.journal.entries() {
             match entry {
+                // What the start has set is of now.
+                Entry::TimerGone(id) if replay.past.set_by_start.contains(id) => {}
                 Entry::TimerGone(id) => replay.past.timers.cancel(*id),
                 Entry::Event {
                     event, time, refused, ..
@@ -212,6 +217,7 @@ impl<G: Guest> Cell<G> {
             mut timers,
             replayed_bytes,
             lost_bytes,
+            ..
         } = arrival.past;
         let from_snapshot = slice.is_some();
         let phase = said_phase(&arrival.effects).map(str::to_owned);
@@ -226,8 +232,12 @@ impl<G: Guest> Cell<G> {
         }
         // Were it to start from this checkpoint again, its start would not be the same call; the timers that it set now must not be lost.
         if let Some(checkpoint) = &mut self.checkpoint {
-            let changes = arrival.effects.timers.iter();
-            changes.for_each(|&change| checkpoint.timers.apply(change));
+            for &change in &arrival.effects.timers {
+                checkpoint.timers.apply(change);
+            }
+            for id in arrival.effects.timers.iter().filter_map(is_set) {
+                self.journal.timer_is_back(id);
+            }
         }
         match &self.retry {
             Some(InHand {
@@ -441,6 +451,7 @@ impl Past {
         Self {
             slice: Some(slice),
             timers,
+            set_by_start: Vec::new(),
             replayed_bytes: 0,
             lost_bytes: 0,
         }
@@ -452,5 +463,12 @@ impl Past {
         }
         changes.iter().for_each(|&change| self.timers.apply(change));
         Ok(())
+    }
+}
+
+fn is_set(change: &TimerChange) -> Option<TimerId> {
+    match change {
+        TimerChange::Set { id, .. } => Some(*id),
+        TimerChange::Cancel { .. } => None,
     }
 }
