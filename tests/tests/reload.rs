@@ -93,7 +93,7 @@ async fn what_is_no_driver_leaves_the_old_one_streaming() {
         bench,
         sim,
         plugin: meter,
-        daemon: _daemon,
+        daemon,
         mut client,
         energy,
     } = Metered::start(50.0, SEED, "none").await;
@@ -139,6 +139,12 @@ async fn what_is_no_driver_leaves_the_old_one_streaming() {
     )
     .await;
     bench.install("power-meter", &bench.artifacts.fixture("trap-in-start"));
+    // It does not say how little memory is enough for it, as the meter's driver does, so a person is asked.
+    client
+        .until_member("/plugins/power-meter/status", &json!("waiting-for-consent"))
+        .await;
+    let granted = bench.ask(&daemon, &["plugin", "grant", "power-meter"]).await;
+    assert_eq!(granted.code, Some(1), "{granted:?}");
     refused(&mut client, "a driver that traps in start", "trap in `start`").await;
     bench.install("power-meter", &bench.artifacts.fixture("refuses"));
     refused(&mut client, "a driver that refuses", "this driver never starts").await;
