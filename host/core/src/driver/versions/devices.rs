@@ -53,6 +53,10 @@ impl Versions {
     /// A device is no longer configured, or is going to be added anew. Its driver is stopped already.
     pub fn device_removed(&mut self, device: &str) {
         if let Some(entry) = self.devices.remove(device) {
+            // A reload was of the device as it was.
+            if let Some(file) = self.files.get_mut(&entry.plugin) {
+                file.reloads.remove(device);
+            }
             self.publish(&entry.plugin);
         }
         self.tidy();
