@@ -353,7 +353,7 @@ impl<G: Guest> Cell<G> {
                 time: *time,
                 refused: *refused,
             },
-            Entry::TimerGone(id) => Tapped {
+            Entry::TimerGone(id) | Entry::TimerWasGone(id) => Tapped {
                 told: Told::TimerGone(*id),
                 time: now,
                 refused: false,

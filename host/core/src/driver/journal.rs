@@ -50,6 +50,8 @@ pub enum Entry {
     },
     /// A timer that ran out without the driver's hearing of it, because it broke down over it twice.
     TimerGone(TimerId),
+    /// The same, before the checkpoint: what stays before it may set the timer once more. What a start sets is not meant.
+    TimerWasGone(TimerId),
 }
 
 /// The entries since the checkpoint, oldest first.
@@ -114,7 +116,7 @@ impl Journal {
 
     /// A start has set this timer anew: that it was left out before is over.
     pub fn timer_is_back(&mut self, id: TimerId) {
-        self.entries.retain(|entry| *entry != Entry::TimerGone(id));
+        self.entries.retain(|entry| *entry != Entry::TimerWasGone(id));
     }
 
     /// A checkpoint was taken, in which these timers run. What stays is what it has not dealt with: bytes from `consumed` on, and the borders and gaps
@@ -136,7 +138,10 @@ impl Journal {
                     Event::Overrun { port, to, .. } => *to > consumed(*port),
                     _ => false,
                 },
-                Entry::TimerGone(id) => stays_before && !timers.is_running(*id),
+                &mut (Entry::TimerGone(id) | Entry::TimerWasGone(id)) => {
+                    *entry = Entry::TimerWasGone(id);
+                    stays_before && !timers.is_running(id)
+                }
             };
             stays_before |= stays;
             stays
@@ -230,7 +235,9 @@ mod tests {
         let gone = |timers: &Timers, consumed: u64| {
             let mut journal = journal.clone();
             journal.trim(timers, |_| consumed);
-            journal.entries().any(|entry| *entry == Entry::TimerGone(TIMER))
+            journal
+                .entries()
+                .any(|entry| *entry == Entry::TimerWasGone(TIMER))
         };
         assert!(gone(&Timers::default(), 7));
         assert!(!gone(&Timers::default(), 10), "nothing sets it any more");

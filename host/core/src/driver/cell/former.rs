@@ -261,7 +261,7 @@ impl<G: Guest> Cell<G> {
         replay.is_return = true;
         for entry in since.entries() {
             match entry {
-                Entry::TimerGone(_) => {}
+                Entry::TimerGone(_) | Entry::TimerWasGone(_) => {}
                 &Entry::Bytes { port, from, to, .. } => {
                     replay.bytes(&self.inbox, (port, from..to), false)?;
                 }

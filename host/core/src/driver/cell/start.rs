@@ -182,8 +182,8 @@ impl<G: Guest> Cell<G> {
         for entry in self.journal.entries() {
             match entry {
                 // What the start has set is of now.
-                Entry::TimerGone(id) if replay.past.set_by_start.contains(id) => {}
-                Entry::TimerGone(id) => replay.past.timers.cancel(*id),
+                Entry::TimerWasGone(id) if replay.past.set_by_start.contains(id) => {}
+                Entry::TimerGone(id) | Entry::TimerWasGone(id) => replay.past.timers.cancel(*id),
                 Entry::Event {
                     event, time, refused, ..
                 } => {
