@@ -76,7 +76,7 @@ impl Engine {
         &self.wasmtime
     }
 
-    /// The world's imports, and no others. What a component gets of `wasi:*` beside them is in [`super::wasi`]; one that imports anything else does
+    /// The world's imports, and no others. What a component gets of `wasi:*` beside them is in `wasi.rs`; one that imports anything else does
     /// not link.
     pub fn linker(&self) -> &Linker<HostState> {
         &self.linker
