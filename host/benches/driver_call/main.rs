@@ -153,6 +153,7 @@ impl<G: Guest> Subject<G> {
             snapshot: None,
             commands: Vec::new(),
             timers: Vec::new(),
+            leases: Vec::new(),
         };
         let time = subject.next_time();
         subject

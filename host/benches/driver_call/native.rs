@@ -70,6 +70,7 @@ impl Guest for NativeGuest {
             snapshot: None,
             commands: Vec::new(),
             timers: Vec::new(),
+            leases: Vec::new(),
             attributes: Vec::new(),
         };
         self.call(time, effects, |this| {
@@ -250,11 +251,17 @@ impl Host for CollectingHost {
         Err(StateError::NotGranted)
     }
 
-    fn acquire_lease(&mut self, _port: &str, _release: &[u8], _maximum_ms: u32) -> Result<u64, LeaseError> {
+    fn acquire_lease(
+        &mut self,
+        _id: u32,
+        _port: &str,
+        _release: &[u8],
+        _maximum_ms: u32,
+    ) -> Result<(), LeaseError> {
         Err(LeaseError::NotSupported)
     }
 
-    fn release_lease(&mut self, _id: u64) {}
+    fn release_lease(&mut self, _id: u32) {}
 
     fn acknowledge(&mut self, _id: &str) -> Result<(), CommandError> {
         Err(CommandError::UnknownCommand)

@@ -5,9 +5,9 @@ use std::cell::Cell as Counter;
 use std::sync::Arc;
 
 use autobench_core::driver::{
-    Breakdown, CallTime, Cell, Command, Commit, Effects, Event, Fault, Guest, LifeChange, LogLine, LogOrigin,
-    PortIndex, PortSetup, Refusal, Sample, Setup, SharedInbox, Sink, Skipped, SliceRefused, Snapshot,
-    StartInput, Step, StopReason, TimerChange, TimerId,
+    Breakdown, CallTime, Cell, Command, Commit, Effects, Event, Fault, Guest, Lease, LeaseOver, LifeChange,
+    LogLine, LogOrigin, PortIndex, PortSetup, Refusal, Sample, Setup, SharedInbox, Sink, Skipped,
+    SliceRefused, Snapshot, StartInput, Step, StopReason, TimerChange, TimerId,
 };
 
 struct Counting;
@@ -84,6 +84,8 @@ impl Sink for Counted {
     fn take_over(&mut self, _: serde_json::Value, _: &mut Effects, _: u64) -> Result<(), SliceRefused> {
         Ok(())
     }
+    fn leases_opened(&mut self, _: &[(Lease, Option<u64>)]) {}
+    fn lease_over(&mut self, _: &LeaseOver) {}
     fn skipped(&mut self, _: Skipped<'_>) {}
     fn command_failed(&mut self, _: &Arc<Command>, _: &Breakdown) {}
     fn life(&mut self, _: LifeChange<'_>) {}

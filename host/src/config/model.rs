@@ -306,6 +306,23 @@ pub enum PortSource {
     Sim(SimSpec),
 }
 
+impl std::fmt::Display for PortSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Path(path) => write!(f, "path {}", path.display()),
+            Self::Usb {
+                vendor,
+                product,
+                serial,
+            } => {
+                write!(f, "usb {vendor:04x}:{product:04x}")?;
+                serial.iter().try_for_each(|serial| write!(f, ":{serial}"))
+            }
+            Self::Sim(sim) => write!(f, "sim {:?}", sim.device),
+        }
+    }
+}
+
 /// An emulator that the daemon starts itself.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SimSpec {

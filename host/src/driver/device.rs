@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use autobench_core::driver::versions::{Blame, VersionHash};
 use autobench_core::driver::{
-    Breakdown, CallTime, Cell, Fault, InputSignals, LogLevel, NoReturn, PortIdentity, PortIndex, Refusal,
-    Setup, SharedInbox, StartReason, Step, StopReason, SwapRefusal,
+    Breakdown, CallTime, Cell, Fault, InputSignals, Lease, LogLevel, NoReturn, PortIdentity, PortIndex,
+    Refusal, Setup, SharedInbox, StartReason, Step, StopReason, SwapRefusal,
 };
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
@@ -22,6 +22,7 @@ use super::engine::Engine;
 use super::health::Health;
 use super::host_state::{ReadSlices, Rights};
 use super::instance::Instance;
+use super::leases::UndoneHolds;
 use super::loader::Prepared;
 use super::record::{DeviceRecord, attached_port};
 use super::shadow::{Tap, Tapping};
@@ -579,6 +580,8 @@ pub struct InboxFeed {
     pub record: DeviceRecord,
     /// The log.
     pub logs: LogHandle,
+    /// Who hears of holds that are undone.
+    pub holds: UndoneHolds,
     /// The device's counters.
     pub health: Arc<Health>,
     /// The clock.
@@ -643,6 +646,10 @@ impl PortEvents for InboxFeed {
         self.inbox.transmit_drained(self.port);
     }
 
+    fn undone(&mut self, lease: &Lease) {
+        self.holds.undone(&self.name, lease);
+    }
+
     fn line_error(&mut self, reason: &str) {
         self.inbox.line_error(self.port, reason);
     }
@@ -658,6 +665,7 @@ mod tests {
     use autobench_core::state::Store;
     use autobench_core::wire::AppState;
 
+    use super::super::leases::LeaseJournal;
     use super::super::record::tests::probe;
     use super::*;
     use crate::config::LogConfig;
@@ -668,6 +676,7 @@ mod tests {
         let store = Store::new(&AppState::default()).unwrap();
         let state = StateHandle::start(store, StateConfig::new("boot"));
         let logs = LogHandle::new(LogConfig::silent(10));
+        let folder = tempfile::tempdir().unwrap();
         let inbox = SharedInbox::new([PortSetup {
             name: "main".into(),
             ring_capacity_bytes: 4,
@@ -681,6 +690,11 @@ mod tests {
             health: Arc::clone(record.health()),
             record,
             logs: logs.clone(),
+            holds: UndoneHolds {
+                journal: LeaseJournal::open(folder.path(), "probe", Vec::new()).0,
+                device: "probe".into(),
+                logs: logs.clone(),
+            },
             clock: Clock::start(),
             // Nothing is held back.
             overruns: Lines::one_in(Duration::ZERO, 1, Instant::now()),

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use autobench_core::driver::versions::VersionHash;
-use autobench_core::driver::{CallTime, CommandId, Effects, LogLevel, LogLine, PortIndex};
+use autobench_core::driver::{CallTime, CommandId, Effects, LeaseId, LogLevel, LogLine, PortIndex};
 use autobench_core::state::Pointer;
 
 use super::health::Health;
@@ -81,6 +81,8 @@ pub struct HostState {
     pub(super) host_call_bytes: usize,
     /// Timers that run: kept here so that the 65th can be refused at the call.
     pub(super) timers: BTreeSet<u32>,
+    /// Leases that are open as far as the driver knows, so that one too many can be refused at the call.
+    pub(super) leases: BTreeSet<LeaseId>,
     /// Commands in flight, so that an answer to another one can be refused at the call.
     pub(super) commands: HashSet<CommandId>,
     /// Alarms that stand, so that one too many can be refused at the call.
@@ -111,6 +113,7 @@ impl HostState {
             reserved_bytes: vec![0; port_count],
             host_call_bytes: 0,
             timers: BTreeSet::new(),
+            leases: BTreeSet::new(),
             commands: HashSet::new(),
             alarms,
             unfinished_lines: Default::default(),

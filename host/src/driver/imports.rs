@@ -10,7 +10,7 @@ use super::bindings::autobench::driver::{
     alarms, clock, events, lease, log, status, telemetry, timer, types,
 };
 use super::convert;
-use super::host_state::{HostState, LOG_LINE_LIMIT_BYTES, Mode, cut};
+use super::host_state::{HostState, LOG_LINE_LIMIT_BYTES, cut};
 
 /// Timers of one driver.
 const TIMERS_LIMIT: usize = 64;
@@ -60,19 +60,61 @@ impl telemetry::Host for HostState {
 impl lease::Host for HostState {
     fn acquire(
         &mut self,
-        _port: String,
+        id: u32,
+        port: String,
         release: Vec<u8>,
-        _maximum_ms: u32,
-    ) -> wasmtime::Result<Result<u64, lease::LeaseError>> {
-        self.charge(release.len())?;
-        Ok(Err(match self.mode {
-            Mode::Describe => lease::LeaseError::NotGranted,
-            // A hold that nobody would end must not begin: until the host keeps leases, and a journal of them, it says so.
-            Mode::Live(_) => lease::LeaseError::NotSupported,
-        }))
+        maximum_ms: u32,
+    ) -> wasmtime::Result<Result<(), lease::LeaseError>> {
+        self.charge(release.len() + port.len())?;
+        let Some(rights) = self.rights() else {
+            return Ok(Err(lease::LeaseError::NotGranted));
+        };
+        let Some((index, line)) = rights
+            .ports
+            .iter()
+            .enumerate()
+            .find(|(_, line)| **line.name() == *port)
+        else {
+            return Ok(Err(lease::LeaseError::NotGranted));
+        };
+        if release.is_empty() || release.len() > core::leases::RELEASE_BYTES {
+            return Ok(Err(lease::LeaseError::Invalid(format!(
+                "{} bytes to undo the hold; it takes 1 to {}",
+                release.len(),
+                core::leases::RELEASE_BYTES
+            ))));
+        }
+        if maximum_ms == 0 || maximum_ms > core::leases::LEASE_MAXIMUM_MS {
+            return Ok(Err(lease::LeaseError::Invalid(format!(
+                "a maximum of {maximum_ms} ms; it is from 1 to {}",
+                core::leases::LEASE_MAXIMUM_MS
+            ))));
+        }
+        if !line.is_attached() {
+            return Ok(Err(lease::LeaseError::NotAttached));
+        }
+        let id = core::LeaseId(id);
+        if !self.leases.contains(&id) && self.leases.len() + line.waiting_undos() >= core::LEASES {
+            return Ok(Err(lease::LeaseError::Full));
+        }
+        self.leases.insert(id);
+        self.effects.leases.push(core::LeaseChange::Acquire {
+            id,
+            port: core::PortIndex(index),
+            release: release.into(),
+            maximum_ms,
+        });
+        Ok(Ok(()))
     }
 
-    fn release(&mut self, _id: u64) -> wasmtime::Result<()> {
+    fn release(&mut self, id: u32) -> wasmtime::Result<()> {
+        self.charge(0)?;
+        let id = core::LeaseId(id);
+        self.leases.remove(&id);
+        let actions_before = self.effects.port_actions.len();
+        self.effects
+            .leases
+            .push(core::LeaseChange::Release { id, actions_before });
         Ok(())
     }
 }
@@ -241,7 +283,7 @@ mod tests {
     use autobench_core::driver::versions::VersionHash;
 
     use super::super::health::Health;
-    use super::super::host_state::{ReadSlices, Rights};
+    use super::super::host_state::{Mode, ReadSlices, Rights};
     use super::*;
 
     struct NoSlices;

@@ -228,6 +228,7 @@ impl Guest for Instance {
     ) -> Result<Result<(), Refusal>, Fault> {
         let state = self.store.data_mut();
         state.timers = input.timers.iter().map(|timer| timer.0).collect();
+        state.leases = input.leases.iter().copied().collect();
         state.commands = input.commands.iter().map(|command| command.id.clone()).collect();
         let ports: Vec<_> = input
             .ports
@@ -255,6 +256,7 @@ impl Guest for Instance {
             .map(|command| guest_command(command))
             .collect();
         let timers: Vec<_> = input.timers.iter().map(|timer| timer.0).collect();
+        let leases: Vec<_> = input.leases.iter().map(|lease| lease.0).collect();
         let configuration = guest::Configuration {
             device: &input.device,
             reason: convert::start_reason(input.reason),
@@ -271,6 +273,7 @@ impl Guest for Instance {
                 }),
             commands: &commands,
             timers: &timers,
+            leases: &leases,
             attributes: &[],
         };
         let deadline = match input.reason {
@@ -287,6 +290,9 @@ impl Guest for Instance {
         match event {
             Event::Timer(timer) => {
                 self.store.data_mut().timers.remove(&timer.0);
+            }
+            Event::LeaseEnded { id, .. } => {
+                self.store.data_mut().leases.remove(id);
             }
             Event::Command(command) => {
                 self.store.data_mut().commands.insert(command.id.clone());

@@ -25,6 +25,7 @@ mod health;
 pub mod host_state;
 mod imports;
 pub mod instance;
+mod leases;
 mod limits;
 mod lives;
 pub mod loader;

@@ -4,11 +4,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use autobench_core::driver::leases::reason;
 use autobench_core::driver::shadow::Tapped;
 use autobench_core::driver::versions::Broken;
 use autobench_core::driver::{
-    Breakdown, Cause, Command, Commit, Effects, Event, LifeChange, LogLevel, LogLine, LogOrigin, PortAction,
-    Sample, SharedInbox, Sink, Skipped, SliceRefused, StartReason, StatusChange, Taken, Verdict,
+    Breakdown, Cause, Command, Commit, Effects, Event, Lease, LeaseOver, LifeChange, LogLevel, LogLine,
+    LogOrigin, PortAction, Sample, SharedInbox, Sink, Skipped, SliceRefused, StartReason, StatusChange,
+    Taken, Verdict,
 };
 use autobench_core::state::StateError;
 use autobench_core::wire::{DeviceEntry, DeviceStatus};
@@ -18,6 +20,7 @@ use super::events::envelope;
 use super::fault;
 use super::health::Health;
 use super::host_state::LOG_LINES_PER_CALL;
+use super::leases::LeaseJournal;
 use super::lives::Lives;
 use super::loader::Version;
 use super::record::DeviceRecord;
@@ -27,7 +30,7 @@ use crate::clock::{Clock, now_iso};
 use crate::commands::DeviceCommands;
 use crate::hub::Hub;
 use crate::logs::{LogHandle, LogRecord};
-use crate::serial::PortControl;
+use crate::serial::{PortControl, PortView};
 use crate::state::{Observing, StateHandle};
 
 /// Files of skipped bytes that are kept per device; the oldest goes.
@@ -66,6 +69,8 @@ pub struct DeviceSink {
     pub commands: DeviceCommands,
     /// Its ports.
     pub ports: Arc<[PortControl]>,
+    /// What is kept of its holds.
+    pub leases: LeaseJournal,
     /// Endpoint of each series of the running version's manifest.
     pub endpoints: Vec<u32>,
     /// The version that runs.
@@ -199,6 +204,35 @@ impl Sink for DeviceSink {
                 // Nobody is told before the version is back.
                 let _ = alarms.change(change.clone());
             }
+        }
+    }
+
+    fn leases_opened(&mut self, opened: &[(Lease, Option<u64>)]) {
+        if let Err(error) = self.leases.opened(opened) {
+            self.log(
+                LogLevel::Error,
+                format!("its holds cannot be written down ({error}): should the daemon crash now, nobody undoes them"),
+            );
+        }
+    }
+
+    fn lease_over(&mut self, over: &LeaseOver) {
+        let LeaseOver { lease, reason } = over;
+        let port = self.ports.get(lease.port.0);
+        let name = port.map_or("", |port| &**port.name());
+        let level = match &**reason {
+            reason::DRIVER_FAILED | reason::PORT_LOST => LogLevel::Warn,
+            _ => LogLevel::Info,
+        };
+        self.log(
+            level,
+            format!(
+                "the hold {} on port {name} ends ({reason}): what undoes it goes out",
+                lease.id.0
+            ),
+        );
+        if let Some(port) = port {
+            port.perform(PortAction::Undo(lease.clone()));
         }
     }
 
@@ -419,6 +453,13 @@ impl DeviceSink {
     pub fn thread_ended(&mut self) {
         let reason = "its thread ended by a fault of the daemon; standard error says which";
         let _told_last = self.lives.ending(&self.device);
+        // Those that are undone already, and have yet to leave, go out once more.
+        for lease in self.leases.standing() {
+            self.lease_over(&LeaseOver {
+                lease,
+                reason: reason::DRIVER_FAILED.into(),
+            });
+        }
         self.log(LogLevel::Error, format!("the driver is down: {reason}"));
         self.commands.down(reason, true);
         self.clear_alarms();
@@ -564,7 +605,7 @@ fn is_live(entry: &mut DeviceEntry, generation: u64) {
 #[cfg(test)]
 mod tests {
     use autobench_core::driver::versions::VersionHash;
-    use autobench_core::driver::{AlarmChange, Severity};
+    use autobench_core::driver::{AlarmChange, LeaseId, PortIndex, Severity};
     use autobench_core::state::Store;
     use autobench_core::wire::AppState;
     use serde_json::json;
@@ -582,7 +623,7 @@ mod tests {
         _folder: tempfile::TempDir,
     }
 
-    /// A device with two series and no ports.
+    /// A device with two series, and a port that is away.
     fn bench() -> Bench {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::new(&AppState::default()).unwrap();
@@ -603,7 +644,8 @@ mod tests {
             alarms: Alarms::new(Arc::clone(&device)),
             former_alarms: None,
             commands: commands.router().of_device(&device),
-            ports: Arc::new([]),
+            ports: Arc::new([PortControl::new("main".into()).unwrap()]),
+            leases: LeaseJournal::open(folder.path(), "probe", Vec::new()).0,
             endpoints: vec![1, 2],
             version: Version {
                 hash: VersionHash([1; 32]),
@@ -636,6 +678,23 @@ mod tests {
             samples: vec![(1, sample); count],
             ..Effects::default()
         }
+    }
+
+    #[tokio::test]
+    async fn a_thread_that_ends_undoes_what_is_held() {
+        let mut bench = bench();
+        let sink = &mut bench.sink;
+        let lease = Lease {
+            number: 1,
+            id: LeaseId(1),
+            port: PortIndex(0),
+            release: (*b"up").into(),
+            ends_ns: 0,
+        };
+        sink.leases_opened(&[(lease, None)]);
+        assert_eq!(sink.ports[0].waiting_undos(), 0);
+        sink.thread_ended();
+        assert_eq!(sink.ports[0].waiting_undos(), 1);
     }
 
     #[tokio::test]

@@ -48,6 +48,8 @@ pub trait PortView: Send + Sync {
     fn has_control_lines(&self) -> bool;
     /// Checks that so many bytes, all of this call, can be queued.
     fn reserve(&self, reserved_bytes: usize) -> Result<(), ReserveError>;
+    /// How many holds wait to be undone on it.
+    fn waiting_undos(&self) -> usize;
     /// Reads CTS, DSR, DCD and RI.
     fn input_signals(&self) -> Result<InputSignals, SignalError>;
 }
@@ -101,7 +103,8 @@ impl PortControl {
     pub fn perform(&self, action: PortAction) {
         {
             let mut line = self.shared.line.lock();
-            if line.attached.is_none() {
+            // What undoes a hold waits for the line.
+            if line.attached.is_none() && !matches!(action, PortAction::Undo(_)) {
                 return;
             }
             line.transmit.push(action);
@@ -172,6 +175,10 @@ impl PortView for PortControl {
         }
         self.wake();
         Err(ReserveError::Full)
+    }
+
+    fn waiting_undos(&self) -> usize {
+        self.shared.line.lock().transmit.waiting_undos()
     }
 
     fn input_signals(&self) -> Result<InputSignals, SignalError> {

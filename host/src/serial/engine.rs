@@ -14,7 +14,7 @@ use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use autobench_core::driver::{InputSignals, LineNews, LineSettings, PortIdentity};
+use autobench_core::driver::{InputSignals, Lease, LineNews, LineSettings, PortIdentity};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::termios::QueueSelector;
@@ -77,6 +77,8 @@ pub trait PortEvents: Send {
     fn lost(&mut self, reason: &str);
     /// There is room again after a refused write.
     fn drained(&mut self);
+    /// What undoes a hold has left.
+    fn undone(&mut self, lease: &Lease);
     /// Faults on the line since this was told last, in words. They concern the bytes around this place.
     fn line_error(&mut self, reason: &str);
     /// The lines that the device drives are so from now on.
@@ -300,9 +302,10 @@ impl Engine {
             if left == Left::Nothing && self.control.shared().line.lock().transmit.take_drained() {
                 self.events.drained();
             }
+            let is_leaving = self.tell_undone();
             let next_news = self.tell_news();
-            // Only the settling of output is asked for again and again; everything else wakes the poll.
-            let settling_ends = (left == Left::Change).then_some(SETTLE_POLL);
+            // Only whether output has left is asked for again and again; everything else wakes the poll.
+            let settling_ends = (left == Left::Change || is_leaving).then_some(SETTLE_POLL);
             let mut timeout = settling_ends.into_iter().chain(next_news).min();
             if let Some(until) = last_words {
                 let has_output = left != Left::Nothing || self.pending_output_bytes() > 0;
@@ -329,6 +332,26 @@ impl Engine {
                 Err(error) => return End::lost(error),
             }
         }
+    }
+
+    /// Tells which holds are undone. True while the system has not sent all that undoes some.
+    fn tell_undone(&mut self) -> bool {
+        let undone = {
+            let mut line = self.control.shared().line.lock();
+            if !line.transmit.has_undos_leaving() {
+                return false;
+            }
+            let pending = line
+                .attached
+                .as_ref()
+                .map_or(0, |attached| pending_output_bytes(&attached.tty));
+            if pending > 0 {
+                return true;
+            }
+            line.transmit.take_undone()
+        };
+        undone.iter().for_each(|lease| self.events.undone(lease));
+        false
     }
 
     /// What the system holds for the line.

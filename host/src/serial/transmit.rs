@@ -1,8 +1,11 @@
-//! What waits to go out on a port: bytes and changes of the line, in the order in which a driver asked for them.
+//! What waits to go out on a port: bytes and changes of the line, in the order in which a driver asked for them, and what undoes holds.
+//!
+//! What undoes a hold is the host's and not the driver's: it needs no room, no discard takes it back, and it outlives the line. It is done with when
+//! the system has nothing left to send; until then a line that is lost makes it wait for the next.
 
 use std::collections::VecDeque;
 
-use autobench_core::driver::{LineSettings, PortAction};
+use autobench_core::driver::{Lease, LineSettings, PortAction};
 
 /// Bytes that may wait. A write that does not fit is refused with `full` at the call: nothing waits for a line, and nothing is cut.
 pub const TRANSMIT_LIMIT_BYTES: usize = 64 << 10;
@@ -16,6 +19,8 @@ const CHANGES_LIMIT: usize = 64;
 pub enum Step {
     /// Send these bytes.
     Bytes(Vec<u8>),
+    /// Send what undoes a hold.
+    Undo(Lease),
     /// Change the line.
     SetLine(LineSettings),
     /// Drive DTR, RTS, BREAK.
@@ -30,6 +35,18 @@ pub enum Step {
 }
 
 impl Step {
+    fn bytes(&self) -> Option<&[u8]> {
+        match self {
+            Self::Bytes(data) => Some(data),
+            Self::Undo(lease) => Some(&lease.release),
+            Self::SetLine(_) | Self::SetSignals { .. } => None,
+        }
+    }
+
+    fn is_change(&self) -> bool {
+        self.bytes().is_none()
+    }
+
     /// Makes one change of two of the same kind. False when they are not.
     fn merge(&mut self, newer: &Self) -> bool {
         match (self, newer) {
@@ -75,6 +92,8 @@ pub struct TransmitQueue {
     queued_bytes: usize,
     /// Bytes of the first step that are on the line already.
     sent_of_first: usize,
+    /// What undoes holds and is with the system, which may not have sent it yet.
+    leaving: Vec<Lease>,
     discard: bool,
     refused_since_drained: bool,
 }
@@ -93,10 +112,13 @@ impl TransmitQueue {
                 self.queued_bytes += data.len();
                 self.steps.push_back(Step::Bytes(data));
             }
+            PortAction::Undo(lease) => self.steps.push_back(Step::Undo(lease)),
             PortAction::DiscardOutput => {
+                if let Some(Step::Bytes(_)) = self.steps.front() {
+                    self.sent_of_first = 0;
+                }
                 self.steps.retain(|step| !matches!(step, Step::Bytes(_)));
                 self.queued_bytes = 0;
-                self.sent_of_first = 0;
                 self.discard = true;
             }
             PortAction::SetLine(settings) => self.push_change(Step::SetLine(settings)),
@@ -115,14 +137,8 @@ impl TransmitQueue {
     }
 
     fn push_change(&mut self, change: Step) {
-        let is_change = |step: &&Step| !matches!(step, Step::Bytes(_));
-        if self.steps.iter().filter(is_change).count() >= CHANGES_LIMIT {
-            for waiting in self
-                .steps
-                .iter_mut()
-                .rev()
-                .take_while(|step| !matches!(step, Step::Bytes(_)))
-            {
+        if self.steps.iter().filter(|step| step.is_change()).count() >= CHANGES_LIMIT {
+            for waiting in self.steps.iter_mut().rev().take_while(|step| step.is_change()) {
                 if waiting.merge(&change) {
                     return;
                 }
@@ -136,46 +152,64 @@ impl TransmitQueue {
         self.refused_since_drained = true;
     }
 
-    /// Forgets everything: the line it was meant for is gone.
+    /// Forgets everything but what undoes holds: the line it was meant for is gone.
     pub fn clear(&mut self) {
-        *self = Self::default();
+        let Self { steps, leaving, .. } = std::mem::take(self);
+        let waiting = steps.into_iter().filter(|step| matches!(step, Step::Undo(_)));
+        self.steps = leaving.into_iter().map(Step::Undo).chain(waiting).collect();
     }
 
-    /// Whether what the system has not yet sent is to be thrown away; asked once.
+    /// Whether what the system has not yet sent is to be thrown away; asked once. Never with what undoes a hold in it.
     pub fn take_discard(&mut self) -> bool {
-        std::mem::take(&mut self.discard)
+        std::mem::take(&mut self.discard) && self.leaving.is_empty()
+    }
+
+    /// How many holds wait to be undone.
+    pub fn waiting_undos(&self) -> usize {
+        let queued = self.steps.iter().filter(|step| matches!(step, Step::Undo(_)));
+        queued.count() + self.leaving.len()
+    }
+
+    /// Whether something that undoes a hold is with the system.
+    pub fn has_undos_leaving(&self) -> bool {
+        !self.leaving.is_empty()
+    }
+
+    /// The system has nothing left to send: these holds are undone.
+    pub fn take_undone(&mut self) -> Vec<Lease> {
+        std::mem::take(&mut self.leaving)
     }
 
     /// Whether a change of the line comes next.
     pub fn is_change_next(&self) -> bool {
-        self.steps
-            .front()
-            .is_some_and(|step| !matches!(step, Step::Bytes(_)))
+        self.steps.front().is_some_and(Step::is_change)
     }
 
     /// What comes next: a change of the line is handed out once, bytes stay until [`Self::sent`] says how many of them are gone.
     pub fn next(&mut self) -> Option<NextStep<'_>> {
-        if !matches!(self.steps.front(), Some(Step::Bytes(_))) {
+        if self.is_change_next() {
             return self.steps.pop_front().map(NextStep::Change);
         }
-        match self.steps.front() {
-            Some(Step::Bytes(data)) => Some(NextStep::Bytes(
-                data.get(self.sent_of_first..).unwrap_or_default(),
-            )),
-            _ => None,
-        }
+        let data = self.steps.front()?.bytes()?;
+        Some(NextStep::Bytes(
+            data.get(self.sent_of_first..).unwrap_or_default(),
+        ))
     }
 
     /// Some bytes of the first step are on the line.
     pub fn sent(&mut self, count: usize) {
-        let Some(Step::Bytes(data)) = self.steps.front() else {
+        let Some(data) = self.steps.front().and_then(Step::bytes) else {
             return;
         };
         self.sent_of_first += count;
-        if self.sent_of_first >= data.len() {
-            self.queued_bytes = self.queued_bytes.saturating_sub(data.len());
-            self.sent_of_first = 0;
-            self.steps.pop_front();
+        if self.sent_of_first < data.len() {
+            return;
+        }
+        self.sent_of_first = 0;
+        match self.steps.pop_front() {
+            Some(Step::Bytes(data)) => self.queued_bytes = self.queued_bytes.saturating_sub(data.len()),
+            Some(Step::Undo(lease)) => self.leaving.push(lease),
+            _ => {}
         }
     }
 
@@ -300,7 +334,7 @@ mod tests {
                     dtr = data_terminal_ready.or(dtr);
                     rts = request_to_send.or(rts);
                 }
-                Step::Bytes(_) => unreachable!(),
+                Step::Bytes(_) | Step::Undo(_) => unreachable!(),
             }
         }
         assert_eq!((lines, dtr, rts), (vec![line], Some(true), Some(false)));
@@ -317,6 +351,57 @@ mod tests {
         queue.push(signals());
         queue.push(signals());
         assert_eq!(queue.steps.len(), CHANGES_LIMIT + 2);
-        assert!(!matches!(queue.steps.back(), Some(Step::Bytes(_))));
+        assert!(queue.steps.back().is_some_and(Step::is_change));
+    }
+
+    #[test]
+    fn what_undoes_a_hold_outlives_discard_and_line_until_it_has_left() {
+        let undo = |number: u64, release: &[u8]| {
+            PortAction::Undo(Lease {
+                number,
+                id: autobench_core::driver::LeaseId(1),
+                port: autobench_core::driver::PortIndex(0),
+                release: release.into(),
+                ends_ns: 0,
+            })
+        };
+        let numbers = |leases: Vec<Lease>| leases.iter().map(|lease| lease.number).collect::<Vec<_>>();
+        let mut queue = TransmitQueue::default();
+        queue.push(write(b"press"));
+        queue.push(undo(1, b"up"));
+        queue.push(write(b"more"));
+        queue.push(undo(2, b"off"));
+        assert_eq!(queue.free_bytes(), TRANSMIT_LIMIT_BYTES - 9, "it takes no room");
+        queue.sent(5);
+        queue.sent(1);
+        queue.push(PortAction::DiscardOutput);
+        assert!(
+            queue.take_discard(),
+            "nothing of it is with the system as a whole"
+        );
+        assert_eq!(
+            queue.next(),
+            Some(NextStep::Bytes(b"p")),
+            "a discard cuts none in two"
+        );
+        queue.sent(1);
+        assert!(queue.has_undos_leaving());
+        queue.push(PortAction::DiscardOutput);
+        assert!(!queue.take_discard(), "it would throw away what undoes the hold");
+
+        queue.clear();
+        assert_eq!(queue.waiting_undos(), 2);
+        assert_eq!(
+            queue.next(),
+            Some(NextStep::Bytes(b"up")),
+            "the next line gets it whole"
+        );
+        queue.sent(2);
+        assert_eq!(numbers(queue.take_undone()), [1]);
+        assert_eq!(queue.next(), Some(NextStep::Bytes(b"off")));
+        queue.sent(3);
+        assert_eq!(numbers(queue.take_undone()), [2]);
+        assert_eq!(queue.next(), None);
+        assert_eq!(queue.waiting_undos(), 0);
     }
 }

@@ -1,5 +1,6 @@
 // A test bench in plain JavaScript: a host made of plain code, with scripted ports and a clock that the test owns. What a call asks for takes effect
-// when the call returns, timers run out in their order, and a swap gives the successor the bytes from its predecessor's consumed offset on, muted.
+// when the call returns, timers run out in their order, what undoes a hold is written however its lease ends, and a swap gives the successor the
+// bytes from its predecessor's consumed offset on, muted.
 
 import { HostError } from './context.js'
 import { manifestRecord } from './manifest.js'
@@ -7,6 +8,10 @@ import { Runtime } from './runtime.js'
 
 const BEGIN_NS = 1_000_000_000n
 const BEGIN_MS = 1_767_225_600_000
+// As the wit files say.
+const MOST_LEASES = 16
+const MOST_RELEASE_BYTES = 1024
+const LONGEST_LEASE_MS = 600_000
 
 /** A driver on a bench, started from nothing with every port that its manifest wants. */
 export class Bench {
@@ -17,6 +22,8 @@ export class Bench {
   phases = []
   replies = []
   timers = new Map()
+  /** The leases that are open, oldest first, by id: `{ port, release, endsNs }`. */
+  leases = new Map()
   nowNs = BEGIN_NS
   #class
   #settings
@@ -25,6 +32,12 @@ export class Bench {
   #commands = []
   #ever = 0
   #effects = []
+  /** Leases that the driver takes for open. They differ from those that are only while a successor catches up. */
+  #known = new Set()
+  /** The leases that the call takes (true) or gives back: `[id, isTaken]`. */
+  #leased = []
+  /** What it left for another port than that for which it takes the same lease once more. */
+  #left = []
   #muted = false
   #runtime
 
@@ -33,7 +46,7 @@ export class Bench {
     this.#settings = settings
     const manifest = manifestRecord(driverClass)
     this.#series = manifest.series.map(({ name }) => [name, []])
-    for (const { name } of manifest.ports) this.#ports.set(name, { attached: true, next: 0n, written: '', chunks: [] })
+    for (const { name } of manifest.ports) this.#ports.set(name, { attached: true, next: 0n, written: '', waiting: [], chunks: [] })
     this.#start('cold')
   }
 
@@ -46,15 +59,21 @@ export class Bench {
     this.handle({ tag: 'bytes', val: bytes })
   }
 
-  /** Lets time pass; timers run out on the way, each at its time. */
+  /** Lets time pass; timers and leases run out on the way, each at its time. At the same time leases come first. */
   advanceMs(milliseconds) {
     const end = this.nowNs + BigInt(milliseconds) * 1_000_000n
     for (;;) {
-      const [due] = [...this.timers].sort(([, a], [, b]) => Number(a - b))
+      const leases = [...this.leases].map(([id, { endsNs }]) => [id, endsNs, true])
+      const [due] = [...leases, ...this.timers].sort(([, a], [, b]) => Number(a - b))
       if (!due || due[1] > end) break
-      this.timers.delete(due[0])
-      if (due[1] > this.nowNs) this.nowNs = due[1]
-      this.handle({ tag: 'timer', val: due[0] })
+      const [id, atNs, isLease] = due
+      if (atNs > this.nowNs) this.nowNs = atNs
+      if (isLease) {
+        this.endLease(id, 'maximum')
+      } else {
+        this.timers.delete(id)
+        this.handle({ tag: 'timer', val: id })
+      }
     }
     this.nowNs = end
   }
@@ -64,14 +83,18 @@ export class Bench {
     this.advanceMs(50)
   }
 
+  /** The device of a port goes away, and the leases on it end: their bytes go out when it is back. */
   lose(port, reason) {
     this.#ports.get(port).attached = false
+    const lost = [...this.leases].filter(([, lease]) => lease.port === port)
     this.handle({ tag: 'port-lost', val: { port, reason } })
+    for (const [id] of lost) if (this.#known.has(id)) this.endLease(id, 'port-lost')
   }
 
   attach(port) {
     const state = this.#ports.get(port)
     state.attached = true
+    state.written += state.waiting.splice(0).join('')
     this.handle({ tag: 'port-attached', val: { port, offset: state.next, identity: { path: `/dev/bench-${port}`, attributes: [] } } })
   }
 
@@ -86,6 +109,13 @@ export class Bench {
 
   cancel(id, reason = 'bench') {
     this.handle({ tag: 'command-cancelled', val: { id, reason } })
+  }
+
+  /** A lease that is open ends; the host writes its bytes first. */
+  endLease(id, reason) {
+    if (!this.#known.delete(id)) throw new Error(`no lease ${id} is open`)
+    this.#giveBack(id)
+    this.handle({ tag: 'lease-ended', val: { id, reason } })
   }
 
   /** Replaces the driver with a new instance of itself. */
@@ -103,6 +133,10 @@ export class Bench {
       }
     }
     this.#muted = false
+    // What the successor does not know nobody would end; of what it takes for open and is over, it is told.
+    for (const id of [...this.leases.keys()]) if (!this.#known.has(id)) this.#giveBack(id)
+    const over = [...this.#known].filter((id) => !this.leases.has(id))
+    for (const id of over) if (this.#known.has(id)) this.endLease(id, 'driver-failed')
   }
 
   handle(event) {
@@ -111,6 +145,7 @@ export class Bench {
     } catch (error) {
       // A call that throws has had no effect.
       this.#effects = []
+      this.#leased = []
       throw error
     }
     this.#commit()
@@ -147,6 +182,7 @@ export class Bench {
       snapshot,
       commands: this.#commands,
       timers: [...this.timers.keys()],
+      leases: [...this.#known],
     })
     this.#commit()
   }
@@ -154,7 +190,34 @@ export class Bench {
   #commit() {
     const effects = this.#effects
     this.#effects = []
+    this.#known = this.#knows()
+    this.#leased = []
     for (const { does, isSlice } of effects) if (isSlice || !this.#muted) does()
+    for (const lease of this.#left.splice(0)) this.#undo(lease)
+  }
+
+  /** The leases that the driver takes for open after what the call has asked for so far. */
+  #knows() {
+    const known = new Set(this.#known)
+    for (const [id, isTaken] of this.#leased) {
+      if (isTaken) known.add(id)
+      else known.delete(id)
+    }
+    return known
+  }
+
+  /** Ends a lease, if it is open, and writes what undoes the hold, or keeps it until the device is back. */
+  #giveBack(id) {
+    const lease = this.leases.get(id)
+    this.leases.delete(id)
+    if (lease) this.#undo(lease)
+  }
+
+  #undo({ port, release }) {
+    const state = this.#ports.get(port)
+    const text = new TextDecoder().decode(release)
+    if (state.attached) state.written += text
+    else state.waiting.push(text)
   }
 
   #wallMs() {
@@ -171,6 +234,33 @@ export class Bench {
         const port = this.#ports.get(name)
         if (!port?.attached) throw new HostError(port ? 'not-attached' : 'not-granted')
         later(() => (port.written += new TextDecoder().decode(data)))
+      },
+      acquireLease: (id, name, release, maximumMs) => {
+        const port = this.#ports.get(name)
+        if (!port) throw new HostError('not-granted')
+        const count = release.length
+        if (count < 1 || count > MOST_RELEASE_BYTES) {
+          throw new HostError('invalid', `1 to ${MOST_RELEASE_BYTES} bytes undo a hold, not ${count}`)
+        }
+        if (maximumMs < 1 || maximumMs > LONGEST_LEASE_MS) {
+          throw new HostError('invalid', `a lease lasts 1 to ${LONGEST_LEASE_MS} ms, not ${maximumMs}`)
+        }
+        if (!port.attached) throw new HostError('not-attached')
+        const known = this.#knows()
+        const waiting = [...this.#ports.values()].reduce((sum, port) => sum + port.waiting.length, 0)
+        if (!known.has(id) && known.size + waiting >= MOST_LEASES) throw new HostError('full')
+        const endsNs = this.nowNs + BigInt(maximumMs) * 1_000_000n
+        this.#leased.push([id, true])
+        later(() => {
+          const before = this.leases.get(id)
+          this.leases.delete(id)
+          this.leases.set(id, { port: name, release, endsNs })
+          if (before && before.port !== name) this.#left.push(before)
+        })
+      },
+      releaseLease: (id) => {
+        this.#leased.push([id, false])
+        later(() => this.#giveBack(id))
       },
       updateSlice: (operations) => later(() => operations.forEach((operation) => this.#apply(operation)), true),
       push: (samples) => later(() => samples.forEach((sample) => this.#series[sample.series][1].push(sample))),

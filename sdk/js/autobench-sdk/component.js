@@ -5,6 +5,7 @@ import { clear, raise } from 'autobench:driver/alarms@0.1.0'
 import { monotonicNs, wallMs } from 'autobench:driver/clock@0.1.0'
 import { acknowledge, complete, progress } from 'autobench:driver/commands@0.1.0'
 import { publish } from 'autobench:driver/events@0.1.0'
+import { acquire, release } from 'autobench:driver/lease@0.1.0'
 import { write } from 'autobench:driver/log@0.1.0'
 import { open } from 'autobench:driver/serial@0.1.0'
 import { readSlice, updateSlice } from 'autobench:driver/state@0.1.0'
@@ -43,6 +44,8 @@ const host = {
   updateSlice: asked(updateSlice),
   readSlice: asked(readSlice),
   push: asked(push),
+  acquireLease: asked(acquire),
+  releaseLease: release,
   setTimer: asked(set),
   cancelTimer: cancel,
   acknowledge: asked(acknowledge),

@@ -11,6 +11,10 @@ export class HostError extends Error {
 /** The timer that publishes what was held back. Drivers choose small numbers. */
 export const TRAILING_TIMER = 0xffff_ffff
 
+function bytesOf(data) {
+  return typeof data === 'string' ? new TextEncoder().encode(data) : data
+}
+
 /** Plain JavaScript as a value of the world, without JSON text where none is needed. */
 export function valueOf(plain) {
   if (plain === null || plain === undefined) return { tag: 'null' }
@@ -60,7 +64,18 @@ export class Context {
   }
 
   write(port, data) {
-    this.#host.write(port, typeof data === 'string' ? new TextEncoder().encode(data) : data)
+    this.#host.write(port, bytesOf(data))
+  }
+  /**
+   * Leaves with the host what undoes a hold, to be written after `maximumMs` at the latest, or takes a lease that is open once more, with these bytes
+   * and this time. Where it is refused, the hold must not begin.
+   */
+  acquireLease(id, port, release, maximumMs) {
+    this.#host.acquireLease(id, port, bytesOf(release), maximumMs)
+  }
+  /** Ends a lease; its bytes go out in their place among what this call writes. One that is not open is no error. */
+  releaseLease(id) {
+    this.#host.releaseLease(id)
   }
   phase(name) {
     this.#host.phase(name)

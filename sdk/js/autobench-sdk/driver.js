@@ -42,7 +42,8 @@ export class Driver {
 
   /**
    * Starts the driver. Where it goes on from a predecessor the slice is already as that one left it, and `start.memory` is what that one put into
-   * its snapshot; otherwise it is null. May throw a `Refusal`.
+   * its snapshot; otherwise it is null. `start.timers` are the ids of timers that run, `start.leases` those of leases that are open; one whose bytes
+   * the host has written since is told as ended behind the start. May throw a `Refusal`.
    */
   start(_cx, _start) {}
 
@@ -60,6 +61,7 @@ export class Driver {
   /** A command, with its arguments as an object. It stays in flight until it is completed or expires. */
   onCommand(_cx, _command) {}
   onCancel(_cx, _cancellation) {}
+  /** A lease is over without the driver: its bytes were written, or will be as soon as its line is back. */
   onLeaseEnded(_cx, _end) {}
   onObserved(_cx, _observed) {}
   onSettings(cx, _settings) {

@@ -33,6 +33,7 @@ export class Runtime {
       slice: configuration.slice,
       commands: configuration.commands.map(command),
       timers: [...configuration.timers],
+      leases: [...configuration.leases],
       memory: saved ? saved.driver : null,
     })
     this.#desk.settle(false)

@@ -1,7 +1,8 @@
 """A test bench in plain Python: a host made of plain code, with scripted ports and a clock that the test owns.
 
-It keeps the host's promises: what a call asks for takes effect when the call returns, timers run out in their order, a swap gives the successor
-the bytes from its predecessor's consumed offset on, and what comes again is muted. Time passes only in `Bench.advance_ms`.
+It keeps the host's promises: what a call asks for takes effect when the call returns, timers run out in their order, what undoes a hold is written
+however its lease ends, a swap gives the successor the bytes from its predecessor's consumed offset on, and what comes again is muted. Time passes
+only in `Bench.advance_ms`.
 """
 
 import copy
@@ -39,6 +40,9 @@ BEGIN_MS = 1_767_225_600_000.0
 # As many as the wit files say.
 _MOST_TIMERS = 64
 _MOST_ALARMS = 32
+_MOST_LEASES = 16
+_MOST_RELEASE_BYTES = 1024
+_LONGEST_LEASE_MS = 600_000
 
 
 class Bench:
@@ -64,10 +68,14 @@ class Bench:
         self.handle("bytes", Bytes(port, offset, self._host.now_ns, self._host.wall_ms(), data))
 
     def advance_ms(self, milliseconds: int) -> None:
-        """Lets time pass; timers run out on the way, each at its time."""
+        """Lets time pass; timers and leases run out on the way, each at its time."""
         end_ns = self._host.now_ns + milliseconds * 1_000_000
-        while (id := self._host.next_timer(end_ns)) is not None:
-            self.handle("timer", id)
+        while (due := self._host.next_due(end_ns)) is not None:
+            kind, id = due
+            if kind == "lease":
+                self._end_leases([id], "maximum")
+            else:
+                self.handle(kind, id)
         self._host.now_ns = end_ns
 
     def settle(self) -> None:
@@ -75,15 +83,19 @@ class Bench:
         self.advance_ms(SPACING_MS)
 
     def lose(self, port: str, reason: str) -> None:
-        """The device of a port goes away."""
+        """The device of a port goes away, and the leases on it end: their bytes go out when it is back."""
         self._host.record(port, ("port-lost", reason))
         self._host.port(port).attached = False
+        lost = [id for id, lease in self._host.leases.items() if lease[0] == port]
         self.handle("port-lost", Lost(port, reason))
+        self._end_leases(lost, "port-lost")
 
     def attach(self, port: str) -> None:
         """The device of a port comes, or comes back."""
         state = self._host.port(port)
         state.attached = True
+        state.written.extend(b"".join(state.waiting))
+        state.waiting.clear()
         self._host.record(port, ("port-attached",))
         self.handle("port-attached", Attached(port, state.next, _identity(port)))
 
@@ -112,9 +124,16 @@ class Bench:
         self.handle("command-cancelled", Cancellation(id, reason))
 
     def end_lease(self, id: int, reason: str) -> None:
-        """A lease ends; the host writes its bytes first."""
-        self._host.end_lease(id)
-        self.handle("lease-ended", LeaseEnd(id, reason))
+        """A lease that is open ends; the host writes its bytes first."""
+        if id not in self._host.leases:
+            raise KeyError(f"no lease {id} is open")
+        self._end_leases([id], reason)
+
+    def _end_leases(self, ids: list[int], reason: str) -> None:
+        """Ends those of these leases that the driver still takes for open."""
+        for id in ids:
+            if self._host.end_lease(id):
+                self.handle("lease-ended", LeaseEnd(id, reason))
 
     def observe(self, slice: str, value: Any) -> None:
         """A foreign slice has this value from now on."""
@@ -136,10 +155,11 @@ class Bench:
             self._host.commit()
 
     def stop(self, reason: StopReason, port: str) -> bytes:
-        """Stops the driver and gives what it wrote to a port as its last words."""
+        """Stops the driver and gives what went out to a port at last: its last words, and what undoes its holds."""
         self.written(port)
         self._runtime.stop(reason)
         self._host.commit()
+        self._host.undo_all()
         return self.written(port)
 
     def refuse_writes(self, port: str, code: str | None) -> None:
@@ -152,14 +172,15 @@ class Bench:
         """A checkpoint, as the host takes one at rest. It has no effects."""
         snapshot = self._runtime.snapshot()
         self._host.discard()
-        return snapshot, {name: len(port.records) for name, port in self._host.ports.items()}
+        return snapshot, ({name: len(port.records) for name, port in self._host.ports.items()}, list(self._host.known_leases))
 
     def swap(self, driver_class: type[Driver] | None = None) -> None:
         """Replaces the driver with a new instance of itself, or with another version. A `Refusal` leaves it as it is."""
         self._go_on(StartReason.SWAP, self.checkpoint(), driver_class or self._class)
 
     def restart(self, checkpoint: tuple | None = None) -> None:
-        """Drops the driver, as after a trap, and starts it from a checkpoint, or from nothing."""
+        """Drops the driver, as after a trap, which ends its leases, and starts it from a checkpoint, or from nothing."""
+        self._host.undo_all()
         self._go_on(StartReason.RESTART, checkpoint, self._class)
 
     def swap_from(self, snapshot: Any) -> None:
@@ -168,14 +189,18 @@ class Bench:
         self._go_on(StartReason.SWAP, (snapshot, seen), self._class)
 
     def _go_on(self, reason: StartReason, checkpoint: tuple | None, driver_class: type[Driver]) -> None:
+        snapshot, (records, leases) = checkpoint or (None, ({}, []))
         former, self._class = self._class, driver_class
+        # Before a swap they are those already, so that one which is refused changes nothing.
+        self._host.known_leases = list(leases)
         try:
-            self._runtime = self._start(reason, checkpoint[0] if checkpoint else None)
+            self._runtime = self._start(reason, snapshot)
         except Refusal:
             self._class = former
             raise
-        if checkpoint:
-            self._replay(*checkpoint)
+        if snapshot:
+            self._replay(snapshot, records)
+        self._end_leases(self._host.go_on_with_leases(), "driver-failed")
 
     def _replay(self, snapshot: Any, seen: dict[str, int]) -> None:
         now_ns = self._host.now_ns
@@ -200,6 +225,7 @@ class Bench:
             snapshot=snapshot,
             commands=list(host.commands),
             timers=list(host.timers),
+            leases=list(host.known_leases),
         )
         try:
             runtime = Runtime(host, self._class, configuration)
@@ -273,8 +299,8 @@ class Bench:
 
     @property
     def leases(self) -> dict[int, tuple[str, bytes, int]]:
-        """The leases that are open: port, release bytes, maximum time."""
-        return self._host.leases
+        """The leases that are open, oldest first: port, release bytes, and when they end at the latest."""
+        return dict(self._host.leases)
 
     @property
     def timers(self) -> dict[int, int]:
@@ -293,6 +319,8 @@ class _Port:
         self.next = 0
         self.written = bytearray()
         self.refuses: str | None = None
+        #: What undoes holds that ended while the device was away.
+        self.waiting: list[bytes] = []
         self.records: list[tuple[tuple, int]] = []
 
 
@@ -317,12 +345,17 @@ class _Host:
         self.commands_ever = 0
         self.events: list[tuple] = []
         self.alarms: dict = {}
-        self.leases: dict = {}
-        self._leases_ever = 0
+        self.leases: dict[int, tuple[str, bytes, int]] = {}
+        #: Leases that the driver takes for open. They differ from those that are only while a driver goes on from a checkpoint.
+        self.known_leases: list[int] = []
         self.foreign: dict[str, str] = {}
         self.muted = False
         self._effects: list[Any] = []
         self._operations: list = []
+        # Leases that the call takes (true) or gives back.
+        self._leased: list[tuple[int, bool]] = []
+        # What it left for another port than that for which it takes the same lease once more.
+        self._left: list[tuple] = []
 
     def port(self, name: str) -> _Port:
         if name not in self.ports:
@@ -332,14 +365,19 @@ class _Host:
     def record(self, port: str, what: tuple) -> None:
         self.port(port).records.append((what, self.now_ns))
 
-    def next_timer(self, end_ns: int) -> int | None:
-        """The timer that runs out next, not after `end_ns`; the clock stands at its time then."""
-        due = min(((at_ns, id) for id, at_ns in self.timers.items()), default=None)
+    def next_due(self, end_ns: int) -> tuple[str, int] | None:
+        """The lease or the timer that is over next, not after `end_ns`; the clock stands at its time then. At the same time leases come first."""
+        leases = [(ends_ns, 0, id) for id, (_, _, ends_ns) in self.leases.items()]
+        timers = [(at_ns, 1, id) for id, at_ns in sorted(self.timers.items())]
+        due = min(leases + timers, key=lambda due: due[:2], default=None)
         if due is None or due[0] > end_ns:
             return None
-        del self.timers[due[1]]
-        self.now_ns = max(self.now_ns, due[0])
-        return due[1]
+        at_ns, is_timer, id = due
+        self.now_ns = max(self.now_ns, at_ns)
+        if not is_timer:
+            return "lease", id
+        del self.timers[id]
+        return "timer", id
 
     def since(self, port: str, consumed: int, seen: int) -> list[tuple]:
         """What came at a port and is not dealt with: bytes from `consumed` on, and everything else that was recorded after `seen`."""
@@ -364,11 +402,12 @@ class _Host:
 
     def discard(self) -> None:
         """Forgets what the call asked for."""
-        self._effects, self._operations = [], []
+        self._effects, self._operations, self._leased = [], [], []
 
     def commit(self) -> str | None:
         """Lets what the call asked for take effect. If its slice operations cannot be applied, the answer says why and the rest takes effect."""
         effects, operations = self._effects, self._operations
+        self.known_leases = self._knows()
         self.discard()
         refused = None
         if operations:
@@ -381,7 +420,19 @@ class _Host:
         if not self.muted:
             for effect in effects:
                 effect()
+        while self._left:
+            self._undo(self._left.pop(0))
         return refused
+
+    def _knows(self) -> list[int]:
+        """The leases that the driver takes for open after what the call has asked for so far."""
+        known = dict.fromkeys(self.known_leases)
+        for id, is_taken in self._leased:
+            if is_taken:
+                known[id] = None
+            else:
+                known.pop(id, None)
+        return list(known)
 
     def _granted(self, port: str) -> _Port:
         if port not in self.ports:
@@ -446,21 +497,61 @@ class _Host:
             pushed = self.series[self._series_names[series]]
             self._effects.append(lambda pushed=pushed, sample=(timestamp_ms, value): pushed.append(sample))
 
-    def acquire_lease(self, port: str, release: bytes, maximum_ms: int) -> int:
+    def acquire_lease(self, id: int, port: str, release: bytes, maximum_ms: int) -> None:
+        if port not in self.ports:
+            raise HostError("not-granted")
+        if not 1 <= len(release) <= _MOST_RELEASE_BYTES:
+            raise HostError("invalid", f"1 to {_MOST_RELEASE_BYTES} bytes undo a hold, not {len(release)}")
+        if not 1 <= maximum_ms <= _LONGEST_LEASE_MS:
+            raise HostError("invalid", f"a lease lasts 1 to {_LONGEST_LEASE_MS} ms, not {maximum_ms}")
         self._granted(port)
-        self._leases_ever += 1
-        id = self._leases_ever
-        self._effects.append(lambda: self.leases.update({id: (port, release, maximum_ms)}))
-        return id
+        known, waiting = self._knows(), sum(len(state.waiting) for state in self.ports.values())
+        if id not in known and len(known) + waiting >= _MOST_LEASES:
+            raise HostError("full")
+        lease = (port, bytes(release), self.now_ns + maximum_ms * 1_000_000)
+
+        def take() -> None:
+            before = self.leases.pop(id, None)
+            if before and before[0] != port:
+                self._left.append(before)
+            self.leases[id] = lease
+
+        self._leased.append((id, True))
+        self._effects.append(take)
 
     def release_lease(self, id: int) -> None:
-        self._effects.append(lambda: self.end_lease(id))
+        self._leased.append((id, False))
+        self._effects.append(lambda: self._undo(self.leases.pop(id, None)))
 
-    def end_lease(self, id: int) -> None:
-        """Writes what undoes the hold, as the host does however a lease ends."""
-        lease = self.leases.pop(id, None)
+    def _undo(self, lease: tuple | None) -> None:
+        """Writes what undoes a hold, or keeps it until the device is back."""
         if lease:
-            self.port(lease[0]).written.extend(lease[1])
+            state = self.port(lease[0])
+            if state.attached:
+                state.written.extend(lease[1])
+            else:
+                state.waiting.append(lease[1])
+
+    def end_lease(self, id: int) -> bool:
+        """Ends a lease without the driver; whether that takes it for open, and has to be told."""
+        if id not in self.known_leases:
+            return False
+        self.known_leases.remove(id)
+        self._undo(self.leases.pop(id, None))
+        return True
+
+    def undo_all(self) -> None:
+        """Ends all leases."""
+        leases, self.leases = self.leases, {}
+        for lease in leases.values():
+            self._undo(lease)
+
+    def go_on_with_leases(self) -> list[int]:
+        """A driver has caught up. Ends what nobody else would, because the driver knows nothing of it; the answer is what it takes for open and is
+        over."""
+        for id in [id for id in self.leases if id not in self.known_leases]:
+            self._undo(self.leases.pop(id))
+        return [id for id in self.known_leases if id not in self.leases]
 
     def log(self, level: Level, message: str, attributes: tuple) -> None:
         self.logs.append((level, message, dict(attributes)))

@@ -146,8 +146,8 @@ class Imports:
         except Err as error:
             raise _host_error(error) from None
 
-    def acquire_lease(self, port: str, release: bytes, maximum_ms: int) -> int:
-        return _asked(lease.acquire, port, bytes(release), maximum_ms)
+    def acquire_lease(self, id: int, port: str, release: bytes, maximum_ms: int) -> None:
+        _asked(lease.acquire, id, port, bytes(release), maximum_ms)
 
     def release_lease(self, id: int) -> None:
         lease.release(id)

@@ -118,12 +118,13 @@ class Context:
         """What the system knows of the device, while it is attached."""
         return self._host.identity(port)
 
-    def acquire_lease(self, port: str, release: bytes, maximum_ms: int) -> int:
-        """Leaves with the host the bytes that undo a hold; the answer is the number of the lease."""
-        return self._host.acquire_lease(port, release, maximum_ms)
+    def acquire_lease(self, id: int, port: str, release: bytes, maximum_ms: int) -> None:
+        """Leaves with the host the bytes that undo a hold, to be written after `maximum_ms` at the latest, or takes a lease that is open once more,
+        with these bytes and this time. Where it is refused, the hold must not begin."""
+        self._host.acquire_lease(id, port, release, maximum_ms)
 
     def release_lease(self, id: int) -> None:
-        """Ends a lease."""
+        """Ends a lease; its bytes go out in their place among what this call writes. One that is not open is no error."""
         self._host.release_lease(id)
 
     # --- time ---

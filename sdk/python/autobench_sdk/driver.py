@@ -40,7 +40,7 @@ class Command:
 class Start:
     """What a driver starts with."""
 
-    def __init__(self, device: str, reason: StartReason, settings: Any, ports: list[PortState], slice: str | None, commands: list[Command], timers: list[int], memory: Any):
+    def __init__(self, device: str, reason: StartReason, settings: Any, ports: list[PortState], slice: str | None, commands: list[Command], timers: list[int], leases: list[int], memory: Any):
         #: Id of the device in `plugins.toml`.
         self.device = device
         self.reason = reason
@@ -53,6 +53,8 @@ class Start:
         self.commands = commands
         #: Ids of timers that are running.
         self.timers = timers
+        #: Ids of leases that are open. One whose bytes the host has written since is told as ended behind the start.
+        self.leases = leases
         #: What the predecessor, or this driver before a fault, put into its snapshot, as parsed JSON; None at a cold start.
         self.memory = memory
 
@@ -138,7 +140,7 @@ class Driver:
         """A command is withdrawn."""
 
     def on_lease_ended(self, cx: Any, event: LeaseEnd) -> None:
-        """A lease is over."""
+        """A lease is over without the driver: its bytes were written, or will be as soon as its line is back."""
 
     def on_observed(self, cx: Any, event: Observed) -> None:
         """A foreign slice has changed."""

@@ -110,9 +110,11 @@ class Cancellation:
 
 @dataclass
 class LeaseEnd:
-    """A lease is over, and the host has queued its release bytes."""
+    """A lease is over, and its bytes were written, or will be as soon as its line is back."""
 
+    #: The driver's number for it.
     id: int
+    #: `maximum`, `port-lost` or `driver-failed`; where a client held it `released`, `expired` or `client-gone`.
     reason: str
 
 
@@ -183,6 +185,7 @@ class Configuration:
     snapshot: Any
     commands: list
     timers: list
+    leases: list
     attributes: list = field(default_factory=list)
 
 

@@ -33,6 +33,7 @@ class Runtime:
             configuration.slice,
             [Command(command) for command in configuration.commands],
             list(configuration.timers),
+            list(configuration.leases),
             memory,
         )
         self.driver.start(self._cx, start)

@@ -1,10 +1,12 @@
 //! A native test bench: a host made of plain code, with scripted ports and a clock that the test owns.
 //!
-//! It keeps the host's promises: what a call asks for takes effect when the call returns, timers run out in their order, a swap gives the
-//! successor the bytes from its predecessor's consumed offset on, and what comes again is muted. It holds no thread, and time passes only in
-//! [`Bench::advance_ms`]. Misuse by the test itself, such as a port that the manifest does not name, panics.
+//! It keeps the host's promises: what a call asks for takes effect when the call returns, timers run out in their order, what undoes a hold
+//! is written however its lease ends, a swap gives the successor the bytes from its predecessor's consumed offset on, and what comes again is
+//! muted. It holds no thread, and time passes only in [`Bench::advance_ms`]. Misuse by the test itself, such as a port that the manifest does
+//! not name, panics.
 
 mod host;
+mod leases;
 mod pointer;
 
 use std::collections::BTreeMap;
@@ -21,7 +23,8 @@ use crate::{
 };
 
 use host::{FakeHost, Record};
-pub use host::{Lease, LogLine, Publication, Reply};
+pub use host::{LogLine, Publication, Reply};
+pub use leases::Lease;
 
 pub use guest::{DriverSnapshot, Event};
 
@@ -40,11 +43,12 @@ pub struct Setup<D> {
     driver: PhantomData<D>,
 }
 
-/// A snapshot, and how far each port's record had come when it was taken.
+/// A snapshot, and how far each port's record had come and which leases were open when it was taken.
 #[derive(Debug, Clone)]
 pub struct Checkpoint {
     snapshot: DriverSnapshot,
     records: Vec<(String, usize)>,
+    leases: Vec<u32>,
 }
 
 impl Checkpoint {
@@ -121,11 +125,11 @@ impl<D: Driver> Bench<D> {
         self.handle(Event::Bytes(bytes));
     }
 
-    /// Lets time pass; timers run out on the way, each at its time.
+    /// Lets time pass; timers and leases run out on the way, each at its time.
     pub fn advance_ms(&mut self, milliseconds: u64) {
         let end_ns = self.host.now_ns + milliseconds * 1_000_000;
-        while let Some(id) = self.host.next_timer(end_ns) {
-            self.handle(Event::Timer(id));
+        while let Some(event) = self.host.next_due(end_ns) {
+            self.handle(event);
         }
         self.host.now_ns = end_ns;
     }
@@ -135,21 +139,23 @@ impl<D: Driver> Bench<D> {
         self.advance_ms(50);
     }
 
-    /// The device of a port goes away.
+    /// The device of a port goes away, and the leases on it end: their bytes go out when it is back.
     pub fn lose(&mut self, port: &str, reason: &str) {
         self.host.record(port, Record::Lost(reason.to_owned()));
         self.host.port(port).attached = false;
+        let on_port = self.leases().iter().filter(|lease| lease.port == port);
+        let lost: Vec<_> = on_port.map(|lease| lease.id).collect();
         self.handle(Event::PortLost(Lost {
             port: port.to_owned(),
             reason: reason.to_owned(),
         }));
+        self.end_leases(&lost, "port-lost");
     }
 
     /// The device of a port comes, or comes back.
     pub fn attach(&mut self, port: &str) {
-        self.host.port(port).attached = true;
         self.host.record(port, Record::Attached);
-        let event = self.host.attached(port);
+        let event = self.host.attach(port);
         self.handle(Event::PortAttached(event));
     }
 
@@ -191,13 +197,25 @@ impl<D: Driver> Bench<D> {
         }));
     }
 
-    /// A lease ends; the host writes its bytes first.
-    pub fn end_lease(&mut self, id: u64, reason: &str) {
-        self.host.end_lease(id);
-        self.handle(Event::LeaseEnded(guest::LeaseEnd {
-            id,
-            reason: reason.to_owned(),
-        }));
+    /// A lease that is open ends; the host writes its bytes first.
+    #[expect(
+        clippy::panic,
+        reason = "the test ends a lease that is not open; the host tells of no such end"
+    )]
+    pub fn end_lease(&mut self, id: u32, reason: &str) {
+        let Some(event) = self.host.end_lease(id, reason) else {
+            panic!("no lease {id} is open")
+        };
+        self.handle(event);
+    }
+
+    /// Ends those of these leases that the driver still takes for open.
+    fn end_leases(&mut self, ids: &[u32], reason: &str) {
+        for &id in ids {
+            if let Some(event) = self.host.end_lease(id, reason) {
+                self.handle(event);
+            }
+        }
     }
 
     /// A foreign slice has this value from now on.
@@ -233,12 +251,13 @@ impl<D: Driver> Bench<D> {
         }
     }
 
-    /// Stops the driver and gives what it wrote to a port as its last words.
+    /// Stops the driver and gives what went out to a port at last: its last words, and what undoes its holds.
     #[must_use]
     pub fn stop(mut self, reason: StopReason, port: &str) -> Vec<u8> {
         self.host.port(port).written.clear();
         self.runtime.stop(&mut self.host, reason);
         let _ = self.host.commit();
+        self.host.end_leases();
         std::mem::take(&mut self.host.port(port).written)
     }
 
@@ -256,6 +275,7 @@ impl<D: Driver> Bench<D> {
         Checkpoint {
             snapshot,
             records: self.host.record_lengths(),
+            leases: self.host.leases.known.clone(),
         }
     }
 
@@ -270,8 +290,9 @@ impl<D: Driver> Bench<D> {
         self.go_on(StartReason::Swap, Some(&checkpoint))
     }
 
-    /// Drops the driver, as after a trap, and starts it from a checkpoint, or from nothing.
-    pub fn restart(self, checkpoint: Option<&Checkpoint>) -> Result<Self, Refusal> {
+    /// Drops the driver, as after a trap, which ends its leases, and starts it from a checkpoint, or from nothing.
+    pub fn restart(mut self, checkpoint: Option<&Checkpoint>) -> Result<Self, Refusal> {
+        self.host.end_leases();
         self.go_on(StartReason::Restart, checkpoint)
     }
 
@@ -286,6 +307,9 @@ impl<D: Driver> Bench<D> {
             runtime: _,
         } = self;
         host.begin_instance();
+        host.leases.known = checkpoint
+            .map(|checkpoint| checkpoint.leases.clone())
+            .unwrap_or_default();
         let runtime = start(&mut host, reason, &settings, checkpoint)?;
         let mut bench = Bench {
             runtime,
@@ -295,6 +319,8 @@ impl<D: Driver> Bench<D> {
         if let Some(checkpoint) = checkpoint {
             bench.replay(checkpoint);
         }
+        let over = bench.host.go_on_with_leases();
+        bench.end_leases(&over, "driver-failed");
         Ok(bench)
     }
 
@@ -393,10 +419,10 @@ impl<D: Driver> Bench<D> {
         &self.host.alarms
     }
 
-    /// The leases that are open.
+    /// The leases that are open, oldest first.
     #[must_use]
     pub fn leases(&self) -> &[Lease] {
-        &self.host.leases
+        &self.host.leases.open
     }
 
     /// The clock.
@@ -447,6 +473,7 @@ fn start<D: Driver>(
         snapshot,
         commands: host.commands.clone(),
         timers: host.timers.keys().copied().collect(),
+        leases: host.leases.known.clone(),
         attributes: Vec::new(),
     };
     let started = Runtime::start(host, configuration);

@@ -143,13 +143,20 @@ impl<'a, S: Slice> Context<'a, S> {
         self.host.identity(port)
     }
 
-    /// Leaves with the host the bytes that undo a hold.
-    pub fn acquire_lease(&mut self, port: &str, release: &[u8], maximum_ms: u32) -> Result<u64, LeaseError> {
-        self.host.acquire_lease(port, release, maximum_ms)
+    /// Leaves with the host the bytes that undo a hold, to be written after `maximum_ms` at the latest, or takes a lease that is open once
+    /// more, with these bytes and this time. Where it is refused, the hold must not begin.
+    pub fn acquire_lease(
+        &mut self,
+        id: u32,
+        port: &str,
+        release: &[u8],
+        maximum_ms: u32,
+    ) -> Result<(), LeaseError> {
+        self.host.acquire_lease(id, port, release, maximum_ms)
     }
 
-    /// Ends a lease.
-    pub fn release_lease(&mut self, id: u64) {
+    /// Ends a lease; its bytes go out in their place among what this call writes. One that is not open is no error.
+    pub fn release_lease(&mut self, id: u32) {
         self.host.release_lease(id);
     }
 

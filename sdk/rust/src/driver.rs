@@ -73,7 +73,7 @@ pub trait Driver: Sized + 'static {
     /// A command is withdrawn.
     fn on_cancel(&mut self, _cx: &mut Context<'_, Self::Slice>, _cancellation: Cancellation) {}
 
-    /// A lease is over.
+    /// A lease is over without the driver: its bytes were written, or will be as soon as its line is back.
     fn on_lease_ended(&mut self, _cx: &mut Context<'_, Self::Slice>, _end: LeaseEnd) {}
 
     /// A foreign slice has changed.
@@ -119,6 +119,8 @@ pub struct Start<T> {
     pub commands: Vec<Command>,
     /// Ids of timers that are running.
     pub timers: Vec<u32>,
+    /// Ids of leases that are open. One whose bytes the host has written since is told as ended behind the start.
+    pub leases: Vec<u32>,
     pub(crate) memory: Option<Json>,
 }
 

@@ -35,9 +35,15 @@ pub trait Host {
     /// `telemetry.push`.
     fn push(&mut self, samples: &[Sample]) -> Result<(), TelemetryError>;
     /// `lease.acquire`.
-    fn acquire_lease(&mut self, port: &str, release: &[u8], maximum_ms: u32) -> Result<u64, LeaseError>;
+    fn acquire_lease(
+        &mut self,
+        id: u32,
+        port: &str,
+        release: &[u8],
+        maximum_ms: u32,
+    ) -> Result<(), LeaseError>;
     /// `lease.release`.
-    fn release_lease(&mut self, id: u64);
+    fn release_lease(&mut self, id: u32);
     /// `log.write`.
     fn log(&mut self, level: Level, message: &str, attributes: &[Attribute]);
     /// `clock.monotonic-ns`.

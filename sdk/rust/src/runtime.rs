@@ -50,6 +50,7 @@ impl<D: Driver> Runtime<D> {
             snapshot,
             commands,
             timers,
+            leases,
             attributes: _,
         } = configuration;
         let settings = parse(&settings).map_err(Refusal::InvalidSettings)?;
@@ -80,6 +81,7 @@ impl<D: Driver> Runtime<D> {
             slice,
             commands,
             timers,
+            leases,
             memory,
         };
         let driver = D::start(&mut Context::new(host, &mut desk), start)?;

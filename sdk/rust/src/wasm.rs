@@ -69,10 +69,16 @@ impl Host for Imports {
     fn push(&mut self, samples: &[Sample]) -> Result<(), TelemetryError> {
         telemetry::push(samples)
     }
-    fn acquire_lease(&mut self, port: &str, release: &[u8], maximum_ms: u32) -> Result<u64, LeaseError> {
-        lease::acquire(port, release, maximum_ms)
+    fn acquire_lease(
+        &mut self,
+        id: u32,
+        port: &str,
+        release: &[u8],
+        maximum_ms: u32,
+    ) -> Result<(), LeaseError> {
+        lease::acquire(id, port, release, maximum_ms)
     }
-    fn release_lease(&mut self, id: u64) {
+    fn release_lease(&mut self, id: u32) {
         lease::release(id);
     }
     fn log(&mut self, level: Level, message: &str, attributes: &[Attribute]) {

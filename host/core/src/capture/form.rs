@@ -23,9 +23,10 @@ struct Signature {
     version: u32,
 }
 
-#[derive(Serialize, Deserialize)]
+/// The settings of a line in a file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct WrittenLine {
+pub struct WrittenLine {
     baud_rate: u32,
     data_bits: u8,
     parity: WrittenParity,
@@ -33,7 +34,7 @@ struct WrittenLine {
     flow_control: WrittenFlowControl,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 enum WrittenParity {
     None,
@@ -41,7 +42,7 @@ enum WrittenParity {
     Odd,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 enum WrittenFlowControl {
     None,
@@ -144,7 +145,8 @@ impl Header {
 }
 
 impl WrittenLine {
-    fn of(settings: LineSettings) -> Self {
+    /// So they are written.
+    pub fn of(settings: LineSettings) -> Self {
         Self {
             baud_rate: settings.baud_rate,
             data_bits: match settings.data_bits {
@@ -170,7 +172,8 @@ impl WrittenLine {
         }
     }
 
-    fn settings(&self) -> Result<LineSettings, String> {
+    /// What was written. The error says which of them is none.
+    pub fn settings(&self) -> Result<LineSettings, String> {
         Ok(LineSettings {
             baud_rate: self.baud_rate,
             data_bits: match self.data_bits {

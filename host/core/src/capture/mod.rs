@@ -26,8 +26,8 @@ mod form;
 mod intake;
 mod read;
 
-pub use form::Bytes;
 pub(crate) use form::written_line;
+pub use form::{Bytes, WrittenLine};
 pub use intake::{Intake, WAITING_BYTES};
 pub use read::{Capture, CaptureError};
 

@@ -30,12 +30,13 @@ pub use former::NoReturn;
 #[cfg(test)]
 use super::TimerId;
 use super::inbox::{Chunk, Taken};
-use super::journal::{Entry, Journal};
+use super::journal::{Entry, Journal, Own};
+use super::leases::{Untold, know, reason};
 use super::shadow::{Origin, Tapped, Told};
 use super::{
-    Breakdown, CallTime, Cause, Command, Commit, Effects, Event, Fault, FaultKind, Guest, LifeChange,
-    LogOrigin, PortState, SharedInbox, Sink, SliceRefused, Snapshot, StartReason, StatusChange, StopReason,
-    Supervision, Timers,
+    Breakdown, CallTime, Cause, Command, Commit, Effects, Event, Fault, FaultKind, Guest, LeaseId, LeaseOver,
+    LifeChange, LogOrigin, PortAction, PortState, SharedInbox, Sink, SliceRefused, Snapshot, StartReason,
+    StatusChange, StopReason, Supervision, Timers,
 };
 
 /// Largest snapshot. A driver that answers a larger one breaks its contract.
@@ -154,12 +155,15 @@ struct Checkpoint {
     slice: Option<Arc<str>>,
     ports: Vec<PortState>,
     timers: Timers,
+    leases: Vec<LeaseId>,
     commands: Vec<Arc<Command>>,
 }
 
 /// What comes next out of the inbox.
 enum Next {
     Taken(Taken),
+    /// A lease that is over.
+    Lease(Untold),
     /// A slice of which the driver may have to be told.
     Changed(Arc<str>),
 }
@@ -270,6 +274,7 @@ impl<G: Guest> Cell<G> {
                 }
             }
         }
+        self.end_leases(reason::DRIVER_STOPPED, sink);
         self.life = Life::Stopped;
         self.retry = None;
         self.former = None;
@@ -330,34 +335,38 @@ impl<G: Guest> Cell<G> {
     /// Where a shadow run begins. None for a driver that has never come to rest: there is nothing that another version could go on from.
     pub fn shadow_origin(&self, now: CallTime) -> Option<Origin> {
         let checkpoint = self.checkpoint.as_ref()?;
-        let since = self.journal.entries().map(|entry| match entry {
-            &Entry::Bytes {
-                port,
-                from,
-                to,
-                refused,
-            } => Tapped {
-                told: Told::Bytes { port, from, to },
-                time: now,
-                refused,
-            },
-            &Entry::Spared { port, from, to } => Tapped {
-                told: Told::Bytes { port, from, to },
-                time: now,
-                refused: false,
-            },
-            Entry::Event {
-                event, time, refused, ..
-            } => Tapped {
-                told: Told::Event(event.clone()),
-                time: *time,
-                refused: *refused,
-            },
-            Entry::TimerGone(id) | Entry::TimerWasGone(id) => Tapped {
-                told: Told::TimerGone(*id),
-                time: now,
-                refused: false,
-            },
+        let since = self.journal.entries().filter_map(|entry| {
+            Some(match entry {
+                &Entry::Bytes {
+                    port,
+                    from,
+                    to,
+                    refused,
+                } => Tapped {
+                    told: Told::Bytes { port, from, to },
+                    time: now,
+                    refused,
+                },
+                &Entry::Spared { port, from, to } => Tapped {
+                    told: Told::Bytes { port, from, to },
+                    time: now,
+                    refused: false,
+                },
+                Entry::Event {
+                    event, time, refused, ..
+                } => Tapped {
+                    told: Told::Event(event.clone()),
+                    time: *time,
+                    refused: *refused,
+                },
+                Entry::Gone(Own::Timer(id)) | Entry::WasGone(Own::Timer(id)) => Tapped {
+                    told: Told::TimerGone(*id),
+                    time: now,
+                    refused: false,
+                },
+                // A shadow run holds nothing.
+                Entry::Gone(Own::Lease(_)) | Entry::WasGone(Own::Lease(_)) => return None,
+            })
         });
         let is_timer = |tapped: &Tapped| matches!(tapped.told, Told::Event(Event::Timer(_)));
         Some(Origin {
@@ -367,6 +376,7 @@ impl<G: Guest> Cell<G> {
             slice: checkpoint.slice.clone(),
             ports: checkpoint.ports.clone(),
             timers: checkpoint.timers.clone(),
+            leases: checkpoint.leases.clone(),
             commands: checkpoint.commands.clone(),
             time: self.journal.since().unwrap_or(now),
             since: since.filter(|tapped| !is_timer(tapped)).collect(),
@@ -414,6 +424,9 @@ impl<G: Guest> Cell<G> {
             }
         }
         let mut taken = inbox.with(|inbox| {
+            if let Some(untold) = inbox.next_untold_lease(now.monotonic_ns) {
+                return Some(Next::Lease(untold));
+            }
             let taken = inbox.take(now.monotonic_ns, buffer);
             taken
                 .map(Next::Taken)
@@ -423,6 +436,17 @@ impl<G: Guest> Cell<G> {
         loop {
             taken = match taken {
                 Next::Taken(taken) => return Some(InHand { taken, faults: 0 }),
+                // The device first: whatever becomes of the driver over it, the hold has ended.
+                Next::Lease(Untold { id, lease, reason }) => {
+                    let told = Event::LeaseEnded {
+                        id,
+                        reason: Arc::clone(&reason),
+                    };
+                    if let Some(lease) = lease {
+                        sink.lease_over(&LeaseOver { lease, reason });
+                    }
+                    Next::Taken(Taken::Event(told))
+                }
                 Next::Changed(slice) => {
                     let value = sink.foreign_slice(&slice);
                     inbox.with(|inbox| {
@@ -450,9 +474,15 @@ impl<G: Guest> Cell<G> {
             Taken::Event(event) => guest.handle(event, now, effects),
         };
         let settled = returned.and_then(|()| {
-            inbox
-                .with(|inbox| inbox.settle(&in_hand.taken, &effects.timers, &effects.replies))
-                .map_err(|_| too_many_timers("handle"))
+            inbox.with(|inbox| {
+                if !effects.leases.is_empty() {
+                    know(&mut inbox.known_leases(), &effects.leases)
+                        .map_err(|_| too_many_leases("handle"))?;
+                }
+                inbox
+                    .settle(&in_hand.taken, &effects.timers, &effects.replies)
+                    .map_err(|_| too_many_timers("handle"))
+            })
         });
         let settled = match settled {
             Ok(settled) => settled,
@@ -460,8 +490,10 @@ impl<G: Guest> Cell<G> {
         };
         let failed = said_failed(&self.effects);
         self.hear_phase();
+        let over = take_leases(&self.inbox, &mut self.effects, now, sink);
         let commit = self.commit_of(Cause::Event(&in_hand.taken), now);
         let committed = sink.commit(&mut self.effects, commit);
+        over.iter().for_each(|over| sink.lease_over(over));
         let refused = committed.is_err();
         if let Err(refused) = committed {
             self.tell_refused(&refused);
@@ -512,7 +544,33 @@ impl<G: Guest> Cell<G> {
         }
     }
 
+    /// The lease of whose end the driver was to be told when it broke down.
+    fn lease_in_hand(&self) -> Option<LeaseId> {
+        match &self.retry.as_ref()?.taken {
+            Taken::Event(Event::LeaseEnded { id, .. }) => Some(*id),
+            _ => None,
+        }
+    }
+
+    /// Whoever held it, holds it no more.
+    fn end_leases(&mut self, reason: &str, sink: &mut impl Sink) {
+        let over = self.inbox.with(|inbox| inbox.end_leases(reason));
+        over.iter().for_each(|over| sink.lease_over(over));
+    }
+
     // --- checkpoints ---
+
+    /// A checkpoint has dealt with what lies before these ports.
+    fn trim_journal(&mut self, ports: &[PortState]) {
+        let Self { journal, inbox, .. } = self;
+        let goes_on = |own| {
+            inbox.with(|inbox| match own {
+                Own::Timer(id) => inbox.timers().is_running(id),
+                Own::Lease(id) => inbox.known_leases().contains(&id),
+            })
+        };
+        journal.trim(goes_on, |port| ports.get(port.0).map_or(0, |state| state.offset));
+    }
 
     /// Takes a checkpoint of a driver that runs.
     fn take_checkpoint(&mut self, now: CallTime, sink: &mut impl Sink) -> Result<(), Breakdown> {
@@ -525,22 +583,24 @@ impl<G: Guest> Cell<G> {
             Some((
                 inbox.port_states(),
                 inbox.timers().clone(),
+                inbox.known_leases(),
                 inbox.commands_in_flight().to_vec(),
             ))
         });
-        let Some((ports, timers, commands)) = held else {
+        let Some((ports, timers, mut leases, commands)) = held else {
             return Err(broken_contract(format!(
                 "the snapshot has dealt with {:?}, which is before the last snapshot or after the last byte",
                 snapshot.consumed
             )));
         };
-        self.journal
-            .trim(&timers, |port| ports.get(port.0).map_or(0, |state| state.offset));
+        leases.extend(self.lease_in_hand());
+        self.trim_journal(&ports);
         self.checkpoint = Some(Checkpoint {
             snapshot,
             slice: sink.slice(),
             ports,
             timers,
+            leases,
             commands,
         });
         self.checkpoint_due_ns = None;
@@ -635,6 +695,38 @@ fn said_phase(effects: &Effects) -> Option<&str> {
         StatusChange::Phase(phase) => Some(phase.as_str()),
         StatusChange::Failed(_) => None,
     })
+}
+
+/// What is taken is told before the commit; what is given back goes out with it, in its place among the writes. Answers what goes out behind it.
+fn take_leases(
+    inbox: &SharedInbox,
+    effects: &mut Effects,
+    now: CallTime,
+    sink: &mut impl Sink,
+) -> Vec<LeaseOver> {
+    if effects.leases.is_empty() {
+        return Vec::new();
+    }
+    let turn = inbox.with(|inbox| inbox.apply_leases(&effects.leases, now.monotonic_ns));
+    if !turn.opened.is_empty() {
+        sink.leases_opened(&turn.opened);
+    }
+    // The last first, so that the places of the others stay.
+    for (actions_before, lease) in turn.given_back.into_iter().rev() {
+        let place = actions_before.min(effects.port_actions.len());
+        effects
+            .port_actions
+            .insert(place, (lease.port, PortAction::Undo(lease)));
+    }
+    turn.over
+}
+
+fn too_many_leases(export: &'static str) -> Fault {
+    Fault::new(
+        FaultKind::Limit,
+        export,
+        format!("more than {} leases", super::LEASES),
+    )
 }
 
 fn too_many_timers(export: &'static str) -> Fault {

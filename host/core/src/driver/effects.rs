@@ -1,5 +1,7 @@
 //! What a call asks for, collected while it runs and applied when it returns.
 
+use std::sync::Arc;
+
 use super::{CommandId, LeaseId, LineSettings, PortIndex, TimerId};
 use crate::state::{Operation, Value};
 
@@ -177,21 +179,23 @@ pub enum TimerChange {
 /// A lease taken or given back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LeaseChange {
-    /// Taken.
+    /// Taken, or taken once more.
     Acquire {
-        /// The number that the driver was told.
+        /// Its number, which the driver chose.
         id: LeaseId,
         /// Where the bytes go.
         port: PortIndex,
         /// What undoes the hold.
-        release: Vec<u8>,
-        /// Longest duration.
+        release: Arc<[u8]>,
+        /// Longest duration from now on.
         maximum_ms: u32,
     },
     /// Given back.
     Release {
         /// Which.
         id: LeaseId,
+        /// How many actions on ports the call had asked for before: its bytes go out behind them.
+        actions_before: usize,
     },
 }
 
@@ -200,6 +204,8 @@ pub enum LeaseChange {
 pub enum PortAction {
     /// Send bytes.
     Write(Vec<u8>),
+    /// Send what undoes a hold. No driver asks for that: the host does where one gives a lease back.
+    Undo(super::Lease),
     /// Throw away what is queued.
     DiscardOutput,
     /// Change the line.

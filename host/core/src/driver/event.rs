@@ -10,9 +10,9 @@ pub struct PortIndex(pub usize);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TimerId(pub u32);
 
-/// A lease's number, chosen by the host.
+/// A lease's number, chosen by the driver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct LeaseId(pub u64);
+pub struct LeaseId(pub u32);
 
 /// A command's id, unique in one run of the daemon.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{CommandId, Effects, Event, PortIndex, TimerId};
+use super::{CommandId, Effects, Event, LeaseId, PortIndex, TimerId};
 
 /// Time as a call sees it; it stands still while the call runs.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -53,6 +53,8 @@ pub struct StartInput {
     pub commands: Vec<Arc<Command>>,
     /// Timers that run.
     pub timers: Vec<TimerId>,
+    /// Leases that are open.
+    pub leases: Vec<LeaseId>,
 }
 
 /// A port as it is at a start.

@@ -7,19 +7,20 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::leases::{LeaseTurn, Leases, Untold};
 use super::observing::{Observing, SPACING_NS};
 use super::ring::{Next, PortRing};
 use super::timers::Timers;
 use super::{
-    CallTime, Command, CommandId, CommandReply, Event, InputSignals, LeaseId, Marks, PortIdentity, PortIndex,
-    PortState, TimerChange,
+    CallTime, Command, CommandId, CommandReply, Event, InputSignals, LeaseChange, LeaseId, LeaseOver, Marks,
+    PortIdentity, PortIndex, PortState, TimerChange,
 };
 
 /// Commands that wait or are in flight. More are refused with [`Busy`].
 pub const COMMANDS: usize = 64;
 
-/// Lease ends and other urgent events. Each is about a lease or an update that is open, so more can only come from a fault in the host; then
-/// the newest is dropped and the caller told.
+/// Urgent events. Each is about a lease or an update that is open, so more can only come from a fault in the host; then the newest is dropped and the
+/// caller told.
 const URGENT: usize = 256;
 
 /// After so many events in a row while bytes waited, bytes get a turn, so that a driver whose timers chase each other still hears its port.
@@ -91,6 +92,7 @@ pub struct Inbox {
     ports: Vec<Port>,
     next_port: usize,
     urgent: VecDeque<Event<'static>>,
+    leases: Leases,
     timers: Timers,
     queued_commands: VecDeque<Arc<Command>>,
     /// The command that is with the driver in a call that has not returned. A cancel must not fall between the queue and the flight.
@@ -139,6 +141,7 @@ impl Inbox {
                 .collect(),
             next_port: 0,
             urgent: VecDeque::new(),
+            leases: Leases::default(),
             timers: Timers::default(),
             queued_commands: VecDeque::new(),
             command_in_hand: None,
@@ -236,9 +239,9 @@ impl Inbox {
         self.commands_in_flight.retain(|command| command.id != *id);
     }
 
-    /// A lease is over. False if too many urgent events wait.
-    pub fn lease_ended(&mut self, id: LeaseId, reason: Arc<str>) -> bool {
-        self.push_urgent(Event::LeaseEnded { id, reason })
+    /// Somebody other than the driver ends a lease. False if it is not open.
+    pub fn end_lease(&mut self, id: LeaseId, reason: &str) -> bool {
+        self.leases.end(id, reason)
     }
 
     /// Something else that the driver should hear soon. False if too many urgent events wait.
@@ -320,6 +323,7 @@ impl Inbox {
             .into_iter()
             .chain(self.settings.due_ns())
             .chain(self.timers.next_ns())
+            .chain(self.leases.next_ns())
             .min()
     }
 
@@ -474,6 +478,35 @@ impl Inbox {
         self.timers = timers;
     }
 
+    /// Does what a committed call asked for of its leases.
+    pub(super) fn apply_leases(&mut self, changes: &[LeaseChange], now_ns: u64) -> LeaseTurn {
+        self.leases.apply(changes, now_ns)
+    }
+
+    /// The next lease that is over without the driver. Its bytes are to be written, and the driver told, before anything else happens.
+    pub(super) fn next_untold_lease(&mut self, now_ns: u64) -> Option<Untold> {
+        self.leases.next_untold(now_ns)
+    }
+
+    /// Ends all leases.
+    pub(super) fn end_leases(&mut self, reason: &str) -> Vec<LeaseOver> {
+        self.leases.end_all(reason)
+    }
+
+    /// The leases that the driver takes for open: those that are, and those of whose end it has not been told.
+    pub(super) fn known_leases(&self) -> Vec<LeaseId> {
+        self.leases.known().collect()
+    }
+
+    /// See [`Leases::go_on_with`].
+    pub(super) fn go_on_with_leases(
+        &mut self,
+        known: &[LeaseId],
+        in_hand: Option<LeaseId>,
+    ) -> Vec<LeaseOver> {
+        self.leases.go_on_with(known, in_hand)
+    }
+
     /// Commands in flight, oldest first.
     pub fn commands_in_flight(&self) -> &[Arc<Command>] {
         &self.commands_in_flight
@@ -533,7 +566,12 @@ impl Inbox {
             let Some(ring) = self.ring_mut(port) else { continue };
             let taken = match ring.take_next() {
                 None => continue,
-                Some(Next::Note(event)) => Taken::Event(event),
+                Some(Next::Note(event)) => {
+                    if let Event::PortLost { .. } = event {
+                        self.leases.lose(port);
+                    }
+                    Taken::Event(event)
+                }
                 Some(Next::Overrun(range)) => Taken::Event(Event::Overrun {
                     port,
                     from: range.start,

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 
 use super::inbox::{Chunk, Taken};
-use super::{CallTime, Event, PortIndex, TimerId, Timers};
+use super::{CallTime, Event, LeaseId, PortIndex, TimerId};
 
 /// Entries after which a checkpoint is due. A driver with two busy ports fills it with alternating ranges.
 const ENTRIES: usize = 1024;
@@ -48,10 +48,19 @@ pub enum Entry {
         /// Its slice operations were refused.
         refused: bool,
     },
-    /// A timer that ran out without the driver's hearing of it, because it broke down over it twice.
-    TimerGone(TimerId),
-    /// The same, before the checkpoint: what stays before it may set the timer once more. What a start sets is not meant.
-    TimerWasGone(TimerId),
+    /// It ended without the driver's hearing of it, because the driver broke down over that twice.
+    Gone(Own),
+    /// The same, before the checkpoint: what stays before it may begin it once more. What a start begins is not meant.
+    WasGone(Own),
+}
+
+/// What a driver began under a number of its own, and the host ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Own {
+    /// A timer, which runs out.
+    Timer(TimerId),
+    /// A lease, which is over.
+    Lease(LeaseId),
 }
 
 /// The entries since the checkpoint, oldest first.
@@ -109,19 +118,19 @@ impl Journal {
         self.entries.push_back(Entry::Spared { port, from, to });
     }
 
-    /// The driver will never hear of this timer.
-    pub fn timer_gone(&mut self, id: TimerId) {
-        self.entries.push_back(Entry::TimerGone(id));
+    /// The driver will never hear of the end of this.
+    pub fn gone(&mut self, own: Own) {
+        self.entries.push_back(Entry::Gone(own));
     }
 
-    /// A start has set this timer anew: that it was left out before is over.
-    pub fn timer_is_back(&mut self, id: TimerId) {
-        self.entries.retain(|entry| *entry != Entry::TimerWasGone(id));
+    /// A start has begun this anew: that it was left out before is over.
+    pub fn is_back(&mut self, own: Own) {
+        self.entries.retain(|entry| *entry != Entry::WasGone(own));
     }
 
-    /// A checkpoint was taken, in which these timers run. What stays is what it has not dealt with: bytes from `consumed` on, and the borders and gaps
-    /// behind them; and that a timer will not be heard of, where what stays before it may set that timer once more.
-    pub fn trim(&mut self, timers: &Timers, consumed: impl Fn(PortIndex) -> u64) {
+    /// A checkpoint was taken, at which what `goes_on` says has not ended. What stays is what it has not dealt with: bytes from `consumed` on, and the
+    /// borders and gaps behind them; and that an end will not be heard of, where what stays before it may begin it once more.
+    pub fn trim(&mut self, goes_on: impl Fn(Own) -> bool, consumed: impl Fn(PortIndex) -> u64) {
         self.since = None;
         self.value_bytes = 0;
         let mut stays_before = false;
@@ -138,9 +147,9 @@ impl Journal {
                     Event::Overrun { port, to, .. } => *to > consumed(*port),
                     _ => false,
                 },
-                &mut (Entry::TimerGone(id) | Entry::TimerWasGone(id)) => {
-                    *entry = Entry::TimerWasGone(id);
-                    stays_before && !timers.is_running(id)
+                &mut (Entry::Gone(own) | Entry::WasGone(own)) => {
+                    *entry = Entry::WasGone(own);
+                    stays_before && !goes_on(own)
                 }
             };
             stays_before |= stays;
@@ -181,7 +190,6 @@ impl Journal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::driver::TimerChange;
 
     const PORT: PortIndex = PortIndex(0);
     const NOW: CallTime = CallTime {
@@ -228,22 +236,18 @@ mod tests {
 
     #[test]
     fn a_timer_that_is_gone_stays_gone_where_bytes_before_it_set_it_once_more() {
-        const TIMER: TimerId = TimerId(5);
+        const TIMER: Own = Own::Timer(TimerId(5));
         let mut journal = Journal::default();
         journal.push(bytes(0, 10), 10, NOW, false);
-        journal.timer_gone(TIMER);
-        let gone = |timers: &Timers, consumed: u64| {
+        journal.gone(TIMER);
+        let gone = |runs: bool, consumed: u64| {
             let mut journal = journal.clone();
-            journal.trim(timers, |_| consumed);
-            journal
-                .entries()
-                .any(|entry| *entry == Entry::TimerWasGone(TIMER))
+            journal.trim(|own| runs && own == TIMER, |_| consumed);
+            journal.entries().any(|entry| *entry == Entry::WasGone(TIMER))
         };
-        assert!(gone(&Timers::default(), 7));
-        assert!(!gone(&Timers::default(), 10), "nothing sets it any more");
-        let mut timers = Timers::default();
-        timers.apply(TimerChange::Set { id: TIMER, at_ns: 1 });
-        assert!(!gone(&timers, 7), "it was set anew since");
+        assert!(gone(false, 7));
+        assert!(!gone(false, 10), "nothing sets it any more");
+        assert!(!gone(true, 7), "it was set anew since");
     }
 
     #[test]
@@ -260,7 +264,7 @@ mod tests {
             pushed += 1;
         }
         assert_eq!(pushed, 4);
-        journal.trim(&Timers::default(), |_| 0);
+        journal.trim(|_| false, |_| 0);
         assert!(!journal.is_full());
         assert_eq!(journal.entries().count(), 0);
     }
@@ -273,11 +277,11 @@ mod tests {
         journal.push(attached(10), 10, NOW, false);
         journal.push(bytes(10, 20), 20, NOW, false);
         let mut dealt_with = journal.clone();
-        journal.trim(&Timers::default(), |_| 7);
+        journal.trim(|_| false, |_| 7);
         assert_eq!(ranges(&journal), [(7, 10), (10, 20)]);
         assert_eq!(journal.entries().count(), 3, "the border stays, the timer goes");
         assert_eq!(journal.since(), None);
-        dealt_with.trim(&Timers::default(), |_| 10);
+        dealt_with.trim(|_| false, |_| 10);
         assert_eq!(ranges(&dealt_with), [(10, 20)]);
         assert_eq!(dealt_with.entries().count(), 1, "nothing lies before the border");
     }

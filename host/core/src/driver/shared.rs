@@ -102,10 +102,9 @@ impl SharedInbox {
         self.put(|inbox| inbox.forget_command(id));
     }
 
-    /// A lease is over. False if too many urgent events wait.
-    pub fn lease_ended(&self, id: LeaseId, reason: impl Into<Arc<str>>) -> bool {
-        let reason = reason.into();
-        self.put(|inbox| inbox.lease_ended(id, reason))
+    /// Somebody other than the driver ends a lease. False if it is not open.
+    pub fn end_lease(&self, id: LeaseId, reason: &str) -> bool {
+        self.put(|inbox| inbox.end_lease(id, reason))
     }
 
     /// Something that the frozen world does not name. False if too many urgent events wait.

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use super::versions::Blame;
-use super::{CallTime, Command, Effects, Fault, LogLine, Refusal, StartReason, StopReason, Taken, Verdict};
+use super::{
+    CallTime, Command, Effects, Fault, Lease, LeaseOver, LogLine, Refusal, StartReason, StopReason, Taken,
+    Verdict,
+};
 
 /// Takes what the cell lets through. Called on the driver's thread, never while the inbox is locked.
 pub trait Sink {
@@ -41,6 +44,14 @@ pub trait Sink {
     /// A version that is to return asked for this, muted, while it lived through what happened since it was replaced. What stands of itself once it is
     /// back, such as its alarms, stands as if this had not been muted.
     fn relived(&mut self, _effects: &Effects) {}
+
+    /// Leases were taken, or taken once more: what undoes them has to be kept over a crash of the daemon. Told before the commit of the call that took them,
+    /// so before the holds begin. With each comes the number of the one in whose place it is, whose bytes need not be kept any more.
+    fn leases_opened(&mut self, opened: &[(Lease, Option<u64>)]);
+
+    /// A lease is over: its bytes have to go out on its port, behind everything that was asked for before, and as soon as there is a line that takes them.
+    /// Where the driver gives it back they are among what a commit does to its ports.
+    fn lease_over(&mut self, over: &LeaseOver);
 
     /// Something that broke the driver down twice is left out.
     fn skipped(&mut self, skipped: Skipped<'_>);

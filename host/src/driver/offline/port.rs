@@ -53,6 +53,11 @@ impl PortView for PlayedPort {
         }
     }
 
+    /// What is written goes nowhere at once.
+    fn waiting_undos(&self) -> usize {
+        0
+    }
+
     /// Nobody noted how they were.
     fn input_signals(&self) -> Result<InputSignals, SignalError> {
         match self.is_attached() {

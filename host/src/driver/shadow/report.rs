@@ -157,6 +157,7 @@ impl ShadowDifference {
             Differing::Result(_) => ("result", None),
             Differing::Status(_) => ("status", None),
             Differing::Write(_) => ("write", None),
+            Differing::Lease(_) => ("lease", None),
         };
         Self {
             row: difference.row,

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use autobench_core::driver::versions::Granted;
-use autobench_core::driver::{LogLevel, PortIndex, PortSetup, SharedInbox, StopReason, ring_capacity_bytes};
+use autobench_core::driver::{
+    LogLevel, PortAction, PortIndex, PortSetup, SharedInbox, StopReason, ring_capacity_bytes,
+};
 use autobench_core::state::OFFERED_MEMBERS;
 use autobench_core::wire::{DeviceEntry, DeviceStatus, DriverEntry, PortEntry, SeriesEntry};
 use autobench_sim::wattsup;
@@ -14,6 +16,7 @@ use autobench_sim::wattsup;
 use super::super::alarms::Alarms;
 use super::super::device::{Device, DeviceParts, InboxFeed, overrun_lines};
 use super::super::host_state::ReadSlices;
+use super::super::leases::{JournalPort, LeaseJournal, UndoFeed, UndoneHolds};
 use super::super::loader::Prepared;
 use super::super::manifest::{Manifest, Series};
 use super::super::record::DeviceRecord;
@@ -22,6 +25,7 @@ use super::super::sink::{DeviceSink, LogBudget};
 use super::{Bench, Simulated, Slot};
 use crate::config::{DeviceConfig, DeviceId, PortSource, SimDevice, SimSpec};
 use crate::hub::EndpointInfo;
+use crate::logs::LogRecord;
 use crate::serial::{DisplayLine, Port, PortSettings, Recorder};
 use crate::state::StateHandle;
 
@@ -54,6 +58,7 @@ impl Bench {
             device: None,
             running: None,
             emulators: Vec::new(),
+            undoing: Vec::new(),
         };
         let granted = granted(&slot.config);
         let dangerous = &slot.config.grants.dangerous_commands;
@@ -100,6 +105,8 @@ impl Bench {
         let sysfs_root = self.config.daemon.sysfs_root.clone();
         let data_dir = self.config.daemon.data_dir.clone();
         let slot = self.devices.get_mut(id).ok_or("it is not configured")?;
+        // Its own ports take over what these have not written.
+        slot.undoing.clear();
         slot.emulators = start_emulators(&slot.config, &data_dir)?;
         let device: Arc<str> = id.as_str().into();
         let health = Arc::clone(slot.record.health());
@@ -144,6 +151,17 @@ impl Bench {
             ),
         }));
         health.watch(Some(inbox.clone()));
+        let journal_ports = lines.iter().map(|(name, config, line)| JournalPort {
+            name: name.as_str().into(),
+            line: config.source.to_string(),
+            settings: Some(*line),
+        });
+        let (leases, earlier) =
+            LeaseJournal::open(&data_dir.join("leases"), id.as_str(), journal_ports.collect());
+        for problem in &earlier.problems {
+            let line = LogRecord::new("device", LogLevel::Error, problem.clone());
+            services.logs.append(line.of_device(&*device));
+        }
         let mut ports = Vec::with_capacity(lines.len());
         for (index, (name, config, line)) in lines.into_iter().enumerate() {
             let name: Arc<str> = name.as_str().into();
@@ -180,6 +198,11 @@ impl Bench {
                 device: Arc::clone(&device),
                 record: slot.record.clone(),
                 logs: services.logs.clone(),
+                holds: UndoneHolds {
+                    journal: leases.clone(),
+                    device: Arc::clone(&device),
+                    logs: services.logs.clone(),
+                },
                 health: Arc::clone(&health),
                 clock: services.clock,
                 overruns: overrun_lines(),
@@ -188,6 +211,12 @@ impl Bench {
                 Port::start(settings, Box::new(feed), recorder)
                     .map_err(|error| format!("a thread cannot be started: {error}"))?,
             );
+        }
+        // Before the driver lives, so before anything else is written.
+        for (lease, _) in earlier.to_undo {
+            if let Some(port) = ports.get(lease.port.0) {
+                port.control().perform(PortAction::Undo(lease));
+            }
         }
         let sink = DeviceSink {
             device: Arc::clone(&device),
@@ -200,6 +229,7 @@ impl Bench {
             alarms: Alarms::new(device),
             former_alarms: None,
             ports: ports.iter().map(|port| port.control().clone()).collect(),
+            leases,
             endpoints,
             version: prepared.version(),
             lives: self.lives.clone(),
@@ -254,6 +284,67 @@ impl Bench {
         services.shadow_runs.attach(id.as_str(), running);
         slot.device = Some(driver);
         Ok(())
+    }
+
+    /// Writes what undoes the holds of an earlier run to the ports of a device whose driver does not run, and nothing else. They are open until it does.
+    pub(super) fn undo_alone(&mut self, id: &DeviceId) {
+        let sysfs_root = self.config.daemon.sysfs_root.clone();
+        let folder = self.config.daemon.data_dir.join("leases");
+        let services = self.services.clone();
+        let Some(slot) = self.devices.get_mut(id) else {
+            return;
+        };
+        let ports = slot.config.ports.iter().map(|(name, config)| JournalPort {
+            name: name.as_str().into(),
+            line: config.source.to_string(),
+            settings: None,
+        });
+        let (journal, earlier) = LeaseJournal::open(&folder, id.as_str(), ports.collect());
+        let device: Arc<str> = id.as_str().into();
+        let holds = UndoneHolds {
+            journal,
+            device: Arc::clone(&device),
+            logs: services.logs.clone(),
+        };
+        let log = |message: String| {
+            let line = LogRecord::new("device", LogLevel::Error, message);
+            services.logs.append(line.of_device(&*device));
+        };
+        earlier.problems.into_iter().for_each(log);
+        for (index, (name, config)) in slot.config.ports.iter().enumerate() {
+            let its = earlier.to_undo.iter().filter(|(lease, _)| lease.port.0 == index);
+            let its: Vec<_> = its.cloned().collect();
+            // Emulators run for drivers alone; one that runs anew holds nothing.
+            let line = its.iter().find_map(|(_, line)| *line);
+            let (Some(line), PortSource::Path(_) | PortSource::Usb { .. }) = (line, &config.source) else {
+                continue;
+            };
+            let name: Arc<str> = name.as_str().into();
+            let settings = PortSettings {
+                device: Arc::clone(&device),
+                name: Arc::clone(&name),
+                source: config.source.clone(),
+                simulated: None,
+                line: config.line.over(line),
+                dtr: config.dtr,
+                rts: config.rts,
+                hangup_on_close: config.hangup_on_close,
+                exclusive: config.exclusive,
+                sysfs_root: sysfs_root.clone(),
+            };
+            let holds = holds.clone();
+            match Port::start(settings, Box::new(UndoFeed { name, holds }), None) {
+                Ok(port) => {
+                    for (lease, _) in its {
+                        port.control().perform(PortAction::Undo(lease));
+                    }
+                    slot.undoing.push(port);
+                }
+                Err(error) => log(format!(
+                    "a thread cannot be started ({error}): holds of an earlier run are not undone"
+                )),
+            }
+        }
     }
 
     /// The numbers of a manifest's series. One that the hub does not know yet is made known; the names and units of the others stay those of
@@ -349,6 +440,7 @@ impl Bench {
         let device = slot.device.take();
         self.services.shadow_runs.detach(id.as_str());
         slot.running = None;
+        slot.undoing.clear();
         slot.record.health().watch(None);
         let record = slot.record.clone();
         if let Some(generation) = record.read(|entry| entry.driver.as_ref().map(|driver| driver.generation)) {

@@ -32,6 +32,7 @@ use self::orders::Waiting;
 use super::desk::Orders;
 use super::device::Device;
 use super::endpoints::Endpoints;
+use super::leases::of_strangers;
 use super::lives::{Lives, Turn};
 use super::loader::{Loader, Prepared};
 use super::package::Package;
@@ -45,6 +46,7 @@ use crate::config::{BenchConfig, ConfigLoader, DeviceConfig, DeviceId};
 use crate::hub::Hub;
 use crate::logs::{LogHandle, LogRecord};
 use crate::metrics::Registry;
+use crate::serial::Port;
 use crate::state::StateHandle;
 
 /// What the supervisor works with.
@@ -185,6 +187,8 @@ struct Slot {
     /// The version that its thread runs.
     running: Option<Arc<Prepared>>,
     emulators: Vec<(Simulated, wattsup::Emulator)>,
+    /// Ports that are open for what undoes holds of an earlier run, while no driver runs.
+    undoing: Vec<Port>,
 }
 
 impl Bench {
@@ -247,6 +251,11 @@ impl Bench {
         for config in self.config.devices.values().cloned().collect::<Vec<_>>() {
             self.add_device(config).await;
         }
+        let leases = self.config.daemon.data_dir.join("leases");
+        let is_configured = |device: &str| self.devices.keys().any(|id| id.as_str() == device);
+        for line in of_strangers(&leases, is_configured) {
+            self.log(LogLevel::Error, None, line);
+        }
         self.ignore_misnamed();
         for stem in stems_in(&self.config.daemon.plugins_dir) {
             self.versions.file_found(&stem);
@@ -254,6 +263,11 @@ impl Bench {
         self.act().await;
         while let Some(done) = self.beside.join_next_with_id().await {
             self.done(done).await;
+        }
+        // Whoever can run, runs now.
+        let down = self.devices.iter().filter(|(_, slot)| slot.device.is_none());
+        for id in down.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
+            self.undo_alone(&id);
         }
     }
 

@@ -104,7 +104,7 @@ pub(super) fn pending_output_bytes(tty: &TTYPort) -> u32 {
 
 fn apply(tty: &mut TTYPort, change: &Step) -> serialport::Result<()> {
     match change {
-        Step::Bytes(_) => Ok(()),
+        Step::Bytes(_) | Step::Undo(_) => Ok(()),
         Step::SetLine(line) => {
             tty.set_baud_rate(line.baud_rate)?;
             tty.set_data_bits(line::data_bits(line.data_bits))?;

@@ -72,6 +72,9 @@ impl PortEvents for Told {
     }
     fn lost(&mut self, _: &str) {}
     fn drained(&mut self) {}
+    fn undone(&mut self, lease: &autobench_core::driver::Lease) {
+        let _ = self.0.send(format!("undone {}", lease.number));
+    }
     fn line_error(&mut self, reason: &str) {
         let _ = self.0.send(reason.to_owned());
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value as Json;
 
+use super::leases::{self, Lease, Leases, Sent};
 use super::pointer;
 use super::{attached_event, bytes_event};
 use crate::bindings::exports::autobench::driver::guest::{self, Event};
@@ -56,19 +57,6 @@ pub struct Publication {
     pub context: Json,
 }
 
-/// A hold that ends without the driver.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lease {
-    /// Its number.
-    pub id: u64,
-    /// Where the bytes go.
-    pub port: String,
-    /// What undoes the hold.
-    pub release: Vec<u8>,
-    /// Longest duration.
-    pub maximum_ms: u32,
-}
-
 /// Something that happened at a port and may have to happen again.
 #[derive(Debug)]
 pub(super) enum Record {
@@ -84,6 +72,8 @@ pub(super) struct FakePort {
     pub(super) next: u64,
     pub(super) written: Vec<u8>,
     pub(super) refuses: Option<SerialError>,
+    /// What undoes holds that ended while the device was away.
+    waiting: Vec<Vec<u8>>,
     records: Vec<(Record, u64)>,
 }
 
@@ -92,15 +82,13 @@ pub(super) struct FakePort {
 struct Effects {
     operations: Vec<Operation>,
     samples: Vec<Sample>,
-    written: Vec<(String, Vec<u8>)>,
+    sent: Vec<Sent>,
     timers: Vec<(u32, Option<u64>)>,
     phases: Vec<String>,
     failures: Vec<String>,
     replies: Vec<Reply>,
     publications: Vec<Publication>,
     alarms: Vec<(String, Option<(Severity, String)>)>,
-    leases: Vec<Lease>,
-    released: Vec<u64>,
 }
 
 #[derive(Debug)]
@@ -118,10 +106,9 @@ pub(super) struct FakeHost {
     pub(super) commands: Vec<guest::Command>,
     pub(super) events: Vec<Publication>,
     pub(super) alarms: BTreeMap<String, (Severity, String)>,
-    pub(super) leases: Vec<Lease>,
+    pub(super) leases: Leases,
     pub(super) foreign: BTreeMap<String, String>,
     pub(super) muted: bool,
-    leases_ever: u64,
     series: Vec<(String, Vec<Sample>)>,
     interned: Vec<String>,
     effects: Effects,
@@ -151,10 +138,9 @@ impl FakeHost {
             commands: Vec::new(),
             events: Vec::new(),
             alarms: BTreeMap::new(),
-            leases: Vec::new(),
+            leases: Leases::default(),
             foreign: BTreeMap::new(),
             muted: false,
-            leases_ever: 0,
             series: manifest
                 .series
                 .iter()
@@ -213,8 +199,12 @@ impl FakeHost {
         bytes_event(port, offset, data, self.now_ns, wall_ms(self.now_ns), false)
     }
 
-    pub(super) fn attached(&mut self, port: &str) -> Attached {
-        let offset = self.port(port).next;
+    /// The device of a port is there. What undoes holds that ended meanwhile goes out before the driver hears of it.
+    pub(super) fn attach(&mut self, port: &str) -> Attached {
+        let state = self.port(port);
+        state.attached = true;
+        state.written.extend(state.waiting.drain(..).flatten());
+        let offset = state.next;
         attached_event(port, offset, identity(port))
     }
 
@@ -231,15 +221,22 @@ impl FakeHost {
         command
     }
 
-    /// The timer that runs out next, not after `end_ns`; the clock stands at its time then.
-    pub(super) fn next_timer(&mut self, end_ns: u64) -> Option<u32> {
-        let (&id, &at_ns) = self.timers.iter().min_by_key(|&(id, at_ns)| (*at_ns, *id))?;
+    /// The lease or the timer that is over next, not after `end_ns`; the clock stands at its time then. At the same time leases come first.
+    pub(super) fn next_due(&mut self, end_ns: u64) -> Option<Event> {
+        let open = self.leases.open.iter();
+        let leases = open.map(|lease| (lease.ends_ns, false, lease.id));
+        let timers = self.timers.iter().map(|(&id, &at_ns)| (at_ns, true, id));
+        let due = leases.chain(timers);
+        let (at_ns, is_timer, id) = due.min_by_key(|&(at_ns, is_timer, _)| (at_ns, is_timer))?;
         if at_ns > end_ns {
             return None;
         }
-        self.timers.remove(&id);
         self.now_ns = self.now_ns.max(at_ns);
-        Some(id)
+        if !is_timer {
+            return self.end_lease(id, "maximum");
+        }
+        self.timers.remove(&id);
+        Some(Event::Timer(id))
     }
 
     /// What came at a port and is not dealt with: bytes from `consumed` on, and everything else that was recorded after `seen`.
@@ -307,6 +304,7 @@ impl FakeHost {
                 self.last_operations = effects.operations;
             })
         };
+        self.leases.know(&effects.sent);
         if self.muted {
             return applied;
         }
@@ -315,9 +313,7 @@ impl FakeHost {
                 samples.push(sample);
             }
         }
-        for (port, data) in effects.written {
-            self.port(&port).written.extend(data);
-        }
+        self.send(effects.sent);
         for (id, at_ns) in effects.timers {
             match at_ns {
                 Some(at_ns) => self.timers.insert(id, at_ns),
@@ -335,10 +331,6 @@ impl FakeHost {
                 None => self.alarms.remove(&key),
             };
         }
-        self.leases.extend(effects.leases);
-        for id in effects.released {
-            self.end_lease(id);
-        }
         self.events.extend(effects.publications);
         self.phases.extend(effects.phases);
         self.failures.extend(effects.failures);
@@ -346,12 +338,58 @@ impl FakeHost {
         applied
     }
 
-    /// Writes what undoes the hold, as the host does however a lease ends.
-    pub(super) fn end_lease(&mut self, id: u64) {
-        if let Some(index) = self.leases.iter().position(|lease| lease.id == id) {
-            let lease = self.leases.remove(index);
-            self.port(&lease.port).written.extend(lease.release);
+    fn send(&mut self, sent: Vec<Sent>) {
+        let mut left_elsewhere = Vec::new();
+        for sent in sent {
+            match sent {
+                Sent::Write(port, data) => self.port(&port).written.extend(data),
+                Sent::Acquire(lease) => left_elsewhere.extend(self.leases.acquire(lease)),
+                Sent::Release(id) => {
+                    let lease = self.leases.release(id);
+                    self.undo(lease);
+                }
+            }
         }
+        self.undo(left_elsewhere);
+    }
+
+    /// Writes what undoes holds, or keeps it until the device is back.
+    fn undo(&mut self, leases: impl IntoIterator<Item = Lease>) {
+        for lease in leases {
+            let port = self.port(&lease.port);
+            if port.attached {
+                port.written.extend(lease.release);
+            } else {
+                port.waiting.push(lease.release);
+            }
+        }
+    }
+
+    /// Ends a lease without the driver, and answers what the driver is told of it; nothing if it does not take it for open.
+    pub(super) fn end_lease(&mut self, id: u32, reason: &str) -> Option<Event> {
+        let known = self.leases.known.iter().position(|&known| known == id)?;
+        self.leases.known.remove(known);
+        let lease = self.leases.release(id);
+        self.undo(lease);
+        let reason = reason.to_owned();
+        Some(Event::LeaseEnded(guest::LeaseEnd { id, reason }))
+    }
+
+    /// Ends all leases.
+    pub(super) fn end_leases(&mut self) {
+        let open = std::mem::take(&mut self.leases.open);
+        self.undo(open);
+    }
+
+    /// A driver has caught up. Ends what nobody else would, because the driver knows nothing of it; the answer is what it takes for open and is
+    /// over.
+    pub(super) fn go_on_with_leases(&mut self) -> Vec<u32> {
+        let Leases { open, known } = &mut self.leases;
+        let unknown: Vec<_> = open.extract_if(.., |lease| !known.contains(&lease.id)).collect();
+        let is_open = |id: &u32| open.iter().any(|lease| lease.id == *id);
+        let over = known.iter().copied().filter(|id| !is_open(id)).collect();
+        self.undo(unknown);
+        over
     }
 
     fn in_flight(&self, id: &str) -> Result<(), CommandError> {
@@ -378,7 +416,8 @@ impl Host for FakeHost {
         if let Some(error) = &self.granted(port)?.refuses {
             return Err(error.clone());
         }
-        self.effects.written.push((port.to_owned(), data.to_vec()));
+        let write = Sent::Write(port.to_owned(), data.to_vec());
+        self.effects.sent.push(write);
         Ok(())
     }
     fn discard_output(&mut self, port: &str) -> Result<(), SerialError> {
@@ -433,24 +472,32 @@ impl Host for FakeHost {
         self.effects.samples.extend_from_slice(samples);
         Ok(())
     }
-    fn acquire_lease(&mut self, port: &str, release: &[u8], maximum_ms: u32) -> Result<u64, LeaseError> {
-        match self.granted(port) {
-            Ok(_) => {}
-            Err(SerialError::NotAttached) => return Err(LeaseError::NotAttached),
-            Err(_) => return Err(LeaseError::NotGranted),
+    fn acquire_lease(
+        &mut self,
+        id: u32,
+        port: &str,
+        release: &[u8],
+        maximum_ms: u32,
+    ) -> Result<(), LeaseError> {
+        let granted = self.ports.get(port).ok_or(LeaseError::NotGranted)?;
+        leases::in_range(release, maximum_ms)?;
+        if !granted.attached {
+            return Err(LeaseError::NotAttached);
         }
-        self.leases_ever += 1;
-        let id = self.leases_ever;
-        self.effects.leases.push(Lease {
+        let waiting = self.ports.values().map(|port| port.waiting.len()).sum();
+        if !self.leases.have_room(id, &self.effects.sent, waiting) {
+            return Err(LeaseError::Full);
+        }
+        self.effects.sent.push(Sent::Acquire(Lease {
             id,
             port: port.to_owned(),
             release: release.to_vec(),
-            maximum_ms,
-        });
-        Ok(id)
+            ends_ns: self.now_ns + u64::from(maximum_ms) * 1_000_000,
+        }));
+        Ok(())
     }
-    fn release_lease(&mut self, id: u64) {
-        self.effects.released.push(id);
+    fn release_lease(&mut self, id: u32) {
+        self.effects.sent.push(Sent::Release(id));
     }
     fn log(&mut self, level: Level, message: &str, attributes: &[Attribute]) {
         self.logs.push(LogLine {

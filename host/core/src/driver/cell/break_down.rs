@@ -2,6 +2,8 @@
 
 use super::{Cell, FAULTS_PER_EVENT, InHand, Life, drop_effects};
 use crate::driver::inbox::{Chunk, Taken};
+use crate::driver::journal::Own;
+use crate::driver::leases::reason;
 use crate::driver::sink::fnv1a;
 use crate::driver::{Breakdown, CallTime, Event, Guest, LifeChange, LogOrigin, Sink, Skipped, Verdict};
 
@@ -19,6 +21,7 @@ impl<G: Guest> Cell<G> {
         sink: &mut impl Sink,
     ) {
         self.drop_effects(LogOrigin::FailedCall, sink);
+        self.end_leases(reason::DRIVER_FAILED, sink);
         self.checkpoint_due_ns = None;
         let not_before_ns = self.keep_former(now.monotonic_ns).unwrap_or_default();
         let verdict = match self.supervision.strike(now.monotonic_ns) {
@@ -74,7 +77,11 @@ impl<G: Guest> Cell<G> {
                 });
                 self.retry = Some(InHand { taken, faults: 0 });
             }
-            Taken::Event(Event::Timer(id)) => self.journal.timer_gone(id),
+            Taken::Event(Event::Timer(id)) => self.journal.gone(Own::Timer(id)),
+            Taken::Event(Event::LeaseEnded { id, .. }) => {
+                self.journal.gone(Own::Lease(id));
+                self.note(&taken, 0, now);
+            }
             Taken::Event(Event::PortAttached { .. } | Event::PortLost { .. } | Event::Overrun { .. }) => {
                 let settled = self.inbox.with(|inbox| inbox.pass(&taken));
                 // Its predecessor can take what broke this one down.

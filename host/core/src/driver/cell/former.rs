@@ -24,8 +24,8 @@ use crate::driver::draft::Draft;
 use crate::driver::inbox::Taken;
 use crate::driver::journal::{Entry, Journal};
 use crate::driver::{
-    Breakdown, CallTime, Effects, Event, Guest, Inbox, LogOrigin, PROBATION_NS, PortIndex, Sink, StartReason,
-    StatusChange, TimerChange, Timers,
+    Breakdown, CallTime, Effects, Event, Guest, Inbox, LeaseId, LogOrigin, PROBATION_NS, PortIndex, Sink,
+    StartReason, StatusChange, TimerChange, Timers,
 };
 
 /// How long a successor that broke down stays down at least while its predecessor can come back: whoever decides that has to hear of it first, and what
@@ -53,6 +53,7 @@ pub(super) struct Flip {
     slice: Option<Arc<str>>,
     phase: Option<String>,
     timers: Timers,
+    leases: Vec<LeaseId>,
     /// Per port, number of the first byte that it had not dealt with.
     consumed: Vec<u64>,
     /// What it had been given and not dealt with.
@@ -128,6 +129,7 @@ impl<G: Guest> Cell<G> {
             slice: checkpoint.slice.clone(),
             phase: self.phase.clone(),
             timers,
+            leases: checkpoint.leases.clone(),
             consumed: checkpoint.ports.iter().map(|port| port.offset).collect(),
             undealt: self.journal.clone(),
         })
@@ -181,7 +183,7 @@ impl<G: Guest> AtRest<'_, G> {
             told,
             ..
         } = cell.former.take().ok_or(NoReturn::NotKept)?;
-        let mut past = Past::of(Draft::new(flip.slice), flip.timers);
+        let mut past = Past::of(Draft::new(flip.slice), flip.timers, flip.leases);
         let relived = cell.relive(&mut guest, &since, &mut past, (flip.at, told), sink);
         let relived = relived.and_then(|phase| Ok((phase, snapshot_of(&mut guest, now)?)));
         let (phase, snapshot) = match relived {
@@ -226,15 +228,17 @@ impl<G: Guest> AtRest<'_, G> {
         cell.inbox.with(|inbox| inbox.withdraw(is_refusal));
         let mut journal = flip.undealt;
         journal.append(since);
-        let held = |inbox: &mut Inbox| (inbox.port_states(), inbox.timers().clone());
-        let (ports, timers) = cell.inbox.with(held);
-        journal.trim(&timers, |port| ports.get(port.0).map_or(0, |state| state.offset));
+        let held = |inbox: &mut Inbox| (inbox.port_states(), inbox.timers().clone(), inbox.known_leases());
+        let (ports, timers, mut leases) = cell.inbox.with(held);
+        leases.extend(cell.lease_in_hand());
         cell.journal = journal;
+        cell.trim_journal(&ports);
         cell.checkpoint = Some(Checkpoint {
             snapshot,
             slice: sink.slice(),
             ports,
             timers,
+            leases,
             commands: Vec::new(),
         });
         cell.succeeded();
@@ -261,7 +265,7 @@ impl<G: Guest> Cell<G> {
         replay.is_return = true;
         for entry in since.entries() {
             match entry {
-                Entry::TimerGone(_) | Entry::TimerWasGone(_) => {}
+                Entry::Gone(_) | Entry::WasGone(_) => {}
                 &Entry::Bytes { port, from, to, .. } => {
                     replay.bytes(&self.inbox, (port, from..to), false)?;
                 }

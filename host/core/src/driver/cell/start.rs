@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use super::{
     Cell, FAILED_STARTS_PER_CHECKPOINT, InHand, Life, bytes_event, drop_effects, said_failed, said_phase,
-    too_many_timers,
+    take_leases, too_many_leases, too_many_timers,
 };
 use crate::driver::draft::Draft;
 use crate::driver::inbox::{Taken, ring_was_full};
-use crate::driver::journal::Entry;
+use crate::driver::journal::{Entry, Own};
+use crate::driver::leases::know;
 use crate::driver::{
-    Breakdown, CallTime, Cause, Effects, Event, Fault, Guest, LifeChange, LogOrigin, PortIndex, Refusal,
-    SharedInbox, Sink, SliceRefused, StartInput, StartReason, TimerChange, TimerId, Timers,
+    Breakdown, CallTime, Cause, Effects, Event, Fault, Guest, LeaseChange, LeaseId, LifeChange, LogOrigin,
+    PortIndex, Refusal, SharedInbox, Sink, SliceRefused, StartInput, StartReason, TimerChange, Timers,
 };
 
 /// A guest that has been started and has caught up, and what takes effect when it goes live.
@@ -27,7 +28,9 @@ pub(super) struct Past {
     /// None after a cold start, whose slice operations are in the effects.
     slice: Option<Draft>,
     timers: Timers,
-    set_by_start: Vec<TimerId>,
+    /// The leases that the guest takes for open.
+    leases: Vec<LeaseId>,
+    begun_by_start: Vec<Own>,
     replayed_bytes: u64,
     lost_bytes: u64,
 }
@@ -83,7 +86,8 @@ impl<G: Guest> Cell<G> {
         let mut past = Past {
             slice: None,
             timers: Timers::default(),
-            set_by_start: Vec::new(),
+            leases: Vec::new(),
+            begun_by_start: Vec::new(),
             replayed_bytes: 0,
             lost_bytes: 0,
         };
@@ -120,8 +124,8 @@ impl<G: Guest> Cell<G> {
         time: CallTime,
         sink: &mut impl Sink,
     ) -> Result<(), Breakdown> {
-        past.apply_timers(&start.timers, "start")?;
-        past.set_by_start = start.timers.iter().filter_map(is_set).collect();
+        past.apply(start, "start")?;
+        past.begun_by_start = begun(start).collect();
         if let Some(slice) = &mut past.slice {
             slice
                 .apply(&start.operations)
@@ -138,6 +142,7 @@ impl<G: Guest> Cell<G> {
             Some(checkpoint) => {
                 past.slice = Some(Draft::new(checkpoint.slice.clone()));
                 past.timers = checkpoint.timers.clone();
+                past.leases.clone_from(&checkpoint.leases);
                 StartInput {
                     device,
                     reason,
@@ -147,6 +152,7 @@ impl<G: Guest> Cell<G> {
                     snapshot: Some(checkpoint.snapshot.clone()),
                     commands: checkpoint.commands.clone(),
                     timers: checkpoint.timers.ids(),
+                    leases: checkpoint.leases.clone(),
                 }
             }
             None => {
@@ -164,6 +170,7 @@ impl<G: Guest> Cell<G> {
                     snapshot: None,
                     commands,
                     timers: Vec::new(),
+                    leases: Vec::new(),
                 }
             }
         }
@@ -182,8 +189,8 @@ impl<G: Guest> Cell<G> {
         for entry in self.journal.entries() {
             match entry {
                 // What the start has set is of now.
-                Entry::TimerWasGone(id) if replay.past.set_by_start.contains(id) => {}
-                Entry::TimerGone(id) | Entry::TimerWasGone(id) => replay.past.timers.cancel(*id),
+                Entry::WasGone(own) if replay.past.begun_by_start.contains(own) => {}
+                Entry::Gone(own) | Entry::WasGone(own) => replay.past.end(*own),
                 Entry::Event {
                     event, time, refused, ..
                 } => {
@@ -215,6 +222,8 @@ impl<G: Guest> Cell<G> {
         let Past {
             slice,
             mut timers,
+            leases,
+            begun_by_start,
             replayed_bytes,
             lost_bytes,
             ..
@@ -235,9 +244,10 @@ impl<G: Guest> Cell<G> {
             for &change in &arrival.effects.timers {
                 checkpoint.timers.apply(change);
             }
-            for id in arrival.effects.timers.iter().filter_map(is_set) {
-                self.journal.timer_is_back(id);
-            }
+            // The same holds for its leases.
+            let known = know(&mut checkpoint.leases, &arrival.effects.leases);
+            debug_assert_eq!(known, Ok(()), "the start was checked");
+            begun(&arrival.effects).for_each(|own| self.journal.is_back(own));
         }
         match &self.retry {
             Some(InHand {
@@ -254,6 +264,10 @@ impl<G: Guest> Cell<G> {
                 taken: Taken::Event(Event::Observed { slice, .. }),
                 ..
             }) if !from_snapshot || !guest.observes().contains(slice) => self.retry = None,
+            Some(InHand {
+                taken: Taken::Event(Event::LeaseEnded { id, .. }),
+                ..
+            }) if !leases.contains(id) || begun_by_start.contains(&Own::Lease(*id)) => self.retry = None,
             _ => {}
         }
         sink.observe(guest.observes());
@@ -280,6 +294,7 @@ impl<G: Guest> Cell<G> {
         if phase.is_some() {
             self.phase = phase;
         }
+        let mut over = take_leases(&self.inbox, effects, now, sink);
         let commit = self.commit_of(
             Cause::Start {
                 reason: arrival.reason,
@@ -290,6 +305,9 @@ impl<G: Guest> Cell<G> {
         if let Err(refused) = sink.commit(effects, commit) {
             self.tell_refused(&refused);
         }
+        let in_hand = self.lease_in_hand();
+        over.extend(self.inbox.with(|inbox| inbox.go_on_with_leases(&leases, in_hand)));
+        over.iter().for_each(|over| sink.lease_over(over));
         effects.clear();
         self.effects = arrival.effects;
         sink.life(LifeChange::Started {
@@ -347,11 +365,12 @@ impl<'a, G: Guest, S: Sink> Replay<'a, G, S> {
     }
 
     pub(super) fn call(&mut self, event: &Event<'_>, time: CallTime, refused: bool) -> Result<(), Fault> {
-        // What another version observed is nothing to this one.
-        if let Event::Observed { slice, .. } = event
-            && !self.guest.observes().contains(slice)
-        {
-            return Ok(());
+        match event {
+            // What another version observed is nothing to this one, and neither is what it held.
+            Event::Observed { slice, .. } if !self.guest.observes().contains(slice) => return Ok(()),
+            Event::LeaseEnded { id, .. } if !self.past.leases.contains(id) => return Ok(()),
+            Event::LeaseEnded { id, .. } => self.past.end(Own::Lease(*id)),
+            _ => {}
         }
         if time.monotonic_ns > self.clock.monotonic_ns {
             self.clock = time;
@@ -362,7 +381,7 @@ impl<'a, G: Guest, S: Sink> Replay<'a, G, S> {
             // A successor may ask for something that does not fit; it misses this change, as it would live.
             let _ = slice.apply(&self.effects.operations);
         }
-        self.past.apply_timers(&self.effects.timers, "handle")?;
+        self.past.apply(self.effects, "handle")?;
         if let Some(phase) = said_phase(self.effects) {
             self.phase = Some(phase.to_owned());
         }
@@ -447,28 +466,44 @@ impl<'a, G: Guest, S: Sink> Replay<'a, G, S> {
 }
 
 impl Past {
-    pub(super) fn of(slice: Draft, timers: Timers) -> Self {
+    pub(super) fn of(slice: Draft, timers: Timers, leases: Vec<LeaseId>) -> Self {
         Self {
             slice: Some(slice),
             timers,
-            set_by_start: Vec::new(),
+            leases,
+            begun_by_start: Vec::new(),
             replayed_bytes: 0,
             lost_bytes: 0,
         }
     }
 
-    fn apply_timers(&mut self, changes: &[TimerChange], export: &'static str) -> Result<(), Fault> {
-        if !self.timers.fit(changes) {
+    /// Timers and leases of one call.
+    fn apply(&mut self, effects: &Effects, export: &'static str) -> Result<(), Fault> {
+        if !self.timers.fit(&effects.timers) {
             return Err(too_many_timers(export));
         }
-        changes.iter().for_each(|&change| self.timers.apply(change));
-        Ok(())
+        let timers = effects.timers.iter();
+        timers.for_each(|&change| self.timers.apply(change));
+        know(&mut self.leases, &effects.leases).map_err(|_| too_many_leases(export))
+    }
+
+    fn end(&mut self, own: Own) {
+        match own {
+            Own::Timer(id) => self.timers.cancel(id),
+            Own::Lease(id) => self.leases.retain(|known| *known != id),
+        }
     }
 }
 
-fn is_set(change: &TimerChange) -> Option<TimerId> {
-    match change {
-        TimerChange::Set { id, .. } => Some(*id),
+/// What a start begins.
+fn begun(effects: &Effects) -> impl Iterator<Item = Own> {
+    let timers = effects.timers.iter().filter_map(|change| match change {
+        TimerChange::Set { id, .. } => Some(Own::Timer(*id)),
         TimerChange::Cancel { .. } => None,
-    }
+    });
+    let leases = effects.leases.iter().filter_map(|change| match change {
+        LeaseChange::Acquire { id, .. } => Some(Own::Lease(*id)),
+        LeaseChange::Release { .. } => None,
+    });
+    timers.chain(leases)
 }

@@ -71,7 +71,10 @@ fn events_come_in_the_order_of_their_urgency() {
         at_ns: NOW.monotonic_ns + 1,
     });
     inbox.set_timers(timers);
-    inbox.lease_ended(LeaseId(1), "released".into());
+    inbox.push_urgent(Event::LeaseEnded {
+        id: LeaseId(1),
+        reason: "maximum".into(),
+    });
     assert_eq!(
         kinds(&mut inbox),
         [

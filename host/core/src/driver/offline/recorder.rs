@@ -5,8 +5,8 @@ use std::sync::Arc;
 use serde_json::{Map, Value as Json};
 
 use crate::driver::{
-    Breakdown, CallTime, Cause, Command, Commit, Effects, Event, LifeChange, LogLine, LogOrigin, Sink,
-    Skipped, SliceRefused, StartReason, StopReason, Taken, Verdict,
+    Breakdown, CallTime, Cause, Command, Commit, Effects, Event, Lease, LeaseOver, LifeChange, LogLine,
+    LogOrigin, Sink, Skipped, SliceRefused, StartReason, StopReason, Taken, Verdict,
 };
 use crate::state::{Pointer, StateError, Store};
 
@@ -30,6 +30,8 @@ pub enum Entry {
     BrokeDown(String),
     /// Something was left out, or given up, after it broke the driver down.
     GivenUp(String),
+    /// A lease ended, and the host wrote its bytes.
+    LeaseOver(LeaseOver),
     /// Log lines of a call that had no other effect.
     Logs(Vec<LogLine>),
 }
@@ -123,6 +125,12 @@ impl Sink for Recorder {
         replaced
             .map(|_| ())
             .map_err(|error| SliceRefused(error.to_string()))
+    }
+
+    fn leases_opened(&mut self, _opened: &[(Lease, Option<u64>)]) {}
+
+    fn lease_over(&mut self, over: &LeaseOver) {
+        self.entries.push(Entry::LeaseOver(over.clone()));
     }
 
     fn skipped(&mut self, skipped: Skipped<'_>) {

@@ -6,7 +6,7 @@ use super::recorder::Entry;
 use crate::capture::{Bytes, written_line};
 use crate::driver::{
     AlarmChange, CallTime, CommandReply, Effects, LeaseChange, LogLevel, LogLine, Outcome, PortAction,
-    Publication, Severity, StatusChange, TimerChange,
+    PortIndex, Publication, Severity, StatusChange, TimerChange,
 };
 use crate::state::{Operation, Value};
 
@@ -29,6 +29,10 @@ pub(super) fn entry(entry: &Entry, port: &str, series: &[String]) -> Json {
         }
         Entry::BrokeDown(what) => json!({ "brokeDown": what }),
         Entry::GivenUp(what) => json!({ "givenUp": what }),
+        Entry::LeaseOver(over) => {
+            let release = port_action(port, &PortAction::Write(over.lease.release.to_vec()));
+            json!({ "leaseOver": over.lease.id.0, "reason": &*over.reason, "release": release })
+        }
         Entry::Logs(lines) => json!({ "logsOfFailedCall": lines.iter().map(log).collect::<Vec<_>>() }),
     }
 }
@@ -60,7 +64,14 @@ fn fill(members: &mut Map<String, Json>, effects: &Effects, time: CallTime, port
         "timers",
         effects.timers.iter().map(|change| timer(change, time)).collect(),
     );
-    put("leases", effects.leases.iter().map(lease).collect());
+    put(
+        "leases",
+        effects
+            .leases
+            .iter()
+            .map(|change| lease(change, |_| port))
+            .collect(),
+    );
     put("status", effects.status.iter().map(status).collect());
     put("logs", effects.logs.iter().map(log).collect());
     if effects.logs_suppressed > 0 {
@@ -97,6 +108,13 @@ pub(crate) fn port_action(port: &str, action: &PortAction) -> Json {
             Bytes::Text(text) => json!({ "port": port, "text": text }),
             Bytes::Hex(hex) => json!({ "port": port, "hex": hex }),
         },
+        PortAction::Undo(lease) => {
+            let mut written = port_action(port, &PortAction::Write(lease.release.to_vec()));
+            if let Some(members) = written.as_object_mut() {
+                members.insert("undoes".to_owned(), lease.id.0.into());
+            }
+            written
+        }
         PortAction::DiscardOutput => json!({ "port": port, "discard": true }),
         PortAction::SetLine(line) => json!({ "port": port, "line": written_line(*line) }),
         PortAction::SetSignals {
@@ -166,10 +184,19 @@ fn timer(change: &TimerChange, time: CallTime) -> Json {
     }
 }
 
-fn lease(change: &LeaseChange) -> Json {
+pub(crate) fn lease<'a>(change: &LeaseChange, port_name: impl FnOnce(PortIndex) -> &'a str) -> Json {
     match change {
-        LeaseChange::Acquire { id, maximum_ms, .. } => json!({ "acquire": id.0, "maximumMs": maximum_ms }),
-        LeaseChange::Release { id } => json!({ "release": id.0 }),
+        LeaseChange::Acquire {
+            id,
+            port,
+            release,
+            maximum_ms,
+        } => json!({
+            "acquire": id.0,
+            "maximumMs": maximum_ms,
+            "release": port_action(port_name(*port), &PortAction::Write(release.to_vec())),
+        }),
+        LeaseChange::Release { id, .. } => json!({ "release": id.0 }),
     }
 }
 

@@ -27,6 +27,8 @@ pub struct Former {
     pub is_behind: bool,
     /// The slices that it observes.
     pub observes: Vec<Arc<str>>,
+    /// Of the end of some of its leases it was not told.
+    pub had_unheard_leases: bool,
     /// It is told of bytes whose time of arrival only the ring knows.
     pub is_unsure: bool,
 }
@@ -51,6 +53,7 @@ impl Former {
             had_commands: !world.in_flight.is_empty(),
             is_behind: world.slice_is_behind,
             observes: world.live_observes.clone(),
+            had_unheard_leases: !world.leases_unheard.is_empty(),
             is_unsure: false,
         }
     }
@@ -90,8 +93,11 @@ impl Former {
                 if !is_its_own {
                     self.received = None;
                     self.pass_time(time);
-                    let is_of_others =
-                        matches!(event, Event::Observed { slice, .. } if !self.observes.contains(slice));
+                    let is_of_others = match event {
+                        Event::Observed { slice, .. } => !self.observes.contains(slice),
+                        Event::LeaseEnded { id, .. } => !self.model.memory.leases.contains(&id.0),
+                        _ => false,
+                    };
                     if !is_of_others {
                         self.handle(event, time);
                     }

@@ -22,6 +22,8 @@ pub struct Plan {
     pub poison: Option<(PortIndex, u64)>,
     /// A timer over which every guest traps.
     pub poison_timer: Option<TimerId>,
+    /// A lease over whose end every guest traps.
+    pub poison_lease: Option<LeaseId>,
     /// Of 1,000 starts from a snapshot, so many do not understand it.
     pub refuse_per_mille: u64,
     /// Memory of the guest that was made last.
@@ -77,6 +79,14 @@ counts! {
     skipped_events,
     observed_values,
     observed_ends,
+    leases_taken,
+    leases_taken_once_more,
+    leases_left_for_another_port,
+    leases_given_back,
+    leases_over,
+    leases_told,
+    leases_ended_by_breakdown,
+    leases_over_swaps,
     commands_failed,
     commands_completed,
     refused_updates,
@@ -154,6 +164,7 @@ impl TestGuest {
                 bad == *port && (*offset..*offset + data.len() as u64).contains(&at)
             }),
             Event::Timer(id) => plan.poison_timer == Some(*id),
+            Event::LeaseEnded { id, .. } => plan.poison_lease == Some(*id),
             _ => false,
         }
     }

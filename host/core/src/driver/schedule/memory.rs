@@ -17,6 +17,8 @@ const MS: u64 = 1_000_000;
 const HISTORY: usize = 8;
 /// Alarms that it raises and clears.
 const ALARMS: u64 = 4;
+/// Leases that it takes and gives back.
+pub const LEASES_USED: u32 = 6;
 /// What the slice's limit refuses.
 pub const TOO_LARGE: &str = "too large";
 
@@ -31,6 +33,8 @@ pub struct Memory {
     pub history: VecDeque<(usize, u64, u64)>,
     /// Its alarms that stand.
     pub alarms: BTreeSet<String>,
+    /// The leases that it takes for open.
+    pub leases: BTreeSet<u32>,
     /// What it was told of foreign slices.
     pub observed: BTreeMap<String, Option<String>>,
 }
@@ -203,6 +207,10 @@ impl Memory {
                     effects.operations.push(set_json("/pending", json!(self.pending)));
                 }
             }
+            Event::LeaseEnded { id, .. } => {
+                self.leases.remove(&id.0);
+                effects.samples.push((300 + id.0, sample(time.wall_ms, 1)));
+            }
             Event::Observed { slice, value } => {
                 let value = value.as_deref().map(str::to_owned);
                 let number = value.as_deref().map_or(0, |value| value.parse().unwrap());
@@ -274,6 +282,24 @@ impl Memory {
                         message: String::new(),
                     }
                 }
+            });
+        }
+        let id = (digest >> 20) as u32 % LEASES_USED;
+        if digest.is_multiple_of(9) {
+            self.leases.insert(id);
+            effects.leases.push(LeaseChange::Acquire {
+                id: LeaseId(id),
+                port: PortIndex((digest >> 24) as usize % 2),
+                release: digest.to_le_bytes().into(),
+                maximum_ms: 1 + (digest >> 28) as u32 % 3_000,
+            });
+        }
+        if digest.is_multiple_of(14) {
+            let id = id.wrapping_add(1) % LEASES_USED;
+            self.leases.remove(&id);
+            effects.leases.push(LeaseChange::Release {
+                id: LeaseId(id),
+                actions_before: effects.port_actions.len(),
             });
         }
         let entry = (index, digest >> 12, (received_ms * 1000.0) as u64);

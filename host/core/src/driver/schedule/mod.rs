@@ -21,6 +21,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::*;
 use former::Former;
 use guest::{Counts, FOREIGN_SLICES, Plan, Rng, TestGuest};
+use memory::LEASES_USED;
 use world::World;
 
 const PORTS: usize = 2;
@@ -211,6 +212,7 @@ impl Schedule {
             trap_per_mille: [5, 30, 60, 120][rng.below(4) as usize],
             poison: None,
             poison_timer: None,
+            poison_lease: None,
             refuse_per_mille: [0, 50, 200][rng.below(3) as usize],
             newest: Rc::default(),
             newest_published: false,
@@ -303,6 +305,10 @@ impl Schedule {
                 let id = TimerId(1 + self.rng.below(5) as u32);
                 self.world.plan.borrow_mut().poison_timer.get_or_insert(id);
             }
+            92 if self.rng.chance(300) => {
+                let id = LeaseId(self.rng.below(LEASES_USED.into()) as u32);
+                self.world.plan.borrow_mut().poison_lease.get_or_insert(id);
+            }
             92 if self.rng.chance(100) => self.pass_time(70_000_000),
             93..96 => self.bring_back(),
             _ => self.swap(),
@@ -318,6 +324,7 @@ impl Schedule {
         self.settle();
         self.cell.stop(StopReason::Shutdown, self.now, &mut self.world);
         assert_eq!(self.cell.status(), Status::Stopped);
+        assert!(self.world.leases.is_empty(), "nobody holds what is left");
         let plan = self.world.plan.borrow();
         plan.counts
     }
@@ -392,7 +399,11 @@ impl Schedule {
                     former.settings_changed(settings);
                 }
             }
-            3 => assert!(self.inbox.lease_ended(LeaseId(1), "released")),
+            3 => {
+                let id = LeaseId(self.rng.below(LEASES_USED.into()) as u32);
+                // One that it has ended before is held until the driver's next step.
+                assert!(!self.inbox.end_lease(id, "client-gone") || self.world.is_held(id));
+            }
             4 => assert!(self.inbox.other("news", "{}")),
             _ => self.change_foreign_slice(),
         }
@@ -417,6 +428,7 @@ impl Schedule {
         let in_hand = self.cell.timer_in_hand();
         let at_rest = self.cell.rest(self.now, &mut self.world);
         let former = Former::at_flip(&self.world, in_hand, self.now);
+        let held = self.world.leases.clone();
         // One that has lost a part of its past in a replay does not know what stands.
         let knows_its_alarms = self.world.alarms == self.world.live.borrow().alarms;
         let alarms = knows_its_alarms.then(|| self.world.alarms.clone());
@@ -434,6 +446,10 @@ impl Schedule {
                 self.world.timers_unknown |= !report.predecessor_ran;
                 self.world.former = report.predecessor_ran.then_some(former);
                 self.world.former_alarms = alarms;
+                if !self.world.leases_unknown {
+                    counts.leases_over_swaps += held.len() as u64;
+                    assert_eq!(self.world.leases, held, "a swap ends no hold");
+                }
                 assert_eq!(after, Status::Running);
                 assert_eq!(self.cell.generation(), generation + 1);
             }
@@ -445,6 +461,7 @@ impl Schedule {
                     "a refused swap changes nothing"
                 );
                 assert_eq!(self.cell.generation(), generation);
+                assert_eq!(self.world.leases, held, "a refused swap changes nothing");
             }
         }
         self.world.refuse_next_slice = false;
@@ -548,5 +565,6 @@ impl Schedule {
         }
         self.world.check_slice();
         self.world.check_observed();
+        self.world.check_leases(self.now);
     }
 }

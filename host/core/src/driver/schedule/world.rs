@@ -51,6 +51,12 @@ pub struct World {
     pub live_observes: Vec<Arc<str>>,
     /// Those of which it was not told because it broke down over them twice.
     pub unheard: BTreeSet<Arc<str>>,
+    /// Holds on the device, by their own numbers.
+    pub leases: BTreeMap<u64, Lease>,
+    /// Those of whose end the driver was not told because it broke down over it twice.
+    pub leases_unheard: BTreeSet<LeaseId>,
+    /// Bytes were lost that would have taken or given back leases.
+    pub leases_unknown: bool,
 }
 
 /// Everything that ever came from a line.
@@ -91,7 +97,30 @@ impl World {
             watched: BTreeSet::new(),
             live_observes: Vec::new(),
             unheard: BTreeSet::new(),
+            leases: BTreeMap::new(),
+            leases_unheard: BTreeSet::new(),
+            leases_unknown: false,
         }
+    }
+
+    /// At rest the driver takes those leases for open that are, and none is open for longer than it may be.
+    pub fn check_leases(&self, now: CallTime) {
+        for lease in self.leases.values() {
+            assert!(lease.ends_ns > now.monotonic_ns, "{lease:?} is held for too long");
+        }
+        if self.leases_unknown {
+            return;
+        }
+        let open = self.leases.values().map(|lease| lease.id);
+        let open: BTreeSet<u32> = open
+            .chain(self.leases_unheard.iter().copied())
+            .map(|id| id.0)
+            .collect();
+        assert_eq!(
+            self.live.borrow().leases,
+            open,
+            "the leases that the driver knows"
+        );
     }
 
     /// At rest it knows of the slices that it observes what is so.
@@ -136,6 +165,7 @@ impl World {
             snapshot: None,
             commands: self.in_flight.clone(),
             timers: Vec::new(),
+            leases: Vec::new(),
         }
     }
 
@@ -194,6 +224,14 @@ impl World {
             }
             Taken::Event(Event::PortAttached { port, .. }) => self.ports[port.0].attached = true,
             Taken::Event(Event::PortLost { port, .. }) => self.ports[port.0].attached = false,
+            Taken::Event(Event::LeaseEnded { id, .. }) => {
+                self.plan.borrow_mut().counts.leases_told += 1;
+                assert!(!self.is_held(*id), "{id:?} is still held");
+                assert!(
+                    self.leases_unknown || self.reference.memory.leases.contains(&id.0),
+                    "it is told of {id:?}, which it does not hold"
+                );
+            }
             Taken::Event(_) => {}
         }
         let Taken::Event(event) = taken else {
@@ -222,6 +260,30 @@ impl World {
                 assert!(self.open_commands.remove(id), "{id:?} is completed twice");
                 self.in_flight.retain(|command| command.id != *id);
                 self.plan.borrow_mut().counts.commands_completed += 1;
+            }
+        }
+    }
+
+    pub fn is_held(&self, id: LeaseId) -> bool {
+        self.leases.values().any(|lease| lease.id == id)
+    }
+
+    fn undo(&mut self, lease: &Lease) {
+        let held = self.leases.remove(&lease.number);
+        assert_eq!(held.as_ref(), Some(lease), "it is undone once");
+    }
+
+    /// What goes out on the ports, without what the host does to end holds.
+    fn undo_holds(&mut self, effects: &mut Effects) {
+        let actions = std::mem::take(&mut effects.port_actions);
+        for (port, action) in actions {
+            match action {
+                PortAction::Undo(lease) => {
+                    assert_eq!(lease.port, port);
+                    self.plan.borrow_mut().counts.leases_given_back += 1;
+                    self.undo(&lease);
+                }
+                action => effects.port_actions.push((port, action)),
             }
         }
     }
@@ -283,6 +345,8 @@ impl World {
             }
         }
         self.slice_is_behind = former.is_behind || lost_bytes > 0 || former.is_unsure;
+        self.leases_unknown |= lost_bytes > 0 || former.is_unsure || former.had_unheard_leases;
+        self.leases_unheard.clear();
         self.published_unseen = false;
         self.reference.memory = returned;
         self.timers = self.running_timers().into_iter().map(|(_, id)| id).collect();
@@ -297,6 +361,7 @@ impl Sink for World {
     fn commit(&mut self, effects: &mut Effects, commit: Commit<'_>) -> Result<(), SliceRefused> {
         self.plan.borrow_mut().counts.commits += 1;
         self.plan.borrow_mut().counts.samples += effects.samples.len() as u64;
+        self.undo_holds(effects);
         match commit.cause {
             Cause::Start {
                 reason: StartReason::Return,
@@ -331,6 +396,10 @@ impl Sink for World {
             Cause::Stop(_) => assert_eq!(effects.port_actions.len(), 1, "last words are written"),
         }
         self.apply_outside(effects);
+        for change in &effects.leases {
+            let (LeaseChange::Acquire { id, .. } | LeaseChange::Release { id, .. }) = change;
+            self.leases_unheard.remove(id);
+        }
         let refused = effects.operations.iter().any(|operation| {
             matches!(operation, Operation::Set { path, value }
                 if path.as_str() == "/not/there" || *value == Value::Json(TOO_LARGE.into()))
@@ -378,6 +447,31 @@ impl Sink for World {
         }
     }
 
+    fn leases_opened(&mut self, opened: &[(Lease, Option<u64>)]) {
+        for (lease, instead_of) in opened {
+            let counts = &mut self.plan.borrow_mut().counts;
+            counts.leases_taken += 1;
+            if let Some(number) = instead_of {
+                counts.leases_taken_once_more += 1;
+                let before = self.leases.remove(number).expect("it is held");
+                assert_eq!((before.id, before.port), (lease.id, lease.port));
+            }
+            assert_eq!(self.leases.insert(lease.number, lease.clone()), None);
+        }
+    }
+
+    fn lease_over(&mut self, over: &LeaseOver) {
+        let mut plan = self.plan.borrow_mut();
+        let counts = &mut plan.counts;
+        match &*over.reason {
+            leases::reason::GIVEN_BACK => counts.leases_left_for_another_port += 1,
+            leases::reason::DRIVER_FAILED => counts.leases_ended_by_breakdown += 1,
+            _ => counts.leases_over += 1,
+        }
+        drop(plan);
+        self.undo(&over.lease);
+    }
+
     fn skipped(&mut self, skipped: Skipped<'_>) {
         let mut plan = self.plan.borrow_mut();
         match skipped.taken {
@@ -409,6 +503,10 @@ impl Sink for World {
                     Event::Overrun { port, to, .. } => self.ports[port.0].committed = *to,
                     Event::Observed { slice, .. } => {
                         self.unheard.insert(Arc::clone(slice));
+                    }
+                    Event::LeaseEnded { id, .. } => {
+                        plan.poison_lease = plan.poison_lease.filter(|poison| poison != id);
+                        self.leases_unheard.insert(*id);
                     }
                     _ => {}
                 }
@@ -466,11 +564,16 @@ impl Sink for World {
             | LifeChange::Stopped(_) => {}
             LifeChange::BrokeDown { .. } => {
                 assert!(!self.is_successors, "a successor's breakdown is a refusal");
+                assert!(self.leases.is_empty(), "nobody holds what is left");
                 counts.breakdowns += 1;
             }
             LifeChange::Started {
                 from_snapshot: false, ..
-            } => counts.cold_starts += 1,
+            } => {
+                counts.cold_starts += 1;
+                self.leases_unheard.clear();
+                self.leases_unknown = false;
+            }
             LifeChange::Started {
                 reason,
                 replayed_bytes,
@@ -491,6 +594,7 @@ impl Sink for World {
                     self.reference.memory = newest.borrow().clone();
                     self.slice_is_behind = true;
                     self.timers_unknown = true;
+                    self.leases_unknown = true;
                 }
                 assert_eq!(
                     *newest.borrow(),
@@ -518,6 +622,7 @@ fn assert_same(effects: &Effects, expected: &Effects) {
     assert_eq!(effects.port_actions, expected.port_actions);
     assert_eq!(effects.replies, expected.replies);
     assert_eq!(effects.timers, expected.timers);
+    assert_eq!(effects.leases, expected.leases);
     assert_eq!(effects.status, expected.status);
     assert_eq!(effects.alarms, expected.alarms);
 }

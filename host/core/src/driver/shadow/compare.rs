@@ -102,6 +102,8 @@ pub enum Differing {
     Status(usize),
     /// What goes to a port.
     Write(usize),
+    /// A lease taken or given back.
+    Lease(usize),
 }
 
 /// Where in the run a row is.
@@ -228,6 +230,22 @@ impl Comparison {
                 left.into_iter().map(in_words),
                 right.into_iter().map(in_words),
                 Differing::Write,
+            );
+            self.end(End::DivergedInWrites {
+                offset: row.place.offset,
+            });
+        }
+        // What they leave with the host is written, too.
+        let (left, right) = (&running.asked.leases, &candidate.asked.leases);
+        if left != right {
+            let ports = self.ports.clone();
+            let in_words =
+                |change| written::lease(change, |port| ports.get(port.0).map_or("", |name| &**name));
+            self.pairs(
+                &row,
+                left.iter().map(in_words),
+                right.iter().map(in_words),
+                Differing::Lease,
             );
             self.end(End::DivergedInWrites {
                 offset: row.place.offset,

@@ -45,6 +45,7 @@ impl<G: Guest> Lane<G> {
             snapshot: Some(origin.snapshot.clone()),
             commands: origin.commands.clone(),
             timers: origin.timers.ids(),
+            leases: origin.leases.clone(),
         };
         self.guest.start(&input, self.clock, &mut self.effects)??;
         let applied = self.slice.apply(&self.effects.operations);
@@ -116,6 +117,7 @@ impl<G: Guest> Lane<G> {
         asked.publications.append(&mut effects.publications);
         asked.alarms.append(&mut effects.alarms);
         asked.replies.append(&mut effects.replies);
+        asked.leases.append(&mut effects.leases);
         asked.port_actions.append(&mut effects.port_actions);
         asked.status.append(&mut effects.status);
         effects.clear();

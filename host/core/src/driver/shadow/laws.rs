@@ -13,8 +13,9 @@ use super::super::schedule::memory::Memory;
 use super::*;
 use crate::driver::offline::written;
 use crate::driver::{
-    Cause, Cell, CommandId, Commit, Effects, Fault, FaultKind, LifeChange, LogLine, LogOrigin, PortAction,
-    PortSetup, Refusal, Setup, Sink, Skipped, SliceRefused, Snapshot, StartInput, Status, Step, StopReason,
+    Cause, Cell, CommandId, Commit, Effects, Fault, FaultKind, Lease, LeaseOver, LifeChange, LogLine,
+    LogOrigin, PortAction, PortSetup, Refusal, Setup, Sink, Skipped, SliceRefused, Snapshot, StartInput,
+    Status, Step, StopReason,
 };
 use crate::state::{Operation, Pointer, Store, Value};
 
@@ -154,6 +155,10 @@ impl Sink for Tapping {
         self.store.take_flush();
         Ok(())
     }
+
+    fn leases_opened(&mut self, _: &[(Lease, Option<u64>)]) {}
+
+    fn lease_over(&mut self, _: &LeaseOver) {}
 
     fn skipped(&mut self, _: Skipped<'_>) {}
 

@@ -25,7 +25,8 @@ use self::compare::{Comparison, Place};
 use self::lane::Lane;
 use super::inbox::{Chunk, Taken};
 use super::{
-    Breakdown, CallTime, Command, Event, Guest, PortIndex, PortState, SharedInbox, Snapshot, TimerId, Timers,
+    Breakdown, CallTime, Command, Event, Guest, LeaseId, PortIndex, PortState, SharedInbox, Snapshot,
+    TimerId, Timers,
 };
 
 /// Where both versions begin: the live driver's checkpoint, and what it was told since.
@@ -37,6 +38,7 @@ pub struct Origin {
     pub(super) slice: Option<Arc<str>>,
     pub(super) ports: Vec<PortState>,
     pub(super) timers: Timers,
+    pub(super) leases: Vec<LeaseId>,
     pub(super) commands: Vec<Arc<Command>>,
     pub(super) time: CallTime,
     pub(super) since: Vec<Tapped>,

@@ -1,0 +1,387 @@
+//! The journal of holds: what undoes them is kept in the data folder for as long as somebody has to write it.
+//!
+//! A hold gets into the file before it begins, and leaves it when the bytes that undo it have left on their line. So after a crash of the daemon, or
+//! where a line was away until the end, the next start writes them, and nothing else. A crash in between makes them go out twice, which a device that
+//! was released already does not mind.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use autobench_core::capture::WrittenLine;
+use autobench_core::driver::{InputSignals, Lease, LeaseId, LineSettings, LogLevel, PortIdentity, PortIndex};
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+
+use crate::clock::now_iso;
+use crate::durable;
+use crate::logs::{LogHandle, LogRecord};
+use crate::serial::PortEvents;
+
+/// Numbers from here on are of holds that an earlier run of the daemon has left; those of this run begin at 1.
+const EARLIER: u64 = 1 << 63;
+
+/// The holds of one device. Cheap to clone; every clone is the same journal.
+#[derive(Debug, Clone)]
+pub struct LeaseJournal(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    file: PathBuf,
+    /// Name of each port of the driver, and the line behind it.
+    ports: Vec<JournalPort>,
+    holds: Mutex<BTreeMap<u64, Hold>>,
+}
+
+/// A port of a driver, as the journal knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JournalPort {
+    /// Its name in `plugins.toml`.
+    pub name: Arc<str>,
+    /// Where its line is found: bytes for another line are not written to this one.
+    pub line: String,
+    /// How the line is set, where that is known.
+    pub settings: Option<LineSettings>,
+}
+
+#[derive(Debug, Clone)]
+struct Hold {
+    written: WrittenHold,
+    /// None: of an earlier run, and for no line that the device has now.
+    lease: Option<Lease>,
+}
+
+/// A hold in the file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WrittenHold {
+    lease: u32,
+    port: String,
+    line: String,
+    /// How the line was set, for a start at which no driver says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    settings: Option<WrittenLine>,
+    /// The bytes that undo it.
+    release: Vec<u8>,
+    since: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct File {
+    holds: Vec<WrittenHold>,
+}
+
+/// What an earlier run has left.
+#[derive(Debug, Default)]
+pub struct Earlier {
+    /// To be written as soon as their lines are there, which were set so.
+    pub to_undo: Vec<(Lease, Option<LineSettings>)>,
+    /// In words, what is for no line that the device has now, and what is wrong with the file.
+    pub problems: Vec<String>,
+}
+
+impl LeaseJournal {
+    /// Reads what an earlier run has left. A damaged file is set aside: nobody knows what is to be written.
+    pub fn open(folder: &Path, device: &str, ports: Vec<JournalPort>) -> (Self, Earlier) {
+        let file = file_of(folder, device);
+        let mut earlier = Earlier::default();
+        let mut holds = BTreeMap::new();
+        match read(&file) {
+            Ok(left) => {
+                for (number, written) in (EARLIER..).zip(left) {
+                    let lease = match ports.iter().position(|port| *port.name == *written.port) {
+                        Some(index) if ports.get(index).is_some_and(|port| port.line == written.line) => {
+                            Some(lease(number, &written, PortIndex(index)))
+                        }
+                        _ => None,
+                    };
+                    match &lease {
+                        Some(lease) => {
+                            let settings = written.settings.as_ref().and_then(|line| line.settings().ok());
+                            earlier.to_undo.push((lease.clone(), settings));
+                        }
+                        None => earlier.problems.push(no_such_line(&written, &file)),
+                    }
+                    holds.insert(number, Hold { written, lease });
+                }
+            }
+            Err(error) => earlier.problems.push(set_aside(&file, &error)),
+        }
+        let inner = Inner {
+            file,
+            ports,
+            holds: Mutex::new(holds),
+        };
+        (Self(Arc::new(inner)), earlier)
+    }
+
+    /// Leases were taken; each with the number of the one that it takes the place of. Returns when the disk has them.
+    pub fn opened(&self, opened: &[(Lease, Option<u64>)]) -> io::Result<()> {
+        let mut holds = self.0.holds.lock();
+        let before = self.0.lines(&holds);
+        for (lease, instead_of) in opened {
+            let former = instead_of.and_then(|number| holds.remove(&number));
+            let port = self.0.ports.get(lease.port.0);
+            let mut written = WrittenHold {
+                lease: lease.id.0,
+                port: port.map_or_else(String::new, |port| port.name.to_string()),
+                line: port.map_or_else(String::new, |port| port.line.clone()),
+                settings: port.and_then(|port| port.settings).map(WrittenLine::of),
+                release: lease.release.to_vec(),
+                since: now_iso(),
+            };
+            if let Some(former) = former {
+                // It goes on.
+                written.since = former.written.since;
+            }
+            let lease = Some(lease.clone());
+            holds.insert(lease_number(&lease), Hold { written, lease });
+        }
+        let now = self.0.lines(&holds);
+        // A hold that is taken once more with the same bytes is in the file already.
+        if now == before {
+            return Ok(());
+        }
+        self.0.save(now, durable::replace)
+    }
+
+    /// The bytes that undo a hold have left. Answers whether it was of an earlier run. Does not wait for the disk: at worst they leave once more.
+    pub fn undone(&self, number: u64) -> io::Result<bool> {
+        let mut holds = self.0.holds.lock();
+        holds.remove(&number);
+        let now = self.0.lines(&holds);
+        self.0.save(now, durable::replace_unsynced)?;
+        Ok(number >= EARLIER)
+    }
+
+    /// All that have to be undone by somebody.
+    pub fn standing(&self) -> Vec<Lease> {
+        let holds = self.0.holds.lock();
+        holds.values().filter_map(|hold| hold.lease.clone()).collect()
+    }
+}
+
+impl Inner {
+    fn lines(&self, holds: &BTreeMap<u64, Hold>) -> Vec<WrittenHold> {
+        holds.values().map(|hold| hold.written.clone()).collect()
+    }
+
+    fn save(&self, holds: Vec<WrittenHold>, replace: fn(&Path, &[u8]) -> io::Result<()>) -> io::Result<()> {
+        if holds.is_empty() {
+            return match fs::remove_file(&self.file) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+                _ => Ok(()),
+            };
+        }
+        if let Some(folder) = self.file.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        replace(&self.file, &serde_json::to_vec_pretty(&File { holds })?)
+    }
+}
+
+/// Hears of holds that are undone, and says so of those of an earlier run.
+#[derive(Debug, Clone)]
+pub struct UndoneHolds {
+    /// Their journal.
+    pub journal: LeaseJournal,
+    /// Their device.
+    pub device: Arc<str>,
+    /// Where it is said.
+    pub logs: LogHandle,
+}
+
+impl UndoneHolds {
+    /// What undoes a hold has left on this port.
+    pub fn undone(&self, port: &str, lease: &Lease) {
+        let hold = lease.id.0;
+        let (level, message) = match self.journal.undone(lease.number) {
+            Ok(false) => return,
+            Ok(true) => (
+                LogLevel::Warn,
+                format!(
+                    "port {port}: the hold {hold} of an earlier run is undone: {} bytes were written",
+                    lease.release.len()
+                ),
+            ),
+            Err(error) => (
+                LogLevel::Error,
+                format!(
+                    "port {port}: that the hold {hold} is undone cannot be written down ({error}): the next start may undo it once more"
+                ),
+            ),
+        };
+        self.logs
+            .append(LogRecord::new("device", level, message).of_device(&*self.device));
+    }
+}
+
+/// A port without a driver, open for what undoes holds of an earlier run. What comes in is for nobody.
+pub struct UndoFeed {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Who hears of it.
+    pub holds: UndoneHolds,
+}
+
+impl PortEvents for UndoFeed {
+    fn attached(&mut self, _identity: Arc<PortIdentity>) {}
+
+    fn bytes(&mut self, _data: &[u8]) {}
+
+    fn lost(&mut self, _reason: &str) {}
+
+    fn drained(&mut self) {}
+
+    fn undone(&mut self, lease: &Lease) {
+        self.holds.undone(&self.name, lease);
+    }
+
+    fn line_error(&mut self, _reason: &str) {}
+
+    fn lines_changed(&mut self, _signals: InputSignals) {}
+}
+
+/// What earlier runs have left for devices that are not configured any more, in words.
+pub fn of_strangers(folder: &Path, is_configured: impl Fn(&str) -> bool) -> Vec<String> {
+    let files = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut told = Vec::new();
+    for path in files.map(|entry| entry.path()) {
+        let device = path.file_stem().and_then(|stem| stem.to_str());
+        let is_journal = path.extension().is_some_and(|extension| extension == "json");
+        if let (true, Some(device)) = (is_journal, device)
+            && !is_configured(device)
+        {
+            told.push(format!(
+                "{} names holds of the device {device:?}, which is not configured: what undoes them was never written; \
+                 put the device back into plugins.toml, or see to it by hand and remove the file",
+                path.display()
+            ));
+        }
+    }
+    told
+}
+
+fn file_of(folder: &Path, device: &str) -> PathBuf {
+    folder.join(format!("{device}.json"))
+}
+
+fn read(file: &Path) -> io::Result<Vec<WrittenHold>> {
+    match fs::read(file) {
+        Ok(bytes) => Ok(serde_json::from_slice::<File>(&bytes)?.holds),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
+fn lease(number: u64, written: &WrittenHold, port: PortIndex) -> Lease {
+    Lease {
+        number,
+        id: LeaseId(written.lease),
+        port,
+        release: written.release.as_slice().into(),
+        ends_ns: 0,
+    }
+}
+
+fn lease_number(lease: &Option<Lease>) -> u64 {
+    lease.as_ref().map_or(0, |lease| lease.number)
+}
+
+fn no_such_line(written: &WrittenHold, file: &Path) -> String {
+    format!(
+        "a hold of an earlier run, begun {} on port {} ({}), is not undone: the device has no such line now; \
+         give it that port back, or see to it by hand and remove {}",
+        written.since,
+        written.port,
+        written.line,
+        file.display()
+    )
+}
+
+fn set_aside(file: &Path, error: &io::Error) -> String {
+    let aside = file.with_extension("damaged");
+    let kept = match fs::rename(file, &aside) {
+        Ok(()) => format!("set aside as {}", aside.display()),
+        Err(error) => format!("left where it is ({error})"),
+    };
+    format!(
+        "{} cannot be read ({error}) and is {kept}: if it named a hold, nobody undoes it",
+        file.display()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hold(number: u64, id: u32, release: &[u8]) -> Lease {
+        Lease {
+            number,
+            id: LeaseId(id),
+            port: PortIndex(0),
+            release: release.into(),
+            ends_ns: 1,
+        }
+    }
+
+    fn ports(line: &str) -> Vec<JournalPort> {
+        vec![JournalPort {
+            name: "main".into(),
+            line: line.to_owned(),
+            settings: None,
+        }]
+    }
+
+    fn left(folder: &Path, line: &str) -> (LeaseJournal, Vec<Vec<u8>>, usize) {
+        let (journal, earlier) = LeaseJournal::open(folder, "panel", ports(line));
+        let to_undo = earlier.to_undo.iter().map(|(lease, _)| lease.release.to_vec());
+        (journal, to_undo.collect(), earlier.problems.len())
+    }
+
+    #[test]
+    fn what_was_not_undone_is_undone_by_the_next_run_on_the_same_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let (journal, before, _) = left(folder.path(), "/dev/a");
+        assert!(before.is_empty());
+        journal
+            .opened(&[(hold(1, 7, b"up"), None), (hold(2, 8, b"off"), None)])
+            .unwrap();
+        journal.opened(&[(hold(3, 7, b"up!"), Some(1))]).unwrap();
+        assert!(!journal.undone(2).unwrap(), "it is of this run");
+
+        let (elsewhere, to_undo, problems) = left(folder.path(), "/dev/b");
+        assert_eq!((to_undo.len(), problems), (0, 1), "it is another line");
+        assert!(elsewhere.standing().is_empty());
+        elsewhere.opened(&[(hold(1, 9, b"x"), None)]).unwrap();
+        elsewhere.undone(1).unwrap();
+
+        let (again, to_undo, problems) = left(folder.path(), "/dev/a");
+        assert_eq!((to_undo, problems), (vec![b"up!".to_vec()], 0));
+        let number = again.standing()[0].number;
+        assert!(again.undone(number).unwrap(), "it is of an earlier run");
+        assert_eq!(left(folder.path(), "/dev/a").1.len(), 0);
+        assert!(!file_of(folder.path(), "panel").exists());
+    }
+
+    #[test]
+    fn a_damaged_journal_is_set_aside_and_told() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(file_of(folder.path(), "panel"), "{").unwrap();
+        assert_eq!(left(folder.path(), "/dev/a").2, 1);
+        assert!(folder.path().join("panel.damaged").exists());
+        assert_eq!(left(folder.path(), "/dev/a").2, 0);
+    }
+
+    #[test]
+    fn what_was_left_for_a_device_that_is_gone_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let (journal, _, _) = left(folder.path(), "/dev/a");
+        journal.opened(&[(hold(1, 7, b"up"), None)]).unwrap();
+        assert_eq!(of_strangers(folder.path(), |device| device == "panel").len(), 0);
+        let told = of_strangers(folder.path(), |_| false);
+        assert!(told[0].contains("panel"), "{told:?}");
+    }
+}
