@@ -437,6 +437,55 @@ async fn every_way_in_which_a_command_can_end() {
 }
 
 #[tokio::test]
+async fn a_version_returns_over_a_gap_where_a_command_has_come_since() {
+    let mut relay = Relay::new();
+    let daemon = relay.start().await;
+    let mut client = daemon.client().await;
+    let first = client.member("/devices/relay/driver/sha256").cloned();
+    let before = send(&mut client, json!({"name": "on"})).await;
+    assert_eq!(relay.hear("on"), before);
+    relay.say(&format!("done {before} true"));
+    until_heard(&mut client, &before, "succeeded").await;
+
+    let wasm = relay.bench.artifacts.fixture("relay");
+    relay.bench.install("relay", &variant_of(&wasm, 1));
+    client
+        .until_member("/devices/relay/driver/lastReload/verdict", &json!("swapped"))
+        .await;
+    let open = send(&mut client, json!({"name": "off"})).await;
+    assert_eq!(relay.hear("off"), open);
+    relay.say(&format!("ack {open}"));
+    until_heard(&mut client, &open, "acked").await;
+    let trap = send(&mut client, json!({"name": "trap"})).await;
+    until_heard(&mut client, &trap, "failed").await;
+    client
+        .until_member("/devices/relay/driver/lastReload/verdict", &json!("returned"))
+        .await;
+    // It says how, and why. What became of the command that was under way nobody knows, and it is not done again.
+    assert_eq!(
+        client.member("/devices/relay/driver/lastReload/reason"),
+        Some(&json!("over a gap: a command has come since it was replaced"))
+    );
+    until_heard(&mut client, &open, "failed").await;
+    let of_open = client
+        .stages
+        .iter()
+        .rfind(|stage| stage["commandId"] == open.as_str());
+    let reason = of_open.unwrap()["reason"].as_str().unwrap();
+    assert!(reason.starts_with("unknown-outcome:"), "{reason}");
+    assert_eq!(client.member("/devices/relay/driver/sha256").cloned(), first);
+    // It goes on from what it knew when it was replaced, and not from what the failed version made of it.
+    client.until_member("/relay/commands", &json!(1)).await;
+    client.until_member("/relay/on", &json!(true)).await;
+    relay.say(&format!("done {open} false"));
+    let next = send(&mut client, json!({"name": "on"})).await;
+    assert_eq!(relay.hear("on"), next, "nothing was written in between");
+    relay.say(&format!("done {next} true"));
+    until_heard(&mut client, &next, "succeeded").await;
+    assert!(daemon.stop().success());
+}
+
+#[tokio::test]
 async fn a_key_is_one_command_over_a_swap_and_a_crash_of_the_daemon() {
     let mut relay = Relay::new();
     let daemon = relay.start().await;

@@ -79,7 +79,7 @@ pub enum SwapOutcome {
         pause: Duration,
         /// Bytes given to it again.
         carried_bytes: u64,
-        /// Of a version that returned: why it could not come back as it was.
+        /// Of a version that returned: how, and why not as it was, if it did not.
         why_not_as_it_was: Option<String>,
     },
     /// The old version goes on, or nothing does.
@@ -405,6 +405,10 @@ impl Worker {
                 Ok(report) => {
                     let pause = began.elapsed();
                     self.builder = successor_builder;
+                    let from = match report.reason {
+                        StartReason::Cold => "from nothing",
+                        _ => "from the failed version's last checkpoint",
+                    };
                     self.former = report.predecessor_ran.then_some(former_version.hash);
                     self.sink.former_alarms = report.predecessor_ran.then_some(former_alarms);
                     return SwapOutcome::Swapped {
@@ -412,7 +416,7 @@ impl Worker {
                         generation: self.sink.first_generation + report.generation,
                         pause,
                         carried_bytes: report.carried_bytes,
-                        why_not_as_it_was,
+                        why_not_as_it_was: why_not_as_it_was.map(|why| format!("{from}: {why}")),
                     };
                 }
                 Err(refusal) => refusal,
@@ -449,7 +453,7 @@ impl Worker {
                     generation: self.sink.first_generation + report.generation,
                     pause: began.elapsed(),
                     carried_bytes: report.carried_bytes,
-                    why_not_as_it_was: None,
+                    why_not_as_it_was: report.gap.map(|why| format!("over a gap: {why}")),
                 })
             }
             Err(why) => {

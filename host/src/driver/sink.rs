@@ -422,7 +422,7 @@ impl DeviceSink {
         let forgets = matches!(
             commit.cause,
             Cause::Start {
-                from_snapshot: false,
+                forgets_commands: true,
                 ..
             }
         );
@@ -737,6 +737,7 @@ mod tests {
             cause: Cause::Start {
                 reason: StartReason::Swap,
                 from_snapshot: true,
+                forgets_commands: false,
             },
             time: sink.clock.now(),
             generation: 2,

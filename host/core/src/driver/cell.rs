@@ -20,6 +20,7 @@
 
 mod break_down;
 mod former;
+mod missed;
 mod start;
 
 use std::sync::Arc;
@@ -104,6 +105,8 @@ pub struct SwapReport {
     pub carried_bytes: u64,
     /// The predecessor ran until then.
     pub predecessor_ran: bool,
+    /// Of a version that returned: why it was told of a gap instead of what happened since it was replaced.
+    pub gap: Option<&'static str>,
 }
 
 /// A swap that did not go through. The successor is gone.
@@ -655,6 +658,7 @@ impl<G: Guest> AtRest<'_, G> {
                     reason,
                     carried_bytes,
                     predecessor_ran,
+                    gap: None,
                 })
             }
             Err(breakdown) => Err(SwapRefusal {

@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::leases::{LeaseTurn, Leases, Untold};
-use super::observing::{Observing, SPACING_NS};
+use super::observing::{Known, Observing, SPACING_NS};
 use super::ring::{Next, PortRing};
 use super::timers::Timers;
 use super::{
@@ -239,6 +239,11 @@ impl Inbox {
         self.commands_in_flight.retain(|command| command.id != *id);
     }
 
+    /// The driver that goes on knows nothing of the commands in flight.
+    pub(super) fn forget_commands_in_flight(&mut self) {
+        self.commands_in_flight.clear();
+    }
+
     /// Somebody other than the driver ends a lease. False if it is not open.
     pub fn end_lease(&mut self, id: LeaseId, reason: &str) -> bool {
         self.leases.end(id, reason)
@@ -274,8 +279,8 @@ impl Inbox {
     }
 
     /// The driver that runs from now on observes these slices; see [`Observing::go_on_with`].
-    pub(super) fn observe_from_now_on(&mut self, slices: &[Arc<str>], knows_nothing: bool) {
-        self.observing.go_on_with(slices, knows_nothing);
+    pub(super) fn observe_from_now_on(&mut self, slices: &[Arc<str>], known: Known) {
+        self.observing.go_on_with(slices, known);
     }
 
     /// A slice has changed. Answers whether the driver observes it and was not to be told of it already.

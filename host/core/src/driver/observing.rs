@@ -19,6 +19,17 @@ pub(super) struct Observing {
     slices: Vec<Observed>,
 }
 
+/// What a driver that goes on knows of the slices that it observes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Known {
+    /// What its predecessor was told.
+    AsTold,
+    /// Nothing: it starts.
+    Nothing,
+    /// What it was told before its predecessor, so it is told all of it once more.
+    OfBefore,
+}
+
 #[derive(Debug)]
 struct Observed {
     slice: Arc<str>,
@@ -32,13 +43,12 @@ struct Observed {
 }
 
 impl Observing {
-    /// The driver that runs from now on observes these. What its predecessor was told of them it knows, unless it `knows_nothing`; of the others it is
-    /// told.
-    pub(super) fn go_on_with(&mut self, slices: &[Arc<str>], knows_nothing: bool) {
+    /// The driver that runs from now on observes these, and knows so much of what its predecessor was told of them; of the others it is told.
+    pub(super) fn go_on_with(&mut self, slices: &[Arc<str>], known: Known) {
         let mut before = std::mem::take(&mut self.slices);
         for slice in slices.iter().take(OBSERVED_SLICES) {
-            let known = before.iter().position(|observed| observed.slice == *slice);
-            let mut observed = match known {
+            let place = before.iter().position(|observed| observed.slice == *slice);
+            let mut observed = match place {
                 Some(index) => before.swap_remove(index),
                 None => Observed {
                     slice: Arc::clone(slice),
@@ -48,10 +58,17 @@ impl Observing {
                     not_before_ns: 0,
                 },
             };
-            if knows_nothing {
-                observed.told = None;
-                observed.is_unsure = false;
-                observed.has_changed = true;
+            match known {
+                Known::AsTold => {}
+                Known::Nothing => {
+                    observed.told = None;
+                    observed.is_unsure = false;
+                    observed.has_changed = true;
+                }
+                Known::OfBefore => {
+                    observed.is_unsure = true;
+                    observed.has_changed = true;
+                }
             }
             self.slices.push(observed);
         }
@@ -117,7 +134,7 @@ mod tests {
     fn more_slices_than_the_bound_are_not_observed() {
         let many: Vec<Arc<str>> = (0..100).map(|number| format!("s{number}").into()).collect();
         let mut observing = Observing::default();
-        observing.go_on_with(&many, true);
+        observing.go_on_with(&many, Known::Nothing);
         let told: Vec<_> = std::iter::from_fn(|| observing.take_due(0)).collect();
         assert_eq!(told, many[..OBSERVED_SLICES]);
         assert!(!observing.changed("s99"));
@@ -126,12 +143,12 @@ mod tests {
     #[test]
     fn only_what_its_predecessor_was_not_told_comes_to_a_successor() {
         let mut observing = Observing::default();
-        observing.go_on_with(&names(&["a", "b"]), true);
+        observing.go_on_with(&names(&["a", "b"]), Known::Nothing);
         for value in [1, 2] {
             let slice = observing.take_due(0).unwrap();
             assert!(observing.tell(&slice, text(value), 0).is_some());
         }
-        observing.go_on_with(&names(&["b", "c"]), false);
+        observing.go_on_with(&names(&["b", "c"]), Known::AsTold);
         assert_eq!(observing.take_due(0).as_deref(), Some("c"));
         assert_eq!(
             observing.take_due(u64::MAX),
@@ -139,20 +156,30 @@ mod tests {
             "b was told to its predecessor"
         );
         // The one that returns was not told of what its successor did not observe.
-        observing.go_on_with(&names(&["a", "b"]), false);
+        observing.go_on_with(&names(&["a", "b"]), Known::AsTold);
         assert_eq!(observing.take_due(0).as_deref(), Some("a"));
         assert_eq!(observing.take_due(u64::MAX), None);
         // And one that knows nothing is told everything.
-        observing.go_on_with(&names(&["a", "b"]), true);
+        observing.go_on_with(&names(&["a", "b"]), Known::Nothing);
         assert_eq!(observing.take_due(u64::MAX).as_deref(), Some("a"));
         assert_eq!(observing.take_due(u64::MAX).as_deref(), Some("b"));
+        // One that was away is told what has gone meanwhile, and what is as it was.
+        for value in [1, 0] {
+            let slice = if value == 1 { "a".into() } else { "b".into() };
+            observing.tell(&slice, text(value), 0);
+        }
+        observing.go_on_with(&names(&["a", "b"]), Known::OfBefore);
+        for value in [1, 0] {
+            let slice = observing.take_due(u64::MAX).unwrap();
+            assert!(observing.tell(&slice, text(value), 0).is_some(), "{slice}");
+        }
     }
 
     #[test]
     fn of_a_slice_that_is_not_there_nothing_is_told_until_it_is() {
         let mut observing = Observing::default();
         let slices = names(&["a"]);
-        observing.go_on_with(&slices, true);
+        observing.go_on_with(&slices, Known::Nothing);
         let slice = observing.take_due(0).unwrap();
         assert_eq!(observing.tell(&slice, None, 0), None);
         assert!(observing.changed("a"));
@@ -168,11 +195,11 @@ mod tests {
     fn one_that_returns_is_told_of_what_went_away_while_nobody_told_it() {
         let mut observing = Observing::default();
         let slices = names(&["a"]);
-        observing.go_on_with(&slices, true);
+        observing.go_on_with(&slices, Known::Nothing);
         let slice = observing.take_due(0).unwrap();
         assert!(observing.tell(&slice, text(1), 0).is_some());
-        observing.go_on_with(&[], false);
-        observing.go_on_with(&slices, false);
+        observing.go_on_with(&[], Known::AsTold);
+        observing.go_on_with(&slices, Known::AsTold);
         let slice = observing.take_due(0).unwrap();
         let gone = observing.tell(&slice, None, 0);
         assert!(matches!(gone, Some(Event::Observed { value: None, .. })));
@@ -187,7 +214,7 @@ mod tests {
         PassMs(u64),
         Tell,
         /// A swap, a return, or a start from nothing: what the next driver observes, and what it knows.
-        GoOn(Vec<usize>, bool),
+        GoOn(Vec<usize>, Known),
     }
 
     fn action() -> impl Strategy<Value = Action> {
@@ -195,9 +222,13 @@ mod tests {
             4 => (0..4usize, 0..3u64).prop_map(|(slice, value)| Action::Change(slice, value)),
             3 => (0..80u64).prop_map(Action::PassMs),
             3 => Just(Action::Tell),
-            1 => (prop::sample::subsequence(vec![0, 1, 2, 3], 0..4), any::<bool>())
-                .prop_map(|(slices, knows_nothing)| Action::GoOn(slices, knows_nothing)),
+            1 => (prop::sample::subsequence(vec![0, 1, 2, 3], 0..4), known())
+                .prop_map(|(slices, known)| Action::GoOn(slices, known)),
         ]
+    }
+
+    fn known() -> impl Strategy<Value = Known> {
+        prop::sample::select(vec![Known::AsTold, Known::Nothing, Known::OfBefore])
     }
 
     /// What a driver can know of a slice: nothing for sure, or what it was told.
@@ -221,18 +252,22 @@ mod tests {
                         observing.changed(&all[slice]);
                     }
                     Action::PassMs(ms) => now_ns += ms * 1_000_000,
-                    Action::GoOn(slices, knows_nothing) => {
+                    Action::GoOn(slices, known) => {
                         for (slice, knows) in observed.iter_mut().enumerate() {
                             if !slices.contains(&slice) {
                                 (*knows, told_at[slice]) = (None, None);
-                            } else if knows_nothing {
-                                *knows = Some(Some(Some(0)));
-                            } else {
-                                knows.get_or_insert(None);
+                                continue;
+                            }
+                            match known {
+                                Known::Nothing => *knows = Some(Some(Some(0))),
+                                Known::OfBefore => *knows = Some(None),
+                                Known::AsTold => {
+                                    knows.get_or_insert(None);
+                                }
                             }
                         }
                         let slices: Vec<_> = slices.iter().map(|&slice| Arc::clone(&all[slice])).collect();
-                        observing.go_on_with(&slices, knows_nothing);
+                        observing.go_on_with(&slices, known);
                     }
                     Action::Tell => {
                         while let Some(slice) = observing.take_due(now_ns) {

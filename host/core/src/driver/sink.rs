@@ -88,6 +88,8 @@ pub enum Cause<'a> {
         reason: StartReason,
         /// Whether it goes on from a snapshot. Its slice has been replaced then, and the effects hold no operations.
         from_snapshot: bool,
+        /// Whether the driver knows nothing of the commands in flight but of those that it answers here: nobody knows how the others ended.
+        forgets_commands: bool,
     },
     /// An event.
     Event(&'a Taken),

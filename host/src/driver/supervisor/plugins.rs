@@ -342,7 +342,7 @@ impl Bench {
                 pause,
                 carried_bytes,
                 why_not_as_it_was,
-                reason,
+                ..
             } => {
                 slot.record.change(|entry| {
                     entry.kind.clone_from(&prepared.manifest.device_type);
@@ -364,7 +364,7 @@ impl Bench {
                 let verb = match (is_return, why_not_as_it_was) {
                     (false, _) => "swapped".to_owned(),
                     (true, None) => "returned as it was".to_owned(),
-                    (true, Some(why)) => format!("returned {} ({why})", from_where(*reason)),
+                    (true, Some(why)) => format!("returned {why}"),
                 };
                 let message = format!(
                     "driver {verb} to {} ({}): paused {} µs, {carried_bytes} bytes carried, {} ms after it was ready",
@@ -461,14 +461,6 @@ impl Slot {
     }
 }
 
-/// What a version goes on from that does not come back as it was.
-fn from_where(reason: StartReason) -> &'static str {
-    match reason {
-        StartReason::Cold => "from nothing",
-        _ => "from the failed version's last checkpoint",
-    }
-}
-
 /// What came of a swap; without an answer the thread has ended.
 fn reload_of(answer: Option<&SwapOutcome>, is_return: bool, from: Option<String>, to: String) -> LastReload {
     match answer {
@@ -487,9 +479,7 @@ fn reload_of(answer: Option<&SwapOutcome>, is_return: bool, from: Option<String>
             },
             from,
             to: Some(to),
-            reason: why_not_as_it_was
-                .as_ref()
-                .map(|why| format!("{}: {why}", from_where(*reason))),
+            reason: why_not_as_it_was.clone(),
             pause_us: u64::try_from(pause.as_micros()).ok(),
             carried_bytes: Some(*carried_bytes),
         },

@@ -10,12 +10,16 @@
 //! run out in the replay when they would have. Its successor asked for what all that wanted, so of what it asks for only its slice and its timers
 //! go on. What was addressed to its successor alone it never hears of.
 //!
-//! There is no such return if a command was under way at the flip or has come since, because it would not know what became of it; nor if more has
-//! happened than a journal holds, or the ring has dropped bytes that its next snapshot leaves to a replay. Then its version goes on from the last
-//! checkpoint, as a successor does.
+//! It cannot live through a command, which its successor may have done and which it would do again, nor through more than a journal holds. If one was under
+//! way at the flip or has come since, it comes back all the same, but over a gap: instead of what it missed it is told how things are now, see [`missed`],
+//! and how the commands that were under way ended nobody knows. If even that does not go, because the ring has dropped bytes that its next snapshot leaves
+//! to a replay, or because it breaks down over it, its version goes on from the last checkpoint, as a successor does.
+//!
+//! [`missed`]: super::missed
 
 use std::sync::Arc;
 
+use super::missed::{Outline, Way};
 use super::start::{Arrival, Past, Replay};
 use super::{
     AtRest, Cell, Checkpoint, InHand, Life, SwapReport, UPDATE_REFUSED, broken_contract, snapshot_of,
@@ -24,8 +28,8 @@ use crate::driver::draft::Draft;
 use crate::driver::inbox::Taken;
 use crate::driver::journal::{Entry, Journal};
 use crate::driver::{
-    Breakdown, CallTime, Effects, Event, Guest, Inbox, LeaseId, LogOrigin, PROBATION_NS, PortIndex, Sink,
-    StartReason, StatusChange, TimerChange, Timers,
+    Breakdown, CallTime, Command, Effects, Event, Guest, Inbox, LeaseId, LogOrigin, PROBATION_NS, PortIndex,
+    Sink, StartReason, StatusChange, TimerChange, Timers,
 };
 
 /// How long a successor that broke down stays down at least while its predecessor can come back: whoever decides that has to hear of it first, and what
@@ -41,6 +45,9 @@ pub(super) struct Former<G> {
     guest: G,
     flip: Flip,
     since: Journal,
+    outline: Outline,
+    /// Why it cannot live through what happened.
+    gap: Option<&'static str>,
     /// When its successor dealt with something last.
     told: CallTime,
     until_ns: u64,
@@ -58,13 +65,24 @@ pub(super) struct Flip {
     consumed: Vec<u64>,
     /// What it had been given and not dealt with.
     undealt: Journal,
+    /// Per port, number of the first byte that it had not been given, and whether the device was there.
+    given: Vec<(u64, bool)>,
+    /// Commands that were under way.
+    commands: Vec<Arc<Command>>,
 }
+
+/// Why a driver comes back over a gap.
+const COMMAND_AT_FLIP: &str = "a command was under way when it was replaced";
+const COMMAND_SINCE: &str = "a command has come since it was replaced";
+const TOO_MUCH: &str = "more has happened since it was replaced than is noted";
 
 /// Why a driver does not come back as it was.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum NoReturn {
     /// It is not kept.
-    #[error("it is not kept: a command was under way, its time was over, or more has happened than is noted")]
+    #[error(
+        "it is not kept: its time was over, or it was down, or had yet to be told of something, when it was replaced"
+    )]
     NotKept,
     /// Bytes that it has not dealt with are gone.
     #[error("the ring has dropped bytes that it has not dealt with")]
@@ -75,6 +93,11 @@ pub enum NoReturn {
 }
 
 impl<G> Former<G> {
+    fn misses(&mut self, why: &'static str) {
+        self.gap = Some(why);
+        self.since.clear();
+    }
+
     pub(super) fn into_guest(self) -> G {
         self.guest
     }
@@ -86,8 +109,10 @@ impl Flip {
             guest,
             told: self.at,
             until_ns: self.at.monotonic_ns + PROBATION_NS + DECISION_NS,
+            gap: (!self.commands.is_empty()).then_some(COMMAND_AT_FLIP),
             flip: self,
             since: Journal::default(),
+            outline: Outline::default(),
         }
     }
 }
@@ -121,9 +146,16 @@ impl<G: Guest> Cell<G> {
             }) => is_refusal(event),
             _ => false,
         };
-        if !checkpoint.commands.is_empty() || is_told_of_refusal || has_something_of_its_own {
+        if is_told_of_refusal || has_something_of_its_own {
             return None;
         }
+        let given = self.inbox.with(|inbox| {
+            let given = checkpoint.ports.iter().enumerate().map(|(index, port)| {
+                let committed = inbox.marks(PortIndex(index)).map_or(0, |marks| marks.committed);
+                (committed, port.attached)
+            });
+            given.collect()
+        });
         Some(Flip {
             at: now,
             slice: checkpoint.slice.clone(),
@@ -132,6 +164,8 @@ impl<G: Guest> Cell<G> {
             leases: checkpoint.leases.clone(),
             consumed: checkpoint.ports.iter().map(|port| port.offset).collect(),
             undealt: self.journal.clone(),
+            given,
+            commands: checkpoint.commands.clone(),
         })
     }
 
@@ -139,10 +173,12 @@ impl<G: Guest> Cell<G> {
     pub(super) fn note(&mut self, taken: &Taken, offset: u64, now: CallTime) {
         let Some(former) = &mut self.former else { return };
         former.told = now;
+        former.outline.note(taken);
         match taken {
-            Taken::Event(Event::Command(_)) => self.former = None,
+            _ if former.gap.is_some() => {}
+            Taken::Event(Event::Command(_)) => former.misses(COMMAND_SINCE),
             Taken::Event(event) if !is_of_the_device(event) => {}
-            _ if former.since.is_full() => self.former = None,
+            _ if former.since.is_full() => former.misses(TOO_MUCH),
             // What its successor was spared is given to this one, as far as the ring has it.
             &Taken::Event(Event::Overrun { port, from, to, .. }) => {
                 former.since.spared(port, from, to, now);
@@ -179,10 +215,16 @@ impl<G: Guest> AtRest<'_, G> {
         let Former {
             mut guest,
             flip,
-            since,
+            mut since,
+            outline,
+            gap,
             told,
             ..
         } = cell.former.take().ok_or(NoReturn::NotKept)?;
+        if let Some(why) = gap {
+            let ways = cell.inbox.with(|inbox| ways(&flip.given, inbox));
+            since = outline.told(&flip.commands, &ways, told, why);
+        }
         let mut past = Past::of(Draft::new(flip.slice), flip.timers, flip.leases);
         let relived = cell.relive(&mut guest, &since, &mut past, (flip.at, told), sink);
         let relived = relived.and_then(|phase| Ok((phase, snapshot_of(&mut guest, now)?)));
@@ -202,7 +244,7 @@ impl<G: Guest> AtRest<'_, G> {
         let Some(before) = cell.inbox.with(|inbox| inbox.go_back_to(&snapshot.consumed)) else {
             return Err(NoReturn::BytesGone);
         };
-        // Its successor's own timer, or a refusal of its update, is nothing to it. Bytes that its successor was to be spared come to it as bytes.
+        // A command that its successor had in hand is failed by now. Its successor's own timer, or a refusal of its update, is nothing to it. Bytes that its successor was to be spared come to it as bytes.
         let not_its_own = cell.retry.take_if(|retry| match &retry.taken {
             Taken::Event(Event::Overrun { .. }) => true,
             Taken::Event(event) => !is_of_the_device(event),
@@ -216,6 +258,7 @@ impl<G: Guest> AtRest<'_, G> {
             reason: StartReason::Return,
             effects,
             past,
+            misses_events: gap.is_some(),
         };
         let (_, carried_bytes) = match cell.go_live(guest, arrival, now, sink) {
             Ok(live) => live,
@@ -247,8 +290,23 @@ impl<G: Guest> AtRest<'_, G> {
             reason: StartReason::Return,
             carried_bytes,
             predecessor_ran: false,
+            gap,
         })
     }
+}
+
+fn ways(given: &[(u64, bool)], inbox: &Inbox) -> Vec<Way> {
+    let ways = given
+        .iter()
+        .enumerate()
+        .map(|(index, &(from, was_attached))| Way {
+            from,
+            to: inbox
+                .marks(PortIndex(index))
+                .map_or(from, |marks| marks.committed.max(from)),
+            was_attached,
+        });
+    ways.collect()
 }
 
 impl<G: Guest> Cell<G> {

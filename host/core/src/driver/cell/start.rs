@@ -11,6 +11,7 @@ use crate::driver::draft::Draft;
 use crate::driver::inbox::{Taken, ring_was_full};
 use crate::driver::journal::{Entry, Own};
 use crate::driver::leases::know;
+use crate::driver::observing::Known;
 use crate::driver::{
     Breakdown, CallTime, Cause, Effects, Event, Fault, Guest, LeaseChange, LeaseId, LifeChange, LogOrigin,
     PortIndex, Refusal, SharedInbox, Sink, SliceRefused, StartInput, StartReason, TimerChange, Timers,
@@ -21,6 +22,8 @@ pub(super) struct Arrival {
     pub(super) reason: StartReason,
     pub(super) effects: Effects,
     pub(super) past: Past,
+    /// It returns over a gap: of the commands that are under way it knows nothing.
+    pub(super) misses_events: bool,
 }
 
 /// What a start and a replay make of what the host holds for the driver.
@@ -106,6 +109,7 @@ impl<G: Guest> Cell<G> {
                 reason,
                 effects,
                 past,
+                misses_events: false,
             }),
             Err(breakdown) => {
                 drop_effects(&mut effects, LogOrigin::FailedCall, sink);
@@ -273,8 +277,16 @@ impl<G: Guest> Cell<G> {
         sink.observe(guest.observes());
         let effects = &mut arrival.effects;
         self.inbox.with(|inbox| {
-            inbox.observe_from_now_on(guest.observes(), !from_snapshot);
+            let known = match (from_snapshot, arrival.misses_events) {
+                (false, _) => Known::Nothing,
+                (true, true) => Known::OfBefore,
+                (true, false) => Known::AsTold,
+            };
+            inbox.observe_from_now_on(guest.observes(), known);
             inbox.set_timers(timers);
+            if arrival.misses_events {
+                inbox.forget_commands_in_flight();
+            }
             let in_flight = inbox.commands_in_flight();
             // The checkpoint may list commands that are over by now.
             effects
@@ -299,6 +311,7 @@ impl<G: Guest> Cell<G> {
             Cause::Start {
                 reason: arrival.reason,
                 from_snapshot,
+                forgets_commands: !from_snapshot || arrival.misses_events,
             },
             now,
         );

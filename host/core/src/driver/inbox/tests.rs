@@ -54,7 +54,7 @@ fn kinds(inbox: &mut Inbox) -> Vec<&'static str> {
 #[test]
 fn events_come_in_the_order_of_their_urgency() {
     let mut inbox = inbox(1);
-    inbox.observe_from_now_on(&["other".into()], true);
+    inbox.observe_from_now_on(&["other".into()], Known::Nothing);
     inbox.set_settings("{}".into());
     inbox.push_bytes(PORT, b"old", NOW);
     inbox.lose(PORT, "gone".into());
@@ -201,7 +201,7 @@ fn a_command_that_is_with_the_driver_right_now_can_be_cancelled_and_can_expire()
 #[test]
 fn only_the_newest_observed_value_comes_and_at_most_twenty_a_second() {
     let mut inbox = inbox(1);
-    inbox.observe_from_now_on(&["other".into()], true);
+    inbox.observe_from_now_on(&["other".into()], Known::Nothing);
     let mut seen = Vec::new();
     for ms in 0..1000 {
         inbox.slice_changed("other");

@@ -11,7 +11,11 @@ use super::world::{Stream, World};
 use crate::state::{Operation, Value};
 
 /// The model of a driver at rest, that is told what its successor is told.
+#[derive(Clone)]
 pub struct Former {
+    /// What it remembered when it was succeeded, and whether its slice was less than that.
+    pub at_flip: Memory,
+    pub was_behind: bool,
     /// The memory of the driver itself.
     pub returned: Rc<RefCell<Memory>>,
     pub model: Reference,
@@ -42,6 +46,8 @@ impl Former {
             timers.push((now.monotonic_ns, id));
         }
         Self {
+            at_flip: world.live.borrow().clone(),
+            was_behind: world.slice_is_behind,
             model: Reference {
                 memory: world.live.borrow().clone(),
             },
@@ -60,6 +66,7 @@ impl Former {
 
     /// The event was committed.
     pub fn told(&mut self, taken: &Taken, time: CallTime, ports: &[Stream]) {
+        self.had_commands |= matches!(taken, Taken::Event(Event::Command(_)));
         if self.is_unsure {
             return;
         }
@@ -86,7 +93,7 @@ impl Former {
             }
             // It is given what its successor was spared.
             Taken::Event(Event::Overrun { .. }) => self.is_unsure = true,
-            Taken::Event(Event::Command(_)) => self.had_commands = true,
+            Taken::Event(Event::Command(_)) => {}
             Taken::Event(event) => {
                 let is_its_own = matches!(event, Event::Timer(_) | Event::CommandCancelled { .. })
                     || matches!(event, Event::Other { kind, .. } if &**kind == "update-refused");

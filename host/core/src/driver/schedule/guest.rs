@@ -69,6 +69,8 @@ counts! {
     swaps_of_the_dead,
     returns,
     returns_of_bytes,
+    returns_over_a_gap,
+    returns_over_missed_bytes,
     returns_refused,
     returns_with_loss,
     returns_of_alarms,

@@ -326,7 +326,7 @@ impl Memory {
 }
 
 /// The driver that is never interrupted.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Reference {
     pub memory: Memory,
 }

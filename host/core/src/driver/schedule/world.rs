@@ -327,6 +327,9 @@ impl World {
         let Some(mut former) = self.former.take() else {
             panic!("there was nobody who could come back");
         };
+        if former.had_commands {
+            return self.came_back_over_a_gap(&former);
+        }
         former.comes_back();
         let returned = former.returned.borrow().clone();
         if let Some(alarms) = self.former_alarms.take() {
@@ -357,6 +360,49 @@ impl World {
     }
 }
 
+impl World {
+    /// It is told of the gap, how its ports are, and of no command.
+    fn came_back_over_a_gap(&mut self, former: &Former) {
+        let returned = former.returned.borrow().clone();
+        let before = &former.at_flip;
+        let mut missed = 0;
+        for ((port, before), stream) in returned.ports.iter().zip(&before.ports).zip(&self.ports) {
+            assert_eq!(
+                (port.position, port.attached),
+                (stream.committed, stream.attached)
+            );
+            assert_eq!(port.records, before.records, "it was given none");
+            missed += port.position - before.position;
+        }
+        assert_eq!(
+            returned.gap_bytes,
+            before.gap_bytes + missed,
+            "it is told of each byte"
+        );
+        assert!(returned.pending.is_empty(), "it waits for no command");
+        self.slice_is_behind = former.was_behind;
+        if !former.was_behind {
+            assert_eq!(self.slice, returned.slice(), "its slice");
+        }
+        let counts = &mut self.plan.borrow_mut().counts;
+        counts.returns_over_a_gap += 1;
+        counts.returns_over_missed_bytes += u64::from(missed > 0);
+        if let Some(alarms) = self.former_alarms.take() {
+            assert_eq!(alarms, returned.alarms, "its alarms");
+            self.alarms = alarms;
+        }
+        self.published_unseen = false;
+        self.leases_unknown |= former.had_unheard_leases;
+        self.leases_unheard.clear();
+        self.reference.memory = returned;
+        self.timers = self.running_timers().into_iter().map(|(_, id)| id).collect();
+        self.timers_unknown = false;
+        self.live = Rc::clone(&former.returned);
+        self.live_observes.clone_from(&former.observes);
+        self.former = Some(former.clone());
+    }
+}
+
 impl Sink for World {
     fn commit(&mut self, effects: &mut Effects, commit: Commit<'_>) -> Result<(), SliceRefused> {
         self.plan.borrow_mut().counts.commits += 1;
@@ -365,8 +411,16 @@ impl Sink for World {
         match commit.cause {
             Cause::Start {
                 reason: StartReason::Return,
+                forgets_commands,
                 ..
-            } => assert_same(effects, &Effects::default()),
+            } => {
+                assert_same(effects, &Effects::default());
+                if forgets_commands {
+                    for command in self.in_flight.drain(..) {
+                        assert!(self.open_commands.remove(&command.id));
+                    }
+                }
+            }
             Cause::Start {
                 from_snapshot: true, ..
             } => {
