@@ -423,7 +423,8 @@ impl<'a, G: Guest, S: Sink> Replay<'a, G, S> {
         Ok(())
     }
 
-    /// Bytes that another version was not given. What the ring does not have of them either was counted as lost then.
+    /// Bytes that another version was not given. What the ring did not have of them either when this one came back was counted as lost then; what it
+    /// has dropped since is lost now.
     pub(super) fn spared(
         &mut self,
         inbox: &SharedInbox,
@@ -431,7 +432,9 @@ impl<'a, G: Guest, S: Sink> Replay<'a, G, S> {
     ) -> Result<(), Fault> {
         let lost_bytes = self.past.lost_bytes;
         self.bytes(inbox, bytes, false)?;
-        self.past.lost_bytes = lost_bytes;
+        if self.is_return {
+            self.past.lost_bytes = lost_bytes;
+        }
         Ok(())
     }
 
