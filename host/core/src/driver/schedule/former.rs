@@ -31,7 +31,7 @@ pub struct Former {
     pub is_behind: bool,
     /// The slices that it observes.
     pub observes: Vec<Arc<str>>,
-    /// Of the end of some of its leases it was not told.
+    /// Of the end of some of its leases it was not told, or it has lost bytes that would have taken or given back some.
     pub had_unheard_leases: bool,
     /// It is told of bytes whose time of arrival only the ring knows.
     pub is_unsure: bool,
@@ -59,7 +59,7 @@ impl Former {
             had_commands: !world.in_flight.is_empty(),
             is_behind: world.slice_is_behind,
             observes: world.live_observes.clone(),
-            had_unheard_leases: !world.leases_unheard.is_empty(),
+            had_unheard_leases: world.leases_unknown || !world.leases_unheard.is_empty(),
             is_unsure: false,
         }
     }
