@@ -10,17 +10,18 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     write_aside(path, bytes, None)
 }
 
-/// As [`replace`], without waiting for the disk: it survives a crash of the daemon, and after a power cut it may be as it was before.
-pub fn replace_unsynced(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let aside = path.with_extension("new");
-    let mut file = new_file(&aside)?;
-    file.write_all(bytes)?;
-    fs::rename(&aside, path)
-}
-
 fn write_aside(path: &Path, bytes: &[u8], permissions: Option<Permissions>) -> io::Result<()> {
     let aside = path.with_extension("new");
-    let mut file = new_file(&aside)?;
+    // One that a crash left behind may belong to nobody knows whom.
+    match fs::remove_file(&aside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = File::options()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&aside)?;
     if let Some(permissions) = permissions {
         file.set_permissions(permissions)?;
     }
@@ -28,19 +29,6 @@ fn write_aside(path: &Path, bytes: &[u8], permissions: Option<Permissions>) -> i
     file.sync_all()?;
     fs::rename(&aside, path)?;
     sync_folder(path)
-}
-
-fn new_file(aside: &Path) -> io::Result<File> {
-    // One that a crash left behind may belong to nobody knows whom.
-    match fs::remove_file(aside) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    File::options()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(aside)
 }
 
 /// As [`replace`], for a file that is not the daemon's own: it may be read and written by whom it could be before.

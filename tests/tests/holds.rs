@@ -221,6 +221,9 @@ async fn what_was_held_on_another_line_is_told_and_not_written_to_this_one() {
     other.send(b"hold 2 1\n");
     assert_eq!(other.next_line(), "down 2");
     assert_eq!(other.next_line(), "up 2");
+    let alarms = client.member("/alarms").and_then(Value::as_object);
+    let is_raised = alarms.is_some_and(|alarms| alarms.contains_key("board:hold-not-undone"));
+    assert!(is_raised, "it stands as an alarm: {alarms:?}");
     assert!(daemon.stop().success());
     let journal: Value = serde_json::from_slice(&std::fs::read(board.journal()).unwrap()).unwrap();
     assert_eq!(
@@ -248,5 +251,84 @@ async fn no_more_than_sixteen_are_open_and_what_is_out_of_range_is_refused_with_
     assert!(daemon.stop().success());
     let undone: Vec<_> = (1..=16).map(|_| board.line.next_line()).collect();
     assert!(undone.iter().all(|line| line.starts_with("up ")), "{undone:?}");
+    board.until_journal_is_empty().await;
+}
+
+#[tokio::test]
+async fn a_hold_that_cannot_be_written_down_does_not_begin() {
+    let mut board = Board::new();
+    let daemon = board.bench.start();
+    let mut client = daemon.client().await;
+    until_attached(&mut client).await;
+    // Where the folder of the journals has to be is a file: as on a full disk, nothing can be written.
+    let folder = board.bench.folder().join("data/leases");
+    std::fs::write(&folder, "").unwrap();
+    board.line.send(b"hold 1 1000\n");
+    until_refused(&mut client, "cannot be written down").await;
+    assert_eq!(board.line.line_so_far(), None, "nothing is held");
+    std::fs::remove_file(&folder).unwrap();
+    board.hold(1, 1);
+    assert_eq!(board.line.next_line(), "up 1");
+    assert!(daemon.stop().success());
+}
+
+#[tokio::test]
+async fn a_hold_on_a_line_that_is_away_when_its_driver_goes_is_undone_when_it_is_back() {
+    let mut board = Board::new();
+    let daemon = board.bench.start();
+    let mut client = daemon.client().await;
+    until_attached(&mut client).await;
+    board.hold(1, LONG_MS);
+    board.line.close();
+    client.until_member("/board/attached", &json!(false)).await;
+    std::fs::remove_file(board.bench.plugins().join("holder.wasm")).unwrap();
+    client
+        .until_member("/devices/board/status", &json!("stopped"))
+        .await;
+    board.line = Terminal::create(&board.link);
+    assert_eq!(board.line.next_line(), "up 1");
+    eventually("the journal is empty", async || {
+        let journal = board.bench.folder().join("data/leases/board.json");
+        (!journal.exists()).then_some(())
+    })
+    .await;
+    assert!(daemon.stop().success());
+}
+
+#[tokio::test]
+async fn holds_without_end_in_one_call_are_bounded_and_each_is_undone() {
+    let mut board = Board::new();
+    let daemon = board.bench.start();
+    let mut client = daemon.client().await;
+    until_attached(&mut client).await;
+    board.line.send(b"flood 12000\n");
+    until_refused(&mut client, "Full").await;
+    let journal = std::fs::metadata(board.journal()).map_or(0, |journal| journal.len());
+    assert!(journal < 100_000, "{journal} bytes");
+    assert!(daemon.stop().success());
+    let mut undone = 0;
+    while let Some(line) = board.line.line_so_far() {
+        assert_eq!(line, "up 1");
+        undone += 1;
+    }
+    assert!((1..=16).contains(&undone), "{undone} were undone");
+    board.until_journal_is_empty().await;
+}
+
+#[tokio::test]
+async fn a_driver_that_holds_something_with_its_last_words_leaves_nothing_held() {
+    let mut board = Board::new();
+    let daemon = board.bench.start();
+    let mut client = daemon.client().await;
+    until_attached(&mut client).await;
+    board.line.send(b"hold-at-stop\n");
+    client
+        .until_member("/board/refused", &json!("nothing, until it stops"))
+        .await;
+    assert!(daemon.stop().success());
+    assert_eq!(
+        [board.line.next_line(), board.line.next_line()],
+        ["down 99", "up 99"]
+    );
     board.until_journal_is_empty().await;
 }

@@ -26,7 +26,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use autobench::driver::engine::{Diagnosis, Engine};
-use autobench::driver::host_state::{ReadSlices, Rights};
+use autobench::driver::host_state::{NoHolds, ReadSlices, Rights};
 use autobench::driver::instance::Instance;
 use autobench::driver::loader;
 use autobench::driver::package::Package;
@@ -247,6 +247,7 @@ fn component(engine: &Engine, path: &Path, inputs: &Inputs) -> Subject<Instance>
         ports: [Arc::new(PortControl::new("main".into()).unwrap()) as _].into(),
         readable_slices: [].into(),
         slices: Arc::new(NoSlices),
+        holds: Arc::new(NoHolds),
         series_count: prepared.manifest.series.len(),
         standing_alarms: Default::default(),
         health: Arc::default(),

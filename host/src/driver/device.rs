@@ -20,7 +20,7 @@ use tokio::sync::oneshot;
 
 use super::engine::Engine;
 use super::health::Health;
-use super::host_state::{ReadSlices, Rights};
+use super::host_state::{KeepsHolds, NoHolds, ReadSlices, Rights};
 use super::instance::Instance;
 use super::leases::UndoneHolds;
 use super::loader::Prepared;
@@ -170,6 +170,7 @@ impl Device {
                     .collect(),
                 readable_slices: parts.readable_slices,
                 slices: parts.slices,
+                holds: Arc::new(parts.sink.leases.clone()),
                 health: Arc::clone(&parts.sink.health),
             },
             former: None,
@@ -494,6 +495,7 @@ pub struct InstanceBuilder {
     ports: Arc<[Arc<dyn PortView>]>,
     readable_slices: Arc<[Arc<str>]>,
     slices: Arc<dyn ReadSlices>,
+    holds: Arc<dyn KeepsHolds>,
     health: Arc<Health>,
 }
 
@@ -512,7 +514,7 @@ impl InstanceBuilder {
         &self.ports
     }
 
-    /// An instance with other ports, whose use of memory is not the driver's.
+    /// An instance with other ports, which holds nothing, and whose use of memory is not the driver's.
     pub(super) fn build_with(
         &self,
         ports: Arc<[Arc<dyn PortView>]>,
@@ -520,6 +522,7 @@ impl InstanceBuilder {
     ) -> Result<Instance, Fault> {
         let aside = Self {
             ports,
+            holds: Arc::new(NoHolds),
             health: Arc::default(),
             ..self.clone()
         };
@@ -562,6 +565,7 @@ impl InstanceBuilder {
             ports: Arc::clone(&self.ports),
             readable_slices: Arc::clone(&self.readable_slices),
             slices: Arc::clone(&self.slices),
+            holds: Arc::clone(&self.holds),
             series_count: self.prepared.manifest.series.len(),
             standing_alarms: standing_alarms.clone(),
             version: self.prepared.hash,

@@ -1,6 +1,7 @@
 //! What a driver's store holds on the host's side: its rights, its limits, and the effects of the call that is running.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::io;
 use std::sync::Arc;
 
 use autobench_core::driver::versions::VersionHash;
@@ -41,6 +42,8 @@ pub struct Rights {
     pub readable_slices: Arc<[Arc<str>]>,
     /// How it reads them.
     pub slices: Arc<dyn ReadSlices>,
+    /// Where what undoes its holds is kept over a crash of the daemon.
+    pub holds: Arc<dyn KeepsHolds>,
     /// How many series its manifest declares.
     pub series_count: usize,
     /// Names of the device's alarms that stand.
@@ -49,6 +52,21 @@ pub struct Rights {
     pub version: VersionHash,
     /// Where its use of memory is counted.
     pub health: Arc<Health>,
+}
+
+/// Keeps what undoes holds over a crash of the daemon.
+pub trait KeepsHolds: Send + Sync {
+    /// A call, known by its time, wants to hold something: what undoes it is kept when this returns.
+    fn prepare(&self, call: CallTime, lease: LeaseId, port: PortIndex, release: &[u8]) -> io::Result<()>;
+}
+
+/// For instances that hold nothing.
+pub struct NoHolds;
+
+impl KeepsHolds for NoHolds {
+    fn prepare(&self, _: CallTime, _: LeaseId, _: PortIndex, _: &[u8]) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Whether the instance describes itself or serves a device.
@@ -68,6 +86,19 @@ pub enum StandardStream {
     Error,
 }
 
+/// What the driver has begun and not ended, as far as it knows: kept here so that one too many, and one that is none of its, can be refused at the call.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Own {
+    /// Timers that run.
+    pub(super) timers: BTreeSet<u32>,
+    /// Leases that are open, and for which port.
+    pub(super) leases: BTreeMap<LeaseId, PortIndex>,
+    /// Commands in flight.
+    pub(super) commands: HashSet<CommandId>,
+    /// Alarms that stand.
+    pub(super) alarms: BTreeSet<String>,
+}
+
 /// The data of a driver's store.
 pub struct HostState {
     pub(super) mode: Mode,
@@ -79,14 +110,10 @@ pub struct HostState {
     /// Bytes written to each port in this call, which the transmit queues do not know of yet.
     pub(super) reserved_bytes: Vec<usize>,
     pub(super) host_call_bytes: usize,
-    /// Timers that run: kept here so that the 65th can be refused at the call.
-    pub(super) timers: BTreeSet<u32>,
-    /// Leases that are open as far as the driver knows, so that one too many can be refused at the call.
-    pub(super) leases: BTreeSet<LeaseId>,
-    /// Commands in flight, so that an answer to another one can be refused at the call.
-    pub(super) commands: HashSet<CommandId>,
-    /// Alarms that stand, so that one too many can be refused at the call.
-    pub(super) alarms: BTreeSet<String>,
+    pub(super) own: Own,
+    /// Leases that this call has taken and given back, and how many of them somebody has to undo because of it.
+    pub(super) lease_changes: usize,
+    pub(super) undos: usize,
     /// Of each standard stream, the line that has not ended yet; at most one line's limit of it.
     unfinished_lines: [Vec<u8>; 2],
     /// Who looks what the guest is doing, while it is profiled.
@@ -112,10 +139,12 @@ impl HostState {
             interned: Vec::new(),
             reserved_bytes: vec![0; port_count],
             host_call_bytes: 0,
-            timers: BTreeSet::new(),
-            leases: BTreeSet::new(),
-            commands: HashSet::new(),
-            alarms,
+            own: Own {
+                alarms,
+                ..Own::default()
+            },
+            lease_changes: 0,
+            undos: 0,
             unfinished_lines: Default::default(),
             sampler: None,
         }
@@ -124,7 +153,7 @@ impl HostState {
     /// From here on the instance serves a device.
     pub(super) fn serve(&mut self, rights: Rights) {
         self.reserved_bytes.resize(rights.ports.len(), 0);
-        self.alarms.clone_from(&rights.standing_alarms);
+        self.own.alarms.clone_from(&rights.standing_alarms);
         self.effects.clear();
         self.mode = Mode::Live(rights);
     }
@@ -134,6 +163,8 @@ impl HostState {
         self.time = time;
         self.watch = Watch::new(deadline);
         self.host_call_bytes = 0;
+        self.lease_changes = 0;
+        self.undos = 0;
         self.reserved_bytes.fill(0);
     }
 

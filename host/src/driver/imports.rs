@@ -14,6 +14,8 @@ use super::host_state::{HostState, LOG_LINE_LIMIT_BYTES, cut};
 
 /// Timers of one driver.
 const TIMERS_LIMIT: usize = 64;
+/// Leases that one call may take and give back.
+const LEASE_CHANGES_LIMIT: usize = 64;
 /// Attributes of one log line.
 const LOG_ATTRIBUTES_LIMIT: usize = 16;
 /// Longest key and longest value of an attribute, in bytes.
@@ -93,14 +95,31 @@ impl lease::Host for HostState {
         if !line.is_attached() {
             return Ok(Err(lease::LeaseError::NotAttached));
         }
-        let id = core::LeaseId(id);
-        if !self.leases.contains(&id) && self.leases.len() + line.waiting_undos() >= core::LEASES {
+        let (id, port) = (core::LeaseId(id), core::PortIndex(index));
+        // What is given back, or moved to another port, has to be undone on the line; that is bounded together with what is held.
+        let is_renewed = self.own.leases.get(&id) == Some(&port);
+        let waiting: usize = rights.ports.iter().map(|port| port.waiting_undos()).sum();
+        let is_full = !is_renewed && self.own.leases.len() + self.undos + waiting >= core::LEASES;
+        if is_full || self.lease_changes >= LEASE_CHANGES_LIMIT {
             return Ok(Err(lease::LeaseError::Full));
         }
-        self.leases.insert(id);
+        if let Err(error) = rights.holds.prepare(self.time, id, port, &release) {
+            return Ok(Err(lease::LeaseError::Other(format!(
+                "what undoes the hold cannot be written down: {error}"
+            ))));
+        }
+        self.lease_changes += 1;
+        if self
+            .own
+            .leases
+            .insert(id, port)
+            .is_some_and(|before| before != port)
+        {
+            self.undos += 1;
+        }
         self.effects.leases.push(core::LeaseChange::Acquire {
             id,
-            port: core::PortIndex(index),
+            port,
             release: release.into(),
             maximum_ms,
         });
@@ -110,11 +129,16 @@ impl lease::Host for HostState {
     fn release(&mut self, id: u32) -> wasmtime::Result<()> {
         self.charge(0)?;
         let id = core::LeaseId(id);
-        self.leases.remove(&id);
-        let actions_before = self.effects.port_actions.len();
-        self.effects
-            .leases
-            .push(core::LeaseChange::Release { id, actions_before });
+        let was_open = self.own.leases.remove(&id).is_some();
+        // One that is not open as far as it knows may be open all the same, after bytes were lost; asking for that without end is no use.
+        if was_open || self.lease_changes < LEASE_CHANGES_LIMIT {
+            self.lease_changes += 1;
+            self.undos += usize::from(was_open);
+            let actions_before = self.effects.port_actions.len();
+            self.effects
+                .leases
+                .push(core::LeaseChange::Release { id, actions_before });
+        }
         Ok(())
     }
 }
@@ -166,10 +190,10 @@ impl timer::Host for HostState {
         if self.rights().is_none() {
             return Ok(Err(timer::TimerError::NotGranted));
         }
-        if !self.timers.contains(&id) && self.timers.len() >= TIMERS_LIMIT {
+        if !self.own.timers.contains(&id) && self.own.timers.len() >= TIMERS_LIMIT {
             return Ok(Err(timer::TimerError::Full));
         }
-        self.timers.insert(id);
+        self.own.timers.insert(id);
         let at_ns = self
             .time
             .monotonic_ns
@@ -183,7 +207,7 @@ impl timer::Host for HostState {
 
     fn cancel(&mut self, id: u32) -> wasmtime::Result<()> {
         self.charge(0)?;
-        if self.timers.remove(&id) {
+        if self.own.timers.remove(&id) {
             self.effects.timers.push(core::TimerChange::Cancel {
                 id: core::TimerId(id),
             });
@@ -198,11 +222,11 @@ impl alarms::Host for HostState {
         if self.rights().is_none() || key.is_empty() || key.len() > ALARM_KEY_LIMIT_BYTES {
             return Ok(false);
         }
-        if !self.alarms.contains(&key) {
-            if self.alarms.len() >= STANDING_ALARMS_LIMIT {
+        if !self.own.alarms.contains(&key) {
+            if self.own.alarms.len() >= STANDING_ALARMS_LIMIT {
                 return Ok(false);
             }
-            self.alarms.insert(key.clone());
+            self.own.alarms.insert(key.clone());
         }
         let severity = convert::severity(severity);
         self.effects.alarms.push(core::AlarmChange::Raise {
@@ -215,7 +239,7 @@ impl alarms::Host for HostState {
 
     fn clear(&mut self, key: String) -> wasmtime::Result<()> {
         self.charge(key.len())?;
-        if self.alarms.remove(&key) {
+        if self.own.alarms.remove(&key) {
             self.effects.alarms.push(core::AlarmChange::Clear { key });
         }
         Ok(())
@@ -283,7 +307,7 @@ mod tests {
     use autobench_core::driver::versions::VersionHash;
 
     use super::super::health::Health;
-    use super::super::host_state::{Mode, ReadSlices, Rights};
+    use super::super::host_state::{Mode, NoHolds, ReadSlices, Rights};
     use super::*;
 
     struct NoSlices;
@@ -302,6 +326,7 @@ mod tests {
             ports: Arc::new([]),
             readable_slices: Arc::new([]),
             slices: Arc::new(NoSlices),
+            holds: Arc::new(NoHolds),
             series_count: 2,
             standing_alarms: BTreeSet::new(),
             version: VersionHash([0; 32]),

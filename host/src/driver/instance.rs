@@ -227,9 +227,10 @@ impl Guest for Instance {
         effects: &mut Effects,
     ) -> Result<Result<(), Refusal>, Fault> {
         let state = self.store.data_mut();
-        state.timers = input.timers.iter().map(|timer| timer.0).collect();
-        state.leases = input.leases.iter().copied().collect();
-        state.commands = input.commands.iter().map(|command| command.id.clone()).collect();
+        state.own.timers = input.timers.iter().map(|timer| timer.0).collect();
+        // Which port each is for only matters to one that is taken once more, for another.
+        state.own.leases = input.leases.iter().map(|lease| (*lease, PortIndex(0))).collect();
+        state.own.commands = input.commands.iter().map(|command| command.id.clone()).collect();
         let ports: Vec<_> = input
             .ports
             .iter()
@@ -289,13 +290,13 @@ impl Guest for Instance {
     fn handle(&mut self, event: &Event<'_>, time: CallTime, effects: &mut Effects) -> Result<(), Fault> {
         match event {
             Event::Timer(timer) => {
-                self.store.data_mut().timers.remove(&timer.0);
+                self.store.data_mut().own.timers.remove(&timer.0);
             }
             Event::LeaseEnded { id, .. } => {
-                self.store.data_mut().leases.remove(id);
+                self.store.data_mut().own.leases.remove(id);
             }
             Event::Command(command) => {
-                self.store.data_mut().commands.insert(command.id.clone());
+                self.store.data_mut().own.commands.insert(command.id.clone());
             }
             _ => {}
         }
@@ -336,17 +337,20 @@ impl Guest for Instance {
         } = event
         {
             // A driver that never answers would otherwise let the set grow without end.
-            self.store.data_mut().commands.remove(id);
+            self.store.data_mut().own.commands.remove(id);
         }
         result
     }
 
     fn snapshot(&mut self, time: CallTime) -> Result<Snapshot, Fault> {
+        let own = self.store.data().own.clone();
         let snapshot = self.call("snapshot", time, Deadline::CALL, |driver, store| {
             driver.autobench_driver_guest().call_snapshot(store)
         })?;
         // A snapshot has no effects; what it asked for, log lines included, is dropped.
-        self.store.data_mut().effects.clear();
+        let state = self.store.data_mut();
+        state.effects.clear();
+        state.own = own;
         if snapshot.data.len() > SNAPSHOT_LIMIT_BYTES {
             return Err(fault::contract(
                 "snapshot",

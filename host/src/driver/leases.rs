@@ -11,10 +11,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use autobench_core::capture::WrittenLine;
-use autobench_core::driver::{InputSignals, Lease, LeaseId, LineSettings, LogLevel, PortIdentity, PortIndex};
+use autobench_core::driver::{
+    CallTime, InputSignals, Lease, LeaseId, LineSettings, LogLevel, PortIdentity, PortIndex,
+};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
+use super::host_state::KeepsHolds;
 use crate::clock::now_iso;
 use crate::durable;
 use crate::logs::{LogHandle, LogRecord};
@@ -32,7 +35,17 @@ struct Inner {
     file: PathBuf,
     /// Name of each port of the driver, and the line behind it.
     ports: Vec<JournalPort>,
-    holds: Mutex<BTreeMap<u64, Hold>>,
+    kept: Mutex<Kept>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    holds: BTreeMap<u64, Hold>,
+    /// What the call of this time wants to hold.
+    call_ns: u64,
+    prepared: Vec<WrittenHold>,
+    /// What the file says.
+    on_disk: Vec<WrittenHold>,
 }
 
 /// A port of a driver, as the journal knows it.
@@ -109,76 +122,121 @@ impl LeaseJournal {
             }
             Err(error) => earlier.problems.push(set_aside(&file, &error)),
         }
+        let on_disk = holds.values().map(|hold| hold.written.clone()).collect();
         let inner = Inner {
             file,
             ports,
-            holds: Mutex::new(holds),
+            kept: Mutex::new(Kept {
+                holds,
+                call_ns: 0,
+                prepared: Vec::new(),
+                on_disk,
+            }),
         };
         (Self(Arc::new(inner)), earlier)
     }
 
     /// Leases were taken; each with the number of the one that it takes the place of. Returns when the disk has them.
     pub fn opened(&self, opened: &[(Lease, Option<u64>)]) -> io::Result<()> {
-        let mut holds = self.0.holds.lock();
-        let before = self.0.lines(&holds);
+        let mut kept = self.0.kept.lock();
         for (lease, instead_of) in opened {
-            let former = instead_of.and_then(|number| holds.remove(&number));
-            let port = self.0.ports.get(lease.port.0);
-            let mut written = WrittenHold {
-                lease: lease.id.0,
-                port: port.map_or_else(String::new, |port| port.name.to_string()),
-                line: port.map_or_else(String::new, |port| port.line.clone()),
-                settings: port.and_then(|port| port.settings).map(WrittenLine::of),
-                release: lease.release.to_vec(),
-                since: now_iso(),
-            };
-            if let Some(former) = former {
+            let mut written = self.0.written(lease.id, lease.port, &lease.release);
+            if let Some(former) = instead_of.and_then(|number| kept.holds.remove(&number)) {
                 // It goes on.
                 written.since = former.written.since;
             }
             let lease = Some(lease.clone());
-            holds.insert(lease_number(&lease), Hold { written, lease });
+            kept.holds.insert(lease_number(&lease), Hold { written, lease });
         }
-        let now = self.0.lines(&holds);
-        // A hold that is taken once more with the same bytes is in the file already.
-        if now == before {
+        kept.prepared.clear();
+        // One that was prepared, or is taken once more with the same bytes, is there already; what is there beside it goes with the next change.
+        let is_there = |hold: &Hold| kept.on_disk.iter().any(|other| other.undoes_as(&hold.written));
+        if kept.holds.values().all(is_there) {
             return Ok(());
         }
-        self.0.save(now, durable::replace)
+        self.0.save(&mut kept)
     }
 
-    /// The bytes that undo a hold have left. Answers whether it was of an earlier run. Does not wait for the disk: at worst they leave once more.
+    /// The bytes that undo a hold have left. Answers whether it was of an earlier run.
     pub fn undone(&self, number: u64) -> io::Result<bool> {
-        let mut holds = self.0.holds.lock();
-        holds.remove(&number);
-        let now = self.0.lines(&holds);
-        self.0.save(now, durable::replace_unsynced)?;
+        let mut kept = self.0.kept.lock();
+        kept.holds.remove(&number);
+        self.0.save(&mut kept)?;
         Ok(number >= EARLIER)
     }
 
     /// All that have to be undone by somebody.
     pub fn standing(&self) -> Vec<Lease> {
-        let holds = self.0.holds.lock();
-        holds.values().filter_map(|hold| hold.lease.clone()).collect()
+        let kept = self.0.kept.lock();
+        kept.holds
+            .values()
+            .filter_map(|hold| hold.lease.clone())
+            .collect()
+    }
+}
+
+impl KeepsHolds for LeaseJournal {
+    /// If the call comes to nothing, its hold leaves the file with the next change.
+    fn prepare(&self, call: CallTime, lease: LeaseId, port: PortIndex, release: &[u8]) -> io::Result<()> {
+        let mut kept = self.0.kept.lock();
+        if kept.call_ns != call.monotonic_ns {
+            kept.call_ns = call.monotonic_ns;
+            kept.prepared.clear();
+        }
+        let written = self.0.written(lease, port, release);
+        if kept.on_disk.iter().any(|other| other.undoes_as(&written)) {
+            return Ok(());
+        }
+        kept.prepared.push(written);
+        let saved = self.0.save(&mut kept);
+        if saved.is_err() {
+            kept.prepared.pop();
+        }
+        saved
     }
 }
 
 impl Inner {
-    fn lines(&self, holds: &BTreeMap<u64, Hold>) -> Vec<WrittenHold> {
-        holds.values().map(|hold| hold.written.clone()).collect()
+    fn written(&self, lease: LeaseId, port: PortIndex, release: &[u8]) -> WrittenHold {
+        let port = self.ports.get(port.0);
+        WrittenHold {
+            lease: lease.0,
+            port: port.map_or_else(String::new, |port| port.name.to_string()),
+            line: port.map_or_else(String::new, |port| port.line.clone()),
+            settings: port.and_then(|port| port.settings).map(WrittenLine::of),
+            release: release.to_vec(),
+            since: now_iso(),
+        }
     }
 
-    fn save(&self, holds: Vec<WrittenHold>, replace: fn(&Path, &[u8]) -> io::Result<()>) -> io::Result<()> {
+    /// Writes what stands and what is prepared. Returns when the disk has it.
+    fn save(&self, kept: &mut Kept) -> io::Result<()> {
+        let standing = kept.holds.values().map(|hold| &hold.written);
+        let holds: Vec<_> = standing.chain(&kept.prepared).cloned().collect();
         if holds.is_empty() {
-            return match fs::remove_file(&self.file) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-                _ => Ok(()),
-            };
+            match fs::remove_file(&self.file) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        } else {
+            if let Some(folder) = self.file.parent() {
+                fs::create_dir_all(folder)?;
+            }
+            durable::replace(
+                &self.file,
+                &serde_json::to_vec_pretty(&File { holds: holds.clone() })?,
+            )?;
         }
-        if let Some(folder) = self.file.parent() {
-            fs::create_dir_all(folder)?;
-        }
-        replace(&self.file, &serde_json::to_vec_pretty(&File { holds })?)
+        kept.on_disk = holds;
+        Ok(())
+    }
+}
+
+impl WrittenHold {
+    /// Whether the same bytes go to the same line for it.
+    fn undoes_as(&self, other: &Self) -> bool {
+        (self.lease, &self.port, &self.line, &self.release)
+            == (other.lease, &other.port, &other.line, &other.release)
     }
 }
 
@@ -264,6 +322,11 @@ pub fn of_strangers(folder: &Path, is_configured: impl Fn(&str) -> bool) -> Vec<
     told
 }
 
+/// How many holds of a device nobody has undone.
+pub fn left_of(folder: &Path, device: &str) -> usize {
+    read(&file_of(folder, device)).map_or(0, |left| left.len())
+}
+
 fn file_of(folder: &Path, device: &str) -> PathBuf {
     folder.join(format!("{device}.json"))
 }
@@ -327,6 +390,14 @@ mod tests {
         }
     }
 
+    fn prepare(journal: &LeaseJournal, call: u64, id: u32, release: &[u8]) -> io::Result<()> {
+        let call = CallTime {
+            monotonic_ns: call,
+            wall_ms: 0.0,
+        };
+        journal.prepare(call, LeaseId(id), PortIndex(0), release)
+    }
+
     fn ports(line: &str) -> Vec<JournalPort> {
         vec![JournalPort {
             name: "main".into(),
@@ -364,6 +435,33 @@ mod tests {
         assert!(again.undone(number).unwrap(), "it is of an earlier run");
         assert_eq!(left(folder.path(), "/dev/a").1.len(), 0);
         assert!(!file_of(folder.path(), "panel").exists());
+    }
+
+    #[test]
+    fn a_hold_that_cannot_be_written_down_is_refused_and_may_be_tried_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let leases = folder.path().join("leases");
+        let (journal, _, _) = left(&leases, "/dev/a");
+        // Where a folder has to be is a file.
+        fs::write(&leases, "").unwrap();
+        assert!(prepare(&journal, 1, 7, b"up").is_err());
+        assert!(journal.opened(&[(hold(1, 7, b"up"), None)]).is_err());
+        fs::remove_file(&leases).unwrap();
+        journal.opened(&[(hold(2, 7, b"up"), Some(1))]).unwrap();
+        assert_eq!(left(&leases, "/dev/a").1, [b"up".to_vec()]);
+    }
+
+    #[test]
+    fn what_a_call_that_failed_has_prepared_goes_with_the_next_change() {
+        let folder = tempfile::tempdir().unwrap();
+        let (journal, _, _) = left(folder.path(), "/dev/a");
+        prepare(&journal, 1, 7, b"up").unwrap();
+        assert_eq!(left(folder.path(), "/dev/a").1, [b"up".to_vec()]);
+        prepare(&journal, 2, 8, b"off").unwrap();
+        assert_eq!(left(folder.path(), "/dev/a").1, [b"off".to_vec()]);
+        journal.opened(&[(hold(1, 8, b"off"), None)]).unwrap();
+        journal.undone(1).unwrap();
+        assert!(left(folder.path(), "/dev/a").1.is_empty());
     }
 
     #[test]

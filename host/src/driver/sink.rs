@@ -8,9 +8,9 @@ use autobench_core::driver::leases::reason;
 use autobench_core::driver::shadow::Tapped;
 use autobench_core::driver::versions::Broken;
 use autobench_core::driver::{
-    Breakdown, Cause, Command, Commit, Effects, Event, Lease, LeaseOver, LifeChange, LogLevel, LogLine,
-    LogOrigin, PortAction, Sample, SharedInbox, Sink, Skipped, SliceRefused, StartReason, StatusChange,
-    Taken, Verdict,
+    AlarmChange, Breakdown, Cause, Command, Commit, Effects, Event, Lease, LeaseOver, LifeChange, LogLevel,
+    LogLine, LogOrigin, PortAction, Sample, Severity, SharedInbox, Sink, Skipped, SliceRefused, StartReason,
+    StatusChange, Taken, Verdict,
 };
 use autobench_core::state::StateError;
 use autobench_core::wire::{DeviceEntry, DeviceStatus};
@@ -360,6 +360,16 @@ impl Sink for DeviceSink {
 }
 
 impl DeviceSink {
+    /// Raises a critical alarm of the device that no driver has asked for.
+    pub fn raise(&mut self, key: &str, message: String) {
+        let raised = self.alarms.change(AlarmChange::Raise {
+            key: key.to_owned(),
+            severity: Severity::Critical,
+            message,
+        });
+        self.tell_alarms(raised.into_iter().collect());
+    }
+
     /// Counts a breakdown, and shows it with the version whose it is.
     pub fn note_fault(&self, breakdown: &Breakdown, version: &Version) {
         self.health.broke_down(breakdown, self.clock.now().wall_ms);
@@ -605,7 +615,7 @@ fn is_live(entry: &mut DeviceEntry, generation: u64) {
 #[cfg(test)]
 mod tests {
     use autobench_core::driver::versions::VersionHash;
-    use autobench_core::driver::{AlarmChange, LeaseId, PortIndex, Severity};
+    use autobench_core::driver::{LeaseId, PortIndex};
     use autobench_core::state::Store;
     use autobench_core::wire::AppState;
     use serde_json::json;

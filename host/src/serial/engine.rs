@@ -36,6 +36,8 @@ const BACKOFF_MIN: Duration = Duration::from_millis(250);
 const BACKOFF_MAX: Duration = Duration::from_secs(2);
 /// How long a port that closes waits for its last bytes to leave.
 const LAST_WORDS: Duration = Duration::from_millis(500);
+/// The same where what undoes a hold is among them.
+const LAST_UNDOS: Duration = Duration::from_secs(3);
 /// How often the system is asked, while a change of the line waits for the bytes before it or a closing port for its last ones, whether they
 /// have left. A tty becomes writable long before it is empty, and there is no event for the end; `tcdrain` would have to be interrupted.
 const SETTLE_POLL: Duration = Duration::from_millis(10);
@@ -67,7 +69,7 @@ pub struct PortSettings {
     pub sysfs_root: PathBuf,
 }
 
-/// What happens on a port, told on its own thread. None of these may wait.
+/// What happens on a port, told on its own thread. None of these may wait, but for the disk where a hold is undone.
 pub trait PortEvents: Send {
     /// The device is there.
     fn attached(&mut self, identity: Arc<PortIdentity>);
@@ -280,11 +282,11 @@ impl Engine {
 
     /// Reads and writes until the line is lost or the port is stopped, and says why it ended.
     fn stream(&mut self) -> End {
-        let mut last_words: Option<Instant> = None;
+        let mut closes_since: Option<Instant> = None;
         let mut settling = Settling::default();
         loop {
-            if self.stopping() && last_words.is_none() {
-                last_words = Some(Instant::now() + LAST_WORDS);
+            if self.stopping() {
+                closes_since.get_or_insert_with(Instant::now);
             }
             let left = match write_queued(
                 self.control.shared(),
@@ -307,7 +309,9 @@ impl Engine {
             // Only whether output has left is asked for again and again; everything else wakes the poll.
             let settling_ends = (left == Left::Change || is_leaving).then_some(SETTLE_POLL);
             let mut timeout = settling_ends.into_iter().chain(next_news).min();
-            if let Some(until) = last_words {
+            if let Some(since) = closes_since {
+                let undos = self.control.shared().line.lock().transmit.waiting_undos();
+                let until = since + if undos > 0 { LAST_UNDOS } else { LAST_WORDS };
                 let has_output = left != Left::Nothing || self.pending_output_bytes() > 0;
                 let time_left = until.saturating_duration_since(Instant::now());
                 if !has_output || time_left.is_zero() {
@@ -345,13 +349,10 @@ impl Engine {
                 .attached
                 .as_ref()
                 .map_or(0, |attached| pending_output_bytes(&attached.tty));
-            if pending > 0 {
-                return true;
-            }
-            line.transmit.take_undone()
+            line.transmit.take_undone(pending)
         };
         undone.iter().for_each(|lease| self.events.undone(lease));
-        false
+        self.control.shared().line.lock().transmit.has_undos_leaving()
     }
 
     /// What the system holds for the line.

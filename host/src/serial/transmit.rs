@@ -1,7 +1,7 @@
 //! What waits to go out on a port: bytes and changes of the line, in the order in which a driver asked for them, and what undoes holds.
 //!
 //! What undoes a hold is the host's and not the driver's: it needs no room, no discard takes it back, and it outlives the line. It is done with when
-//! the system has nothing left to send; until then a line that is lost makes it wait for the next.
+//! the system has sent all of it; until then a line that is lost makes it wait for the next.
 
 use std::collections::VecDeque;
 
@@ -92,8 +92,10 @@ pub struct TransmitQueue {
     queued_bytes: usize,
     /// Bytes of the first step that are on the line already.
     sent_of_first: usize,
-    /// What undoes holds and is with the system, which may not have sent it yet.
-    leaving: Vec<Lease>,
+    /// What undoes holds and is with the system, which may not have sent it yet: with each how many bytes the system had been given by its end.
+    leaving: Vec<(Lease, u64)>,
+    /// Bytes that the system was given for this line.
+    given: u64,
     discard: bool,
     refused_since_drained: bool,
 }
@@ -156,12 +158,14 @@ impl TransmitQueue {
     pub fn clear(&mut self) {
         let Self { steps, leaving, .. } = std::mem::take(self);
         let waiting = steps.into_iter().filter(|step| matches!(step, Step::Undo(_)));
-        self.steps = leaving.into_iter().map(Step::Undo).chain(waiting).collect();
+        let leaving = leaving.into_iter().map(|(lease, _)| Step::Undo(lease));
+        self.steps = leaving.chain(waiting).collect();
     }
 
-    /// Whether what the system has not yet sent is to be thrown away; asked once. Never with what undoes a hold in it.
+    /// Whether what the system has not yet sent is to be thrown away; asked once. Never with a part of what undoes a hold in it.
     pub fn take_discard(&mut self) -> bool {
-        std::mem::take(&mut self.discard) && self.leaving.is_empty()
+        let is_cut = self.sent_of_first > 0 && matches!(self.steps.front(), Some(Step::Undo(_)));
+        std::mem::take(&mut self.discard) && self.leaving.is_empty() && !is_cut
     }
 
     /// How many holds wait to be undone.
@@ -175,9 +179,11 @@ impl TransmitQueue {
         !self.leaving.is_empty()
     }
 
-    /// The system has nothing left to send: these holds are undone.
-    pub fn take_undone(&mut self) -> Vec<Lease> {
-        std::mem::take(&mut self.leaving)
+    /// The holds that are undone, while the system has so many bytes left to send.
+    pub fn take_undone(&mut self, pending_bytes: u32) -> Vec<Lease> {
+        let sent = self.given.saturating_sub(pending_bytes.into());
+        let undone = self.leaving.extract_if(.., |(_, end)| *end <= sent);
+        undone.map(|(lease, _)| lease).collect()
     }
 
     /// Whether a change of the line comes next.
@@ -202,13 +208,14 @@ impl TransmitQueue {
             return;
         };
         self.sent_of_first += count;
+        self.given += count as u64;
         if self.sent_of_first < data.len() {
             return;
         }
         self.sent_of_first = 0;
         match self.steps.pop_front() {
             Some(Step::Bytes(data)) => self.queued_bytes = self.queued_bytes.saturating_sub(data.len()),
-            Some(Step::Undo(lease)) => self.leaving.push(lease),
+            Some(Step::Undo(lease)) => self.leaving.push((lease, self.given)),
             _ => {}
         }
     }
@@ -373,12 +380,11 @@ mod tests {
         queue.push(undo(2, b"off"));
         assert_eq!(queue.free_bytes(), TRANSMIT_LIMIT_BYTES - 9, "it takes no room");
         queue.sent(5);
+        queue.push(PortAction::DiscardOutput);
+        assert!(queue.take_discard(), "nothing of it is with the system");
         queue.sent(1);
         queue.push(PortAction::DiscardOutput);
-        assert!(
-            queue.take_discard(),
-            "nothing of it is with the system as a whole"
-        );
+        assert!(!queue.take_discard(), "its head would be thrown away");
         assert_eq!(
             queue.next(),
             Some(NextStep::Bytes(b"p")),
@@ -397,10 +403,14 @@ mod tests {
             "the next line gets it whole"
         );
         queue.sent(2);
-        assert_eq!(numbers(queue.take_undone()), [1]);
+        assert_eq!(numbers(queue.take_undone(1)), [0; 0]);
         assert_eq!(queue.next(), Some(NextStep::Bytes(b"off")));
         queue.sent(3);
-        assert_eq!(numbers(queue.take_undone()), [2]);
+        queue.push(write(b"a line that is never silent"));
+        queue.sent(27);
+        assert_eq!(numbers(queue.take_undone(31)), [0; 0]);
+        assert_eq!(numbers(queue.take_undone(30)), [1]);
+        assert_eq!(numbers(queue.take_undone(27)), [2]);
         assert_eq!(queue.next(), None);
         assert_eq!(queue.waiting_undos(), 0);
     }

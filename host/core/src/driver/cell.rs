@@ -264,9 +264,11 @@ impl<G: Guest> Cell<G> {
                 Ok(()) => {
                     let replies = &self.effects.replies;
                     self.inbox.with(|inbox| inbox.apply_replies(replies));
+                    let over = take_leases(&self.inbox, &mut self.effects, now, sink);
                     let commit = self.commit_of(Cause::Stop(reason), now);
                     // There is nobody left to be told of a refusal.
                     let _ = sink.commit(&mut self.effects, commit);
+                    over.iter().for_each(|over| sink.lease_over(over));
                     self.effects.clear();
                 }
                 Err(fault) => {

@@ -59,12 +59,12 @@ impl HostState {
             return Err(commands::CommandError::NotGranted);
         }
         let id = core::CommandId(id.into());
-        if !self.commands.contains(&id) {
+        if !self.own.commands.contains(&id) {
             return Err(commands::CommandError::UnknownCommand);
         }
         let reply = reply(id)?;
         if let core::CommandReply::Complete { id, .. } = &reply {
-            self.commands.remove(id);
+            self.own.commands.remove(id);
         }
         self.effects.replies.push(reply);
         Ok(())

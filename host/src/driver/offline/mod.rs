@@ -26,7 +26,7 @@ pub use self::profile::{Profile, ProfileError, Sampler, profile};
 use super::arguments::{complaint, validator};
 use super::engine::Engine;
 use super::health::Health;
-use super::host_state::{ReadSlices, Rights};
+use super::host_state::{NoHolds, ReadSlices, Rights};
 use super::instance::Instance;
 use super::loader::Prepared;
 use crate::config::DriverLimits;
@@ -261,6 +261,7 @@ fn instance(
         ports: Arc::clone(ports),
         readable_slices: Arc::new([]),
         slices: Arc::new(NoSlices),
+        holds: Arc::new(NoHolds),
         series_count: prepared.manifest.series.len(),
         standing_alarms: BTreeSet::new(),
         version: prepared.hash,

@@ -16,7 +16,7 @@ use autobench_sim::wattsup;
 use super::super::alarms::Alarms;
 use super::super::device::{Device, DeviceParts, InboxFeed, overrun_lines};
 use super::super::host_state::ReadSlices;
-use super::super::leases::{JournalPort, LeaseJournal, UndoFeed, UndoneHolds};
+use super::super::leases::{JournalPort, LeaseJournal, UndoFeed, UndoneHolds, left_of};
 use super::super::loader::Prepared;
 use super::super::manifest::{Manifest, Series};
 use super::super::record::DeviceRecord;
@@ -28,6 +28,9 @@ use crate::hub::EndpointInfo;
 use crate::logs::LogRecord;
 use crate::serial::{DisplayLine, Port, PortSettings, Recorder};
 use crate::state::StateHandle;
+
+/// The alarm of a device of which an earlier run has held something that nobody undoes.
+const HOLD_NOT_UNDONE: &str = "hold-not-undone";
 
 impl Bench {
     /// Publishes a device and starts its driver if there is a version for it.
@@ -218,7 +221,7 @@ impl Bench {
                 port.control().perform(PortAction::Undo(lease));
             }
         }
-        let sink = DeviceSink {
+        let mut sink = DeviceSink {
             device: Arc::clone(&device),
             slice: slot.config.slice.as_str().into(),
             state: services.state.clone(),
@@ -243,6 +246,9 @@ impl Bench {
             tap: None,
             log_budget: LogBudget::new(Instant::now()),
         };
+        if let Some(problem) = earlier.problems.first() {
+            sink.raise(HOLD_NOT_UNDONE, problem.clone());
+        }
         let parts = DeviceParts {
             engine: Arc::clone(self.loader.engine()),
             prepared: Arc::clone(prepared),
@@ -479,6 +485,13 @@ impl Bench {
 
     pub(super) async fn stop_device(&mut self, id: &DeviceId, reason: StopReason) {
         self.stop_driver(id, reason).await;
+        let left = left_of(&self.config.daemon.data_dir.join("leases"), id.as_str());
+        if left > 0 && reason != StopReason::Reconfigured {
+            let message = format!(
+                "{left} of its holds could not be undone before its ports were closed; the next start with this device does it"
+            );
+            self.log(LogLevel::Error, Some(id), message);
+        }
         self.devices.remove(id);
         self.services.commands.remove_device(id.as_str());
         self.records.lock().remove(id);

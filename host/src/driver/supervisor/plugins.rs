@@ -98,6 +98,7 @@ impl Bench {
             slot.record
                 .change(|entry| entry.reason = Some(format!("its plugin {plugin}.wasm is gone")));
         }
+        self.undo_alone(&id);
     }
 
     pub(super) fn bound<'a>(&'a self, stem: &'a str) -> impl Iterator<Item = &'a Slot> {
@@ -201,6 +202,9 @@ impl Bench {
                     self.stop_driver(&id, StopReason::Reconfigured).await;
                 }
                 let started = self.start_driver(&id, &prepared);
+                if started.is_err() {
+                    self.undo_alone(&id);
+                }
                 if let Some(ended) = ended {
                     self.say_replaced(&id, ended, &prepared, &started, is_return);
                 }

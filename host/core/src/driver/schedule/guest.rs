@@ -307,6 +307,13 @@ impl Guest for TestGuest {
     fn stop(&mut self, _reason: StopReason, _time: CallTime, effects: &mut Effects) -> Result<(), Fault> {
         assert!(!self.dead && self.started, "a dead guest is called");
         write(effects, 0, b"bye");
+        // What it holds with its last words ends at once.
+        effects.leases.push(LeaseChange::Acquire {
+            id: LeaseId(99),
+            port: PortIndex(0),
+            release: (*b"up").into(),
+            maximum_ms: 1000,
+        });
         Ok(())
     }
 
