@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use autobench_core::driver::versions::{Blame, VersionHash};
 use autobench_core::driver::{
-    Breakdown, CallTime, Cell, Fault, InputSignals, Lease, LogLevel, NoReturn, PortIdentity, PortIndex,
-    Refusal, Setup, SharedInbox, StartReason, Step, StopReason, SwapRefusal,
+    Breakdown, CallTime, Cell, Fault, FaultKind, InputSignals, Lease, LogLevel, NoReturn, PortIdentity,
+    PortIndex, Refusal, Setup, SharedInbox, StartReason, Step, StopReason, SwapRefusal,
 };
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
@@ -42,6 +42,8 @@ pub struct Device {
     orders: Arc<Orders>,
     ports: Vec<Port>,
     thread: Option<JoinHandle<()>>,
+    engine: Arc<Engine>,
+    memory_limit_bytes: usize,
 }
 
 /// What a thread is started with.
@@ -98,7 +100,8 @@ enum Order {
         prepared: Arc<Prepared>,
         endpoints: Vec<u32>,
         readable_slices: Arc<[Arc<str>]>,
-        is_return: bool,
+        /// The successor. None on a return.
+        warm: Option<Box<Result<Instance, Fault>>>,
         answer: oneshot::Sender<SwapOutcome>,
     },
     Reconfigure(Arc<str>),
@@ -146,6 +149,7 @@ impl Device {
             waiting: Mutex::new(Some(VecDeque::new())),
         });
         let inbox = parts.inbox.clone();
+        let (engine, memory_limit_bytes) = (Arc::clone(&parts.engine), parts.memory_limit_bytes);
         let name = format!("driver-{}", parts.sink.device);
         let worker = Worker {
             orders: Arc::clone(&orders),
@@ -182,6 +186,8 @@ impl Device {
             orders,
             ports: parts.ports,
             thread: Some(thread),
+            engine,
+            memory_limit_bytes,
         })
     }
 
@@ -194,15 +200,33 @@ impl Device {
         readable_slices: Arc<[Arc<str>]>,
         is_return: bool,
     ) -> Option<SwapOutcome> {
+        let warm = match is_return {
+            true => None,
+            // The driver that runs is not kept waiting for that.
+            false => Some(Box::new(self.warm(Arc::clone(&prepared)).await)),
+        };
         let (answer, outcome) = oneshot::channel();
         self.order(Order::Swap {
             prepared,
             endpoints,
             readable_slices,
-            is_return,
+            warm,
             answer,
         });
         outcome.await.ok()
+    }
+
+    async fn warm(&self, prepared: Arc<Prepared>) -> Result<Instance, Fault> {
+        let (engine, granted) = (Arc::clone(&self.engine), self.memory_limit_bytes);
+        let work = move || {
+            let limit_bytes = memory_limit_bytes(&prepared, granted);
+            Instance::warm(&engine, &prepared.pre, limit_bytes)
+        };
+        let built = tokio::task::spawn_blocking(work).await;
+        built.unwrap_or_else(|error| {
+            let detail = format!("the thread that built it ended: {error}");
+            Err(Fault::new(FaultKind::Limit, "instantiate", detail))
+        })
     }
 
     /// Gives the driver new settings.
@@ -316,10 +340,10 @@ impl Worker {
                 prepared,
                 endpoints,
                 readable_slices,
-                is_return,
+                warm,
                 answer,
             } => {
-                let outcome = self.swap(prepared, endpoints, readable_slices, is_return);
+                let outcome = self.swap(prepared, endpoints, readable_slices, warm.map(|warm| *warm));
                 // Nobody waits any more when the daemon is going down.
                 let _ = answer.send(outcome);
             }
@@ -358,8 +382,9 @@ impl Worker {
         prepared: Arc<Prepared>,
         endpoints: Vec<u32>,
         readable_slices: Arc<[Arc<str>]>,
-        is_return: bool,
+        mut warm: Option<Result<Instance, Fault>>,
     ) -> SwapOutcome {
+        let is_return = warm.is_none();
         let successor_builder = InstanceBuilder {
             prepared: Arc::clone(&prepared),
             readable_slices,
@@ -380,7 +405,16 @@ impl Worker {
         }
         let mut may_forget_checkpoint = true;
         loop {
-            let successor = match successor_builder.build_warmed_up(&self.sink.alarms.names()) {
+            let standing_alarms = self.sink.alarms.names();
+            let built = match warm.take() {
+                Some(warm) => warm.map(|mut successor| {
+                    successor.serve(successor_builder.rights(&standing_alarms));
+                    successor
+                }),
+                // Nothing runs that would wait for it.
+                None => successor_builder.build(&standing_alarms),
+            };
+            let successor = match built {
                 Ok(successor) => successor,
                 Err(fault) => {
                     let breakdown = fault.into();
@@ -485,6 +519,14 @@ fn does_not_know_snapshot(refusal: &SwapRefusal) -> bool {
     matches!(refusal.breakdown, Breakdown::Refused(Refusal::UnknownSnapshot(_)))
 }
 
+/// What the manifest asks for, at most what the device may have.
+fn memory_limit_bytes(prepared: &Prepared, granted: usize) -> usize {
+    let asked = prepared.manifest.memory_bytes;
+    asked
+        .and_then(|bytes| usize::try_from(bytes).ok())
+        .map_or(granted, |asked| asked.min(granted))
+}
+
 /// Makes instances of a version.
 #[derive(Clone)]
 pub struct InstanceBuilder {
@@ -539,24 +581,8 @@ impl InstanceBuilder {
         )
     }
 
-    fn build_warmed_up(&self, standing_alarms: &BTreeSet<String>) -> Result<Instance, Fault> {
-        let rights = self.rights(standing_alarms);
-        Instance::warmed_up(
-            &self.engine,
-            &self.prepared.pre,
-            rights,
-            self.memory_limit_bytes(),
-        )
-    }
-
-    /// What the manifest asks for, at most what the device may have.
     fn memory_limit_bytes(&self) -> usize {
-        let asked = self.prepared.manifest.memory_bytes;
-        asked
-            .and_then(|bytes| usize::try_from(bytes).ok())
-            .map_or(self.memory_limit_bytes, |asked| {
-                asked.min(self.memory_limit_bytes)
-            })
+        memory_limit_bytes(&self.prepared, self.memory_limit_bytes)
     }
 
     fn rights(&self, standing_alarms: &BTreeSet<String>) -> Rights {

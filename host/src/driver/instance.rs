@@ -53,31 +53,28 @@ impl Instance {
         )
     }
 
-    /// As [`Self::new`], and ready to start at once: it has described itself with no rights, so that its memory is there and its code has run. That
-    /// takes longer, but none of it while the predecessor rests.
-    pub fn warmed_up(
+    /// An instance that has been asked once what it is, so that its memory is there and its code has run, and that serves nobody yet.
+    pub fn warm(
         engine: &Engine,
         pre: &DriverPre<HostState>,
-        rights: Rights,
         memory_limit_bytes: usize,
     ) -> Result<Self, Fault> {
-        let port_names = rights.ports.iter().map(|port| Arc::clone(port.name())).collect();
-        // Its predecessor's thread does it, whose device waits.
-        let deadline = Deadline::SWAP_START;
-        let mut instance = Self::instantiate(
-            engine,
-            pre,
-            Mode::Describe,
-            memory_limit_bytes,
-            port_names,
-            deadline,
-        )?;
+        let fresh = || {
+            let (mode, limit) = (Mode::Describe, memory_limit_bytes);
+            Self::instantiate(engine, pre, mode, limit, Vec::new(), Deadline::COLD_START)
+        };
+        let mut instance = fresh()?;
         // What it answers was looked at when it was loaded. If it cannot any more, one that was not asked starts.
-        if instance.call_describe(Deadline::CALL).is_err() {
-            return Self::new(engine, pre, rights, memory_limit_bytes);
+        match instance.call_describe(Deadline::CALL) {
+            Ok(_) => Ok(instance),
+            Err(_) => fresh(),
         }
-        instance.store.data_mut().serve(rights);
-        Ok(instance)
+    }
+
+    /// From here on it serves a device.
+    pub fn serve(&mut self, rights: Rights) {
+        self.port_names = rights.ports.iter().map(|port| Arc::clone(port.name())).collect();
+        self.store.data_mut().serve(rights);
     }
 
     /// Asks a component what it is, twice, each time in a store of its own that is thrown away, and refuses one that gives two answers.
