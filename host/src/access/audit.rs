@@ -10,7 +10,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::net::IpAddr;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -110,6 +110,8 @@ struct Kept {
     file: File,
     bytes: u64,
     limit_bytes: u64,
+    /// The last line has no end: it was cut by a full disk, or by a power cut.
+    is_torn: bool,
 }
 
 impl Audit {
@@ -260,6 +262,20 @@ fn source(actor: Option<&Actor>, peer: Option<IpAddr>) -> Source {
     }
 }
 
+/// Whether the last line has no end, because the disk was full or the power went.
+fn ends_within_a_line(path: &Path, bytes: u64) -> io::Result<bool> {
+    if bytes == 0 {
+        return Ok(false);
+    }
+    let mut last = [0];
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NOFOLLOW)
+        .open(path)?;
+    file.read_exact_at(&mut last, bytes - 1)?;
+    Ok(last != *b"\n")
+}
+
 impl Kept {
     fn open(path: PathBuf, limit_bytes: u64) -> io::Result<Self> {
         let file = OpenOptions::new()
@@ -271,6 +287,7 @@ impl Kept {
             .open(&path)?;
         let bytes = file.metadata()?.len();
         Ok(Self {
+            is_torn: ends_within_a_line(&path, bytes)?,
             path,
             file,
             bytes,
@@ -293,8 +310,12 @@ impl Kept {
             );
         }
         // In one go, so that a line is never cut by another's.
-        self.file.write_all(format!("{line}\n").as_bytes())?;
-        self.bytes += length;
+        let end_of_torn = if self.is_torn { "\n" } else { "" };
+        let written = self.file.write_all(format!("{end_of_torn}{line}\n").as_bytes());
+        // A full disk takes a part of it, which must not become one line with the next.
+        self.is_torn = written.is_err();
+        written?;
+        self.bytes += length + end_of_torn.len() as u64;
         Ok(())
     }
 
@@ -356,6 +377,23 @@ mod tests {
             outcome: Outcome::Done,
             detail: Some("204"),
         });
+    }
+
+    #[test]
+    fn a_line_that_was_torn_spoils_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.jsonl");
+        fs::write(&path, r#"{"actor":"lab","peer":"192.0"#).unwrap();
+        let audit = Audit::open(folder.path(), logs()).unwrap();
+        record(&audit, "first");
+        record(&audit, "second");
+        let text = fs::read_to_string(&path).unwrap();
+        let actions: Vec<_> = text
+            .lines()
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+            .map(|line| line["action"].clone())
+            .collect();
+        assert_eq!(actions, ["first", "second"], "{text}");
     }
 
     #[test]
