@@ -1,13 +1,14 @@
 //! What a call of a driver costs as a component, beside the same code compiled natively.
 //!
-//! The power meter's driver runs in wasmtime, through the daemon's own `Instance`, written in Rust and, where it was built, in Python; and natively,
-//! through the SDK alone. All collect what they ask for into the same `Effects`, and commit it into a store of their own with the same members. What is measured is one
-//! event from the call to the committed version; samples are counted and dropped, where the daemon gives them to its hub, and every
-//! sixteenth commit takes the pending patch, which is about what a busy line sees at ten milliseconds between patches.
+//! The power meter's driver runs in wasmtime, through the daemon's own `Instance`, written in Rust and, where they were built, in Python and in
+//! JavaScript; and natively, through the SDK alone. All collect what they ask for into the same `Effects`, and commit it into a store of their own
+//! with the same members. What is measured is one event from the call to the committed version; samples are counted and dropped, where the daemon
+//! gives them to its hub, and every sixteenth commit takes the pending patch, which is about what a busy line sees at ten milliseconds between
+//! patches.
 //!
-//! `cargo demo --build-only && cargo bench -p autobench --bench driver_call`; another folder of plugins: `AUTOBENCH_PLUGINS`. The driver in Python is
-//! built by `autobench plugin build sdk/python/examples/power-meter --out target/autobench/examples/power-meter-python.wasm`, or by `cargo verify`;
-//! another folder of examples: `AUTOBENCH_EXAMPLES`.
+//! `cargo demo --build-only && cargo bench -p autobench --bench driver_call`; another folder of plugins: `AUTOBENCH_PLUGINS`. The drivers in
+//! Python and JavaScript are built by `cargo verify --long`, the one in Python also without `--long`, or one by one, as the bench says where one is
+//! missing; another folder of examples: `AUTOBENCH_EXAMPLES`.
 
 #![expect(
     clippy::unwrap_used,
@@ -35,11 +36,17 @@ use autobench_core::driver::{
     CallTime, Effects, Event, Guest, PortIndex, PortState, StartInput, StartReason, TimerId,
 };
 use autobench_core::state::Store;
+use autobench_core::wire::canonical;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use serde_json::json;
 
 use native::NativeGuest;
 
+/// The languages in which the driver is an example of its SDK, with the SDK's folder and the component's name.
+const EXAMPLES: [(&str, &str, &str); 2] = [
+    ("Python", "python", "power-meter-python"),
+    ("JavaScript", "js", "power-meter-javascript"),
+];
 const SLICE: &str = "powerMeter";
 const VERSION: &[u8] = b"#v,-,8,1,131071,5,2,3,14,0,0;\r\n";
 const ROWS_PER_BATCH: usize = 16;
@@ -269,18 +276,14 @@ fn calls(criterion: &mut Criterion) {
     let engine = Engine::new(Diagnosis::default()).unwrap();
     // A profile is to show what it was asked for, and nothing else.
     let is_profiled = std::env::args().any(|argument| argument == "--profile-time");
-    let in_python = plugins::below("AUTOBENCH_EXAMPLES", "examples", "power-meter-python");
-    if in_python.is_file() && !is_profiled {
-        let mut component = component(&engine, &in_python, &inputs);
-        let mut native = Subject::new(NativeGuest::new(), &inputs);
-        same_work(&mut component, &mut native, &inputs);
-        ratios("in Python", &mut component, &mut native, &inputs);
+    if !is_profiled {
+        examples(&engine, &inputs);
     }
     let mut component = component(&engine, &plugins::path_of("power-meter"), &inputs);
     let mut native = Subject::new(NativeGuest::new(), &inputs);
     same_work(&mut component, &mut native, &inputs);
     if !is_profiled {
-        ratios("in Rust", &mut component, &mut native, &inputs);
+        ratios("Rust", &mut component, &mut native, &inputs);
     }
     for kind in Kind::ALL {
         let mut group = criterion.benchmark_group(kind.title());
@@ -292,6 +295,24 @@ fn calls(criterion: &mut Criterion) {
             bencher.iter(|| native.event(kind, &inputs));
         });
         group.finish();
+    }
+}
+
+/// The driver in the other languages, each where it was built.
+fn examples(engine: &Engine, inputs: &Inputs) {
+    for (language, sdk, stem) in EXAMPLES {
+        let path = plugins::below("AUTOBENCH_EXAMPLES", "examples", stem);
+        if !path.is_file() {
+            println!(
+                "in {language}: not built. To build it: autobench plugin build sdk/{sdk}/examples/power-meter --out {}",
+                path.display()
+            );
+            continue;
+        }
+        let mut component = component(engine, &path, inputs);
+        let mut native = Subject::new(NativeGuest::new(), inputs);
+        same_work(&mut component, &mut native, inputs);
+        ratios(language, &mut component, &mut native, inputs);
     }
 }
 
@@ -316,10 +337,12 @@ fn same_work(component: &mut Subject<Instance>, native: &mut Subject<NativeGuest
             (native.samples - before.1) as f64 / ROWS_PER_BATCH as f64
         );
     }
-    assert_eq!(
-        component.store.member_bytes(SLICE),
-        native.store.member_bytes(SLICE)
-    );
+    assert_eq!(slice_of(component), slice_of(native));
+}
+
+/// As text in which 50 and 50.0 are one, because JavaScript has one kind of number.
+fn slice_of<G>(subject: &mut Subject<G>) -> String {
+    canonical(&serde_json::from_slice(&subject.store.member_bytes(SLICE).unwrap()).unwrap())
 }
 
 /// Both in turns in one run, because two runs on a busy machine cannot be compared. The middle of the turns, because some are disturbed.
@@ -343,7 +366,7 @@ fn ratios(
         }
         let units = events as f64 * kind.units() as f64;
         println!(
-            "{language}, {}: component {:.3} µs, native {:.3} µs, ratio {:.2}",
+            "in {language}, {}: component {:.3} µs, native {:.3} µs, ratio {:.2}",
             kind.title(),
             middle(components) / units,
             middle(natives) / units,

@@ -13,10 +13,12 @@ const MOST_LEASES = 16
 const MOST_RELEASE_BYTES = 1024
 const LONGEST_LEASE_MS = 600_000
 
-/** A driver on a bench, started from nothing with every port that its manifest wants. */
+/** A driver on a bench, started from nothing with every port that its manifest wants; the devices of those in `detached` are away. */
 export class Bench {
   /** Its slice; null before the first publication. */
   slice = null
+  /** The operations of the last publication. */
+  lastOperations = []
   /** Its log lines, phases, and answers to commands: `[what, id, ...]`. */
   logs = []
   phases = []
@@ -41,12 +43,14 @@ export class Bench {
   #muted = false
   #runtime
 
-  constructor(driverClass, settings = {}) {
+  constructor(driverClass, settings = {}, detached = []) {
     this.#class = driverClass
     this.#settings = settings
     const manifest = manifestRecord(driverClass)
     this.#series = manifest.series.map(({ name }) => [name, []])
-    for (const { name } of manifest.ports) this.#ports.set(name, { attached: true, next: 0n, written: '', waiting: [], chunks: [] })
+    for (const { name } of manifest.ports) {
+      this.#ports.set(name, { attached: !detached.includes(name), next: 0n, written: '', waiting: [], chunks: [] })
+    }
     this.#start('cold')
   }
 
@@ -98,6 +102,26 @@ export class Bench {
     this.handle({ tag: 'port-attached', val: { port, offset: state.next, identity: { path: `/dev/bench-${port}`, attributes: [] } } })
   }
 
+  /** So many bytes of a port are lost. */
+  overrun(port, count) {
+    const state = this.#ports.get(port)
+    const from = state.next
+    state.next += BigInt(count)
+    this.handle({ tag: 'overrun', val: { port, from, to: state.next, reason: 'bench' } })
+  }
+
+  changeSettings(settings) {
+    this.#settings = settings
+    this.handle({ tag: 'settings', val: JSON.stringify(settings) })
+  }
+
+  /** Stops the driver: its last words go out, and what undoes its holds. */
+  stop(reason) {
+    this.#runtime.stop(reason)
+    this.#commit()
+    for (const id of [...this.leases.keys()]) this.#giveBack(id)
+  }
+
   /** A command; the answer is its id. */
   command(name, args = {}) {
     const id = `command-${++this.#ever}`
@@ -118,10 +142,25 @@ export class Bench {
     this.handle({ tag: 'lease-ended', val: { id, reason } })
   }
 
-  /** Replaces the driver with a new instance of itself. */
-  swap() {
-    const snapshot = this.#runtime.snapshot()
-    this.#start('swap', snapshot)
+  /** A checkpoint, as the host takes one at rest. */
+  checkpoint() {
+    return { snapshot: this.#runtime.snapshot(), leases: [...this.#known] }
+  }
+
+  /** Replaces the driver with a new instance of itself, which goes on from where it is, or from what another version left. */
+  swap(checkpoint = this.checkpoint()) {
+    this.#goOn('swap', checkpoint)
+  }
+
+  /** Drops the driver, as after a trap, which ends its leases, and starts it from a checkpoint. Of what came since then only bytes come again. */
+  restart(checkpoint) {
+    for (const id of [...this.leases.keys()]) this.#giveBack(id)
+    this.#goOn('restart', checkpoint)
+  }
+
+  #goOn(reason, { snapshot, leases }) {
+    this.#known = new Set(leases)
+    this.#start(reason, snapshot)
     this.#muted = true
     for (const { port, consumed } of snapshot.consumed) {
       for (const chunk of this.#ports.get(port).chunks) {
@@ -133,7 +172,7 @@ export class Bench {
       }
     }
     this.#muted = false
-    // What the successor does not know nobody would end; of what it takes for open and is over, it is told.
+    // What the driver does not know nobody would end; of what it takes for open and is over, it is told.
     for (const id of [...this.leases.keys()]) if (!this.#known.has(id)) this.#giveBack(id)
     const over = [...this.#known].filter((id) => !this.leases.has(id))
     for (const id of over) if (this.#known.has(id)) this.endLease(id, 'driver-failed')
@@ -262,7 +301,12 @@ export class Bench {
         this.#leased.push([id, false])
         later(() => this.#giveBack(id))
       },
-      updateSlice: (operations) => later(() => operations.forEach((operation) => this.#apply(operation)), true),
+      updateSlice: (operations) => {
+        later(() => {
+          this.lastOperations = operations
+          operations.forEach((operation) => this.#apply(operation))
+        }, true)
+      },
       push: (samples) => later(() => samples.forEach((sample) => this.#series[sample.series][1].push(sample))),
       setTimer: (id, afterMs) => {
         const at = this.nowNs + BigInt(afterMs) * 1_000_000n

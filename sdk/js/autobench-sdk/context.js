@@ -11,7 +11,8 @@ export class HostError extends Error {
 /** The timer that publishes what was held back. Drivers choose small numbers. */
 export const TRAILING_TIMER = 0xffff_ffff
 
-function bytesOf(data) {
+/** Bytes as they are, and a text as UTF-8. */
+export function bytesOf(data) {
   return typeof data === 'string' ? new TextEncoder().encode(data) : data
 }
 

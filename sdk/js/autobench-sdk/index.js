@@ -8,4 +8,4 @@
 
 export { Context, HostError } from './context.js'
 export { Driver, Refusal, Snapshot } from './driver.js'
-export { LineFramer } from './framer.js'
+export { LineFramer, PacketFramer } from './framer.js'

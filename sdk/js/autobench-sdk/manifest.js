@@ -1,5 +1,7 @@
 // A driver's manifest as the world's record: what the author left out has its default.
 
+import { bytesOf } from './context.js'
+
 const LINE = { baudRate: 115_200, dataBits: 'eight', parity: 'none', stopBits: 'one', flowControl: 'none' }
 const NO_ARGUMENTS = { type: 'object', additionalProperties: false }
 
@@ -7,6 +9,20 @@ const text = (schema) => (schema === undefined ? undefined : JSON.stringify(sche
 
 function camelCase(name) {
   return name.replace(/-([a-z0-9])/g, (_, letter) => letter.toUpperCase())
+}
+
+/** `usb` are pairs of ids that the device may have; `handshake` is what it is asked, and what it answers within a time. */
+function hints({ usb = [], handshake }) {
+  const said = usb.map((ids) => ({ tag: 'usb', val: ids }))
+  if (handshake) said.push({ tag: 'handshake', val: { ...handshake, send: bytesOf(handshake.send) } })
+  return said
+}
+
+function limits({ memoryBytes, sliceBytes }) {
+  const asked = []
+  if (memoryBytes !== undefined) asked.push({ tag: 'memory-bytes', val: BigInt(memoryBytes) })
+  if (sliceBytes !== undefined) asked.push({ tag: 'slice-bytes', val: BigInt(sliceBytes) })
+  return asked
 }
 
 /** The record of `wit/guest.wit`. */
@@ -22,7 +38,7 @@ export function manifestRecord(driverClass) {
       name: port.name,
       description: port.description ?? '',
       line: { ...LINE, ...port.line },
-      hints: (port.usb ?? []).map((ids) => ({ tag: 'usb', val: ids })),
+      hints: hints(port),
       required: port.required ?? true,
       attributes: [],
     })),
@@ -41,7 +57,7 @@ export function manifestRecord(driverClass) {
       attributes: [],
     })),
     observes: said.observes ?? [],
-    limits: said.memoryBytes === undefined ? [] : [{ tag: 'memory-bytes', val: BigInt(said.memoryBytes) }],
+    limits: limits(said),
     settingsSchema: text(said.settingsSchema),
     sliceSchema: text(said.sliceSchema),
     pane: text(said.pane),

@@ -13,34 +13,42 @@ const MADE: [&str; 2] = ["target", "__pycache__"];
 
 /// The power meter in Python.
 const PYTHON: &str = "sdk/python/examples/power-meter";
-/// The relay board in JavaScript.
-const JAVASCRIPT: &str = "sdk/js/examples/relay";
+/// The drivers in JavaScript.
+const JAVASCRIPT: &str = "sdk/js/examples";
 
 /// Builds the power meter in Python.
 pub fn python(checkout: &Checkout) -> Result<String, Failure> {
-    build(checkout, "python", PYTHON, "power-meter-python")
+    build(checkout, "python", &[(PYTHON, "power-meter-python")])
 }
 
-/// Builds the relay board in JavaScript.
+/// Builds the relay board and the power meter in JavaScript.
 pub fn javascript(checkout: &Checkout) -> Result<String, Failure> {
-    build(checkout, "js", JAVASCRIPT, "relay-javascript")
+    let relay = format!("{JAVASCRIPT}/relay");
+    let power_meter = format!("{JAVASCRIPT}/power-meter");
+    let examples = [
+        (relay.as_str(), "relay-javascript"),
+        (power_meter.as_str(), "power-meter-javascript"),
+    ];
+    build(checkout, "js", &examples)
 }
 
-/// Builds an example into `target/autobench/examples`. Its tools are installed below `target/autobench/kit`.
-fn build(checkout: &Checkout, sdk: &str, example: &str, stem: &str) -> Result<String, Failure> {
-    let file = folder(checkout).join(format!("{stem}.wasm"));
+/// Builds the examples of an SDK into `target/autobench/examples`. Their tools are installed below `target/autobench/kit`.
+fn build(checkout: &Checkout, sdk: &str, examples: &[(&str, &str)]) -> Result<String, Failure> {
+    let file = |stem: &str| folder(checkout).join(format!("{stem}.wasm"));
     let sources = [checkout.root.join("sdk").join(sdk), checkout.root.join("wit")];
     let stamp = Stamp::of(checkout.stamps().join(sdk), &sources, &MADE)?;
-    if stamp.is_current() && file.is_file() {
+    if stamp.is_current() && examples.iter().all(|(_, stem)| file(stem).is_file()) {
         return Ok("up to date".to_owned());
     }
-    run::stream(
-        Command::new(checkout.daemon())
-            .args(["plugin", "build", example, "--out"])
-            .arg(&file)
-            .current_dir(&checkout.root)
-            .env("AUTOBENCH_KIT", kit(checkout)),
-    )?;
+    for (example, stem) in examples {
+        run::stream(
+            Command::new(checkout.daemon())
+                .args(["plugin", "build", example, "--out"])
+                .arg(file(stem))
+                .current_dir(&checkout.root)
+                .env("AUTOBENCH_KIT", kit(checkout)),
+        )?;
+    }
     stamp.keep()?;
     Ok("built".to_owned())
 }
@@ -63,7 +71,7 @@ pub fn python_tests(checkout: &Checkout, example: bool) -> Command {
     command
 }
 
-/// The tests of the relay board in JavaScript, which are those of its SDK, too.
+/// The tests of the drivers in JavaScript, which are those of their SDK, too.
 pub fn javascript_tests(checkout: &Checkout) -> Command {
     let mut command = Command::new("node");
     command.arg("--test").current_dir(checkout.root.join(JAVASCRIPT));

@@ -136,11 +136,13 @@ impl Verify {
             });
         }
         self.check("SDK for JavaScript", |verify| {
-            examples::javascript_tests(&verify.checkout)
+            let mut command = examples::javascript_tests(&verify.checkout);
+            verify.tell_tests(&mut command);
+            command
         });
-        // Its tools are 400 MB, and its component is built for one story.
+        // Their tools are 400 MB, and their components are built for one story and a benchmark.
         if self.long {
-            self.prepare("driver in JavaScript", |checkout| {
+            self.prepare("drivers in JavaScript", |checkout| {
                 Ok(((), examples::javascript(checkout)?))
             });
         }

@@ -20,7 +20,7 @@ pub enum Language {
     Rust,
     /// Python: 18 MB, and some thirty times as long per row as Rust
     Python,
-    /// JavaScript: 12 MB, and slower than Rust in the same way
+    /// JavaScript: 12 MB, and some hundred times as long per row as Rust
     Javascript,
 }
 
