@@ -78,6 +78,10 @@ async fn a_version_that_wants_more_waits_for_consent_and_the_old_one_goes_on() {
     );
     let listed = bench.ask(&daemon, &["plugin", "list"]).await.lines();
     assert_eq!(listed[0]["status"], "waiting-for-consent");
+    assert_eq!(
+        listed[0]["version"], "3.0.0",
+        "it is the file's, as the hash beside it is"
+    );
     assert_eq!(listed[0]["waiting"]["wants"], wanted());
     // Neither a reload nor another daemon is consent.
     let reloaded = bench

@@ -92,6 +92,12 @@ async fn who_goes_back_stays_there_until_the_newer_version_is_wished_for() {
     line.send(b"3\n");
     client.until_member("/probe/bytes", &json!(5)).await;
     assert_eq!(client.member("/plugins/counter/status"), Some(&json!("refused")));
+    assert_eq!(client.member("/plugins/counter/sha256"), Some(&second));
+    assert_ne!(
+        client.member("/plugins/counter/version"),
+        Some(&json!("1.0.0")),
+        "that is the version of another hash"
+    );
     assert!(daemon.stop().success());
 
     // The newer file lies in the folder still.

@@ -113,6 +113,8 @@ impl Bench {
         };
         let described_by = view.described_by.and_then(|hash| self.prepared.get(&hash));
         let manifest = described_by.map(|prepared| &prepared.manifest);
+        // It stands beside the hash, so it is that file's, where that is known, and not that of another version which runs.
+        let of_hash = view.hash.and_then(|hash| self.prepared.get(&hash));
         let waiting = view.waiting.map(|waiting| self.waiting_entry(waiting));
         // Where no file is to blame, a device has refused what is in it.
         let by_device = RefusedFile {
@@ -127,7 +129,7 @@ impl Bench {
             file: format!("{stem}.wasm"),
             sha256: view.hash.map(|hash| hash.to_string()).unwrap_or_default(),
             name: manifest.map(|manifest| manifest.name.clone()),
-            version: manifest.map(|manifest| manifest.version.clone()),
+            version: of_hash.map(|prepared| prepared.manifest.version.clone()),
             manifest: manifest.and_then(|manifest| serde_json::to_value(manifest).ok()),
             status: match (&view.refusal, &waiting, view.devices.is_empty()) {
                 (Some(_), _, _) => PluginStatus::Refused,
