@@ -1,6 +1,6 @@
 //! A plugin that is dropped in, bound with one command, and taken away again, beside a device that notices none of it.
 
-use e2e::{Probe, Terminal};
+use e2e::{Bench, DeviceEntry, Probe, Sim, Terminal};
 use serde_json::{Value, json};
 
 #[tokio::test]
@@ -74,6 +74,81 @@ async fn a_plugin_is_dropped_in_enabled_and_taken_away_and_its_neighbour_notices
     client.until_member("/probe/bytes", &json!(2)).await;
     assert_eq!(
         client.member("/devices/probe/driver/generation"),
+        generation.as_ref()
+    );
+    assert!(daemon.stop().success());
+}
+
+#[tokio::test]
+async fn a_device_whose_plugin_is_not_there_waits_for_it_and_its_neighbour_runs() {
+    let bench = Bench::new();
+    let sim = Sim::start(&bench.artifacts, bench.folder(), 20.0, 11, "none");
+    let link = bench.folder().join("line");
+    let mut line = Terminal::create(&link);
+    bench.install("power-meter", &bench.artifacts.plugin("power-meter"));
+    let meter = DeviceEntry::meter(sim.link());
+    let probe = DeviceEntry::new("probe", "counter", &link);
+    bench.configure(&[meter.clone(), probe.clone()]);
+    let config = bench.config().display().to_string();
+    let checked = bench.run(&["check-config", &config]).await;
+    assert_eq!(checked.code, Some(1), "{checked:?}");
+    assert!(checked.errors.contains("there is no counter.wasm"), "{checked:?}");
+
+    let daemon = bench.start();
+    assert!(daemon.errors().contains("there is no counter.wasm"));
+    let mut client = daemon.client().await;
+    client
+        .until_member("/powerMeter/phase", &json!("streaming"))
+        .await;
+    assert_eq!(client.member("/devices/probe/status"), Some(&json!("stopped")));
+    assert_eq!(
+        client.member("/devices/probe/reason"),
+        Some(&json!("its plugin counter.wasm is gone"))
+    );
+    assert_eq!(client.member("/plugins/counter"), None);
+    client
+        .until("the log line", |client| {
+            client
+                .has_logged("no driver runs: its plugin counter.wasm is gone")
+                .then_some(())
+        })
+        .await;
+    let generation = client.member("/devices/meter/driver/generation").cloned();
+
+    // An edit of something else is taken; one that names a file that never was is a slip, and is not.
+    let settings = "[devices.meter.settings]\ninterval-s = 2\n".to_owned();
+    bench.configure(&[
+        DeviceEntry {
+            more: settings,
+            ..meter.clone()
+        },
+        probe.clone(),
+    ]);
+    client
+        .until("the new settings", |client| {
+            client.has_logged("has new settings").then_some(())
+        })
+        .await;
+    bench.configure(&[
+        DeviceEntry {
+            plugin: "power-metr".to_owned(),
+            ..meter.clone()
+        },
+        probe,
+    ]);
+    client
+        .until("the refusal", |client| {
+            let message = client.member("/message")?.as_str()?;
+            message.contains("not used").then_some(())
+        })
+        .await;
+
+    bench.install("counter", &bench.artifacts.fixture("counter"));
+    client.until_member("/probe/attached", &json!(true)).await;
+    line.send(b"12\n");
+    client.until_member("/probe/bytes", &json!(3)).await;
+    assert_eq!(
+        client.member("/devices/meter/driver/generation"),
         generation.as_ref()
     );
     assert!(daemon.stop().success());

@@ -197,6 +197,24 @@ async fn what_a_killed_daemon_held_is_undone_although_no_driver_runs() {
 }
 
 #[tokio::test]
+async fn what_a_killed_daemon_held_is_undone_although_its_drivers_file_is_gone() {
+    let mut board = Board::new();
+    let daemon = board.bench.start();
+    let mut client = daemon.client().await;
+    until_attached(&mut client).await;
+    board.hold(1, LONG_MS);
+    daemon.kill();
+    std::fs::remove_file(board.bench.plugins().join("holder.wasm")).unwrap();
+
+    let daemon = board.bench.start();
+    assert_eq!(board.line.next_line(), "up 1");
+    board.until_journal_is_empty().await;
+    let status = daemon.member("/devices/board/status").await;
+    assert_eq!(status, Some(json!("stopped")));
+    assert!(daemon.stop().success());
+}
+
+#[tokio::test]
 async fn what_was_held_on_another_line_is_told_and_not_written_to_this_one() {
     let mut board = Board::new();
     let daemon = board.bench.start();

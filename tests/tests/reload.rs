@@ -415,3 +415,30 @@ fn hash(bytes: &[u8]) -> u32 {
         (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
     })
 }
+
+#[tokio::test]
+async fn a_version_is_swapped_in_although_its_code_cannot_be_kept() {
+    let Probe {
+        bench,
+        mut line,
+        daemon,
+        mut client,
+    } = Probe::start("counter").await;
+    // As a full disk: nothing can be written there, whoever writes.
+    let code = bench.folder().join("data/code");
+    std::fs::remove_dir_all(&code).unwrap();
+    std::fs::write(&code, b"").unwrap();
+    let next = bench.artifacts.fixture("counter-next");
+    bench.install("counter", &next);
+    client
+        .until_member("/devices/probe/driver/lastReload/verdict", &json!("swapped"))
+        .await;
+    line.send(b"12\n");
+    client.until_member("/probe/bytes", &json!(3)).await;
+    client
+        .until("the warning", |client| {
+            client.has_logged("the cache of compiled code").then_some(())
+        })
+        .await;
+    assert!(daemon.stop().success());
+}

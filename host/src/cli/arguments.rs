@@ -92,9 +92,6 @@ pub enum Command {
     /// Compile the plugin on standard input; the daemon calls this
     #[command(hide = true)]
     Compile {
-        /// Where the compiled code goes
-        #[arg(long, value_name = "FILE")]
-        output: PathBuf,
         /// At the lowest priority, because a benchmark may be running
         #[arg(long)]
         beside: bool,
@@ -508,7 +505,7 @@ mod tests {
         );
         assert!(!help.contains("compile"), "{help}");
         assert!(matches!(
-            parse("autobench compile --output x").unwrap().command,
+            parse("autobench compile --beside").unwrap().command,
             Command::Compile { .. }
         ));
     }

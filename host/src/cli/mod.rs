@@ -18,7 +18,6 @@ mod token;
 mod watch;
 
 use std::io::IsTerminal;
-use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -46,8 +45,8 @@ pub use plugin::{
 pub struct Programs {
     /// Runs the daemon until it is asked to stop.
     pub serve: fn(AppOptions) -> anyhow::Result<()>,
-    /// Compiles the plugin on standard input into a file, as the daemon's child; its exit codes are between the two.
-    pub compile: fn(&Path, Urgency, DebugInfo) -> ExitCode,
+    /// Compiles the plugin on standard input to standard output, as the daemon's child; its exit codes are between the two.
+    pub compile: fn(Urgency, DebugInfo) -> ExitCode,
 }
 
 /// Why a command did not do what it was asked.
@@ -87,17 +86,13 @@ fn run(arguments: Arguments, environment: Environment, programs: Programs) -> Re
         Command::Token(token) => token::token(&token, json),
         Command::Sim(sim) => sim::sim(&sim, json)?,
         Command::Bench { what } => bench::bench(&what, environment.get("AUTOBENCH_TOKEN"), json)?,
-        Command::Compile {
-            output,
-            beside,
-            debug_info,
-        } => {
+        Command::Compile { beside, debug_info } => {
             let urgency = if beside { Urgency::Beside } else { Urgency::Start };
             let debug_info = match debug_info {
                 true => DebugInfo::Kept,
                 false => DebugInfo::LeftOut,
             };
-            return Ok((programs.compile)(&output, urgency, debug_info));
+            return Ok((programs.compile)(urgency, debug_info));
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{BenchArguments, DemoArguments, Failure, drawn};
 use crate::app::{AppOptions, DemoOptions};
-use crate::config::{ConfigLoader, Environment};
+use crate::config::{ConfigLoader, Environment, Waiting};
 
 pub(super) fn serve(
     arguments: &BenchArguments,
@@ -35,7 +35,8 @@ fn options(
     demo: Option<DemoOptions>,
 ) -> Result<AppOptions, Failure> {
     let loader = ConfigLoader::new(&arguments.config, environment, arguments.overrides());
-    let config = loader.load()?;
+    // One file that is gone must not take the other devices down with it, nor keep what was held from being undone.
+    let config = loader.load_to_run(Waiting::Everybody)?;
     eprint!("{}", drawn(&config.warnings, &[]));
     Ok(AppOptions {
         config,

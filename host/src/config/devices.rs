@@ -8,7 +8,7 @@ use autobench_core::state::FORBIDDEN_KEYS;
 use super::model::{DaemonConfig, DeviceConfig, DriverLimits, Grants};
 use super::name::{DeviceId, PluginName, SliceName};
 use super::ports::{Lines, port};
-use super::problem::nearest;
+use super::problem::{Weight, nearest};
 use super::raw::RawDevice;
 use super::tree::{At, Datum, Findings, Table};
 use super::values::{MAX_EXACT_INTEGER, integer, name};
@@ -16,11 +16,33 @@ use super::values::{MAX_EXACT_INTEGER, integer, name};
 /// Slices that are given away: to which device, and where that is written.
 type Slices = BTreeMap<SliceName, (String, At)>;
 
+/// Which devices may be without their plugin's file, and stand still until it comes. For all others that is a mistake.
+#[derive(Debug, Clone, Copy)]
+pub enum Waiting<'a> {
+    /// None of them.
+    Nobody,
+    /// All of them.
+    Everybody,
+    /// Those that are bound to the same plugin here.
+    BoundIn(&'a BTreeMap<DeviceId, DeviceConfig>),
+}
+
+impl Waiting<'_> {
+    fn covers(self, id: &str, plugin: &PluginName) -> bool {
+        match self {
+            Self::Nobody => false,
+            Self::Everybody => true,
+            Self::BoundIn(devices) => devices.get(id).is_some_and(|device| device.plugin == *plugin),
+        }
+    }
+}
+
 /// Devices by id. A device with a problem is left out, and the problem keeps the configuration from being used.
 pub fn devices(
     raw: &[RawDevice],
     daemon: &DaemonConfig,
     folder: &Path,
+    waiting: Waiting<'_>,
     findings: &mut Findings,
 ) -> BTreeMap<DeviceId, DeviceConfig> {
     let mut devices = BTreeMap::new();
@@ -29,7 +51,7 @@ pub fn devices(
     let plugins = PluginFiles::read(&daemon.plugins_dir);
     for raw in raw {
         let id = name(&raw.id, |text| DeviceId::new(text), findings);
-        let plugin = plugin(raw, &plugins, findings);
+        let plugin = plugin(raw, &plugins, waiting, findings);
         let slice = slice(raw, id.as_ref(), &mut slices, findings);
         let ports = raw
             .ports
@@ -121,7 +143,12 @@ impl PluginFiles {
     }
 }
 
-fn plugin(raw: &RawDevice, files: &PluginFiles, findings: &mut Findings) -> Option<PluginName> {
+fn plugin(
+    raw: &RawDevice,
+    files: &PluginFiles,
+    waiting: Waiting<'_>,
+    findings: &mut Findings,
+) -> Option<PluginName> {
     let Some(written) = &raw.plugin else {
         let message = format!("the device \"{}\" has no plugin", raw.id.value);
         let hint = match files.stems.as_slice() {
@@ -156,6 +183,12 @@ fn plugin(raw: &RawDevice, files: &PluginFiles, findings: &mut Findings) -> Opti
         };
         (format!("there is no {plugin}.wasm in {folder}"), hint)
     };
+    // Without their folder no plugin would ever come.
+    if files.is_there && waiting.covers(&raw.id.value, &plugin) {
+        let place = findings.place(&written.at);
+        findings.problem(Weight::Warning, "missing-plugin", place, message, hint);
+        return Some(plugin);
+    }
     findings.error("missing-plugin", &written.at, message, hint);
     None
 }

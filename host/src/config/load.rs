@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::auth::{auth, refuse_network};
 use super::daemon::daemon;
-use super::devices::devices;
+use super::devices::{Waiting, devices};
 use super::layout::layout;
 use super::model::{BenchConfig, DaemonConfig};
 use super::problem::{ConfigErrors, Place, Source, Weight, folder_of};
@@ -47,17 +47,22 @@ impl ConfigLoader {
 
     /// Reads everything anew. Either the whole configuration is good, with what is doubtful in `warnings`, or nothing of it is used.
     pub fn load(&self) -> Result<BenchConfig, ConfigErrors> {
-        self.load_main(None)
+        self.load_main(None, Waiting::Nobody)
     }
 
-    /// As [`Self::load`], as if this text stood in the main file.
-    pub fn load_text(&self, text: &str) -> Result<BenchConfig, ConfigErrors> {
-        self.load_main(Some(text))
+    /// As [`Self::load`], for a bench that runs with it: what these devices lack is doubtful only.
+    pub fn load_to_run(&self, waiting: Waiting<'_>) -> Result<BenchConfig, ConfigErrors> {
+        self.load_main(None, waiting)
     }
 
-    fn load_main(&self, text: Option<&str>) -> Result<BenchConfig, ConfigErrors> {
+    /// As [`Self::load_to_run`], as if this text stood in the main file.
+    pub fn load_text(&self, text: &str, waiting: Waiting<'_>) -> Result<BenchConfig, ConfigErrors> {
+        self.load_main(Some(text), waiting)
+    }
+
+    fn load_main(&self, text: Option<&str>, waiting: Waiting<'_>) -> Result<BenchConfig, ConfigErrors> {
         let mut findings = Findings::default();
-        let config = self.gather(text, &mut findings);
+        let config = self.gather(text, waiting, &mut findings);
         let Findings {
             sources,
             mut problems,
@@ -78,7 +83,12 @@ impl ConfigLoader {
         }
     }
 
-    fn gather(&self, text: Option<&str>, findings: &mut Findings) -> Option<BenchConfig> {
+    fn gather(
+        &self,
+        text: Option<&str>,
+        waiting: Waiting<'_>,
+        findings: &mut Findings,
+    ) -> Option<BenchConfig> {
         let main = match text {
             Some(text) => Some(Source {
                 file: self.path.clone(),
@@ -107,7 +117,7 @@ impl ConfigLoader {
         refuse_network(&daemon, &auth, &raw, &self.environment, &self.overrides, findings);
         let ingest = variables::read_ingest(&self.environment, findings);
         let folder = absolute(folder_of(&self.path));
-        let devices = devices(&raw.devices, &daemon, &folder, findings);
+        let devices = devices(&raw.devices, &daemon, &folder, waiting, findings);
         let plugins = devices
             .values()
             .map(|device| daemon.plugins_dir.join(format!("{}.wasm", device.plugin)));

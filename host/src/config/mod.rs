@@ -22,6 +22,7 @@ mod variables;
 
 pub use auth::is_token_name;
 pub use autobench_core::access::Role;
+pub use devices::Waiting;
 pub use load::ConfigLoader;
 pub use model::{
     AuthConfig, BenchConfig, CaptureConfig, DaemonConfig, DaemonLimits, DeviceConfig, DriverLimits, Grants,

@@ -93,7 +93,7 @@ impl Cache {
     /// Keeps compiled code. An entry appears whole or not at all.
     pub fn store(&self, plugin: VersionHash, code: &[u8]) -> Result<(), CacheError> {
         let path = self.entry_path(plugin);
-        let aside = self.new_entry_path(plugin)?.with_extension("store");
+        let aside = self.path_aside(plugin);
         let written = (|| {
             let mut file = fs::File::options()
                 .write(true)
@@ -115,17 +115,15 @@ impl Cache {
         Ok(())
     }
 
-    /// A path in the cache's folder that nobody else uses.
-    pub fn new_entry_path(&self, plugin: VersionHash) -> Result<PathBuf, CacheError> {
+    /// A path in the cache's folder that nobody else uses: what an earlier process of the same number left there is removed at the start.
+    fn path_aside(&self, plugin: VersionHash) -> PathBuf {
         static NUMBER: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
         let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let path = self
-            .folder
-            .join(format!("{}-{}-{number}.new", plugin.short(), std::process::id()));
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(CacheError::Io { path, error }),
-            _ => Ok(path),
-        }
+        self.folder.join(format!(
+            "{}-{}-{number}.store",
+            plugin.short(),
+            std::process::id()
+        ))
     }
 
     fn entry_path(&self, plugin: VersionHash) -> PathBuf {
@@ -186,6 +184,7 @@ fn remove_unfinished(folder: &Path) {
         .map(|entry| entry.path());
     for path in entries.filter(|path| {
         path.extension()
+            // Compiling processes of earlier builds of the daemon left `.new`.
             .is_some_and(|extension| extension == "new" || extension == "store")
     }) {
         // What stays is in nobody's way and is tried again at the next start.
@@ -255,7 +254,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let cache = cache(folder.path());
         cache.store(hash_of(b"plugin"), b"code").unwrap();
-        let unfinished = cache.new_entry_path(hash_of(b"other")).unwrap();
+        let unfinished = cache.path_aside(hash_of(b"other"));
         fs::write(&unfinished, b"half").unwrap();
         let again = self::tests::cache(folder.path());
         assert!(!unfinished.exists());

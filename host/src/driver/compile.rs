@@ -1,21 +1,27 @@
 //! Compiling plugins, in a process of its own: a component that makes the compiler grow or loop takes that process down and nothing else.
 
-use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::io::{Read, Seek, Write};
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
 use std::process::{ExitCode, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use rustix::process::{Resource, Rlimit};
+use rustix::fs::MemfdFlags;
+use rustix::process::{Resource, Rlimit, Signal};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Semaphore;
 
-use super::cache::{Cache, CacheError};
+use super::cache::Cache;
 use super::engine::DebugInfo;
 use super::package::{PACKAGE_LIMIT_BYTES, Package};
 
 /// Address space of the compiling process.
 const ADDRESS_LIMIT_BYTES: u64 = 1 << 30;
+/// Most bytes of compiled code, and most that the compiling process may write at all: they are in memory.
+const CODE_LIMIT_BYTES: u64 = 512 << 20;
 /// Compiling processes at once: a hundred plugins in a folder are no hundred gigabytes.
 const PROCESSES: usize = 4;
 /// How long it may take.
@@ -44,9 +50,9 @@ pub enum CompileError {
     /// The process could not be run, or died.
     #[error("the compiling process failed: {0}")]
     Process(String),
-    /// The cache did not take the result.
-    #[error(transparent)]
-    Cache(#[from] CacheError),
+    /// There would be too much code.
+    #[error("its compiled code has more than {} MiB", CODE_LIMIT_BYTES >> 20)]
+    TooMuchCode,
 }
 
 /// Gives compiled code for a plugin, from the cache or by compiling it.
@@ -58,6 +64,8 @@ pub struct Compiler {
     /// Whoever wants to compile while all of them are taken waits for one; a file that is replaced meanwhile leaves the queue, so that it is never longer than
     /// there are plugins.
     places: Arc<Semaphore>,
+    /// Set while the cache takes nothing, so that it is told once.
+    cache_fails: Arc<AtomicBool>,
 }
 
 impl Compiler {
@@ -68,6 +76,7 @@ impl Compiler {
             executable,
             debug_info,
             places: Arc::new(Semaphore::new(PROCESSES)),
+            cache_fails: Arc::default(),
         }
     }
 
@@ -83,34 +92,38 @@ impl Compiler {
             .acquire()
             .await
             .map_err(|closed| CompileError::Process(closed.to_string()))?;
-        let output = self.cache.new_entry_path(package.hash)?;
-        let result = self.compile(package, urgency, &output).await;
-        let _ = std::fs::remove_file(&output).or_else(|error| {
-            if error.kind() == std::io::ErrorKind::NotFound {
-                Ok(())
-            } else {
-                Err(error)
-            }
-        });
-        result
+        let code = self.compile(package, urgency).await?;
+        self.keep(package, &code);
+        Ok(code)
     }
 
-    async fn compile(
-        &self,
-        package: &Package,
-        urgency: Urgency,
-        output: &Path,
-    ) -> Result<Vec<u8>, CompileError> {
+    /// Stores the code for the next start. That it cannot be stored costs that start its warmth, and this one nothing.
+    fn keep(&self, package: &Package, code: &[u8]) {
+        let Err(error) = self.cache.store(package.hash, code) else {
+            return self.cache_fails.store(false, Ordering::Relaxed);
+        };
+        if !self.cache_fails.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                channel = "app",
+                "{error}; plugins run all the same, and are compiled anew at the next start"
+            );
+        }
+    }
+
+    async fn compile(&self, package: &Package, urgency: Urgency) -> Result<Vec<u8>, CompileError> {
         let process = |error: std::io::Error| CompileError::Process(error.to_string());
+        // In memory: no disk has to have room for it.
+        let output = rustix::fs::memfd_create("autobench-code", MemfdFlags::CLOEXEC)
+            .map_err(|error| process(error.into()))?;
+        let mut output = File::from(output);
+        let written = output.try_clone().map_err(process)?;
         let mut child = tokio::process::Command::new(&self.executable)
             .arg("compile")
-            .arg("--output")
-            .arg(output)
             .args((urgency == Urgency::Beside).then_some("--beside"))
             .args((self.debug_info == DebugInfo::Kept).then_some("--debug-info"))
             .env_clear()
             .stdin(Stdio::piped())
-            .stdout(Stdio::null())
+            .stdout(Stdio::from(written))
             .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
@@ -142,26 +155,37 @@ impl Compiler {
         match status.code() {
             Some(0) => {}
             Some(INVALID_EXIT) => return Err(CompileError::Invalid(complaint)),
+            Some(TOO_MUCH_EXIT) => return Err(CompileError::TooMuchCode),
+            None if status.signal() == Some(Signal::XFSZ.as_raw()) => return Err(CompileError::TooMuchCode),
             _ => return Err(CompileError::Process(format!("{status}; {complaint}"))),
         }
-        let code = std::fs::read(output).map_err(process)?;
-        self.cache.store(package.hash, &code)?;
+        if output.metadata().map_err(process)?.len() > CODE_LIMIT_BYTES {
+            return Err(CompileError::TooMuchCode);
+        }
+        let mut code = Vec::new();
+        output
+            .rewind()
+            .and_then(|()| output.read_to_end(&mut code))
+            .map_err(process)?;
         Ok(code)
     }
 }
 
 /// Exit code of the compiling process when the component is at fault.
 const INVALID_EXIT: i32 = 3;
+/// Exit code of the compiling process when there is more code than is taken.
+const TOO_MUCH_EXIT: i32 = 4;
 
-/// The compiling process: a plugin on standard input, compiled code in a file.
-pub fn run(output: &Path, urgency: Urgency, debug_info: DebugInfo) -> ExitCode {
-    match compile_standard_input(output, urgency, debug_info) {
+/// The compiling process: a plugin on standard input, compiled code on standard output.
+pub fn run(urgency: Urgency, debug_info: DebugInfo) -> ExitCode {
+    match compile_standard_input(urgency, debug_info) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Invalid(reason)) => {
             // The parent reads this as the reason of the refusal.
             eprintln!("{reason}");
             ExitCode::from(u8::try_from(INVALID_EXIT).unwrap_or(1))
         }
+        Err(Failure::TooMuchCode) => ExitCode::from(u8::try_from(TOO_MUCH_EXIT).unwrap_or(1)),
         Err(Failure::Io(error)) => {
             eprintln!("{error}");
             ExitCode::FAILURE
@@ -171,6 +195,7 @@ pub fn run(output: &Path, urgency: Urgency, debug_info: DebugInfo) -> ExitCode {
 
 enum Failure {
     Invalid(String),
+    TooMuchCode,
     Io(std::io::Error),
 }
 
@@ -180,15 +205,20 @@ impl From<std::io::Error> for Failure {
     }
 }
 
-fn compile_standard_input(output: &Path, urgency: Urgency, debug_info: DebugInfo) -> Result<(), Failure> {
+fn compile_standard_input(urgency: Urgency, debug_info: DebugInfo) -> Result<(), Failure> {
     // A daemon that is killed cannot take its children with it; the kernel does.
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
         .map_err(std::io::Error::from)?;
-    let limit = Rlimit {
-        current: Some(ADDRESS_LIMIT_BYTES),
-        maximum: Some(ADDRESS_LIMIT_BYTES),
-    };
-    rustix::process::setrlimit(Resource::As, limit).map_err(std::io::Error::from)?;
+    for (resource, bytes) in [
+        (Resource::As, ADDRESS_LIMIT_BYTES),
+        (Resource::Fsize, CODE_LIMIT_BYTES),
+    ] {
+        let limit = Rlimit {
+            current: Some(bytes),
+            maximum: Some(bytes),
+        };
+        rustix::process::setrlimit(resource, limit).map_err(std::io::Error::from)?;
+    }
     if urgency == Urgency::Beside {
         rustix::process::setpriority_process(None, 19).map_err(std::io::Error::from)?;
     }
@@ -200,11 +230,12 @@ fn compile_standard_input(output: &Path, urgency: Urgency, debug_info: DebugInfo
     let engine = wasmtime::Engine::new(&super::engine::config(debug_info))
         .map_err(|error| Failure::Io(std::io::Error::other(format!("{error:#}"))))?;
     let code = code_of(&engine, &bytes).map_err(Failure::Invalid)?;
-    let mut file = std::fs::File::options()
-        .write(true)
-        .create_new(true)
-        .open(output)?;
-    file.write_all(&code)?;
+    if code.len() as u64 > CODE_LIMIT_BYTES {
+        return Err(Failure::TooMuchCode);
+    }
+    let mut output = std::io::stdout().lock();
+    output.write_all(&code)?;
+    output.flush()?;
     Ok(())
 }
 
@@ -238,5 +269,81 @@ fn component_of<'a>(
             "neither a core module nor a component: its version bytes are {version:02x?}"
         )),
         None => Err("it ends within its first eight bytes".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::super::package::hash_of;
+    use super::*;
+
+    /// A compiler whose compiling process is a script, and the folder of its cache.
+    fn compiler(folder: &Path, script: &str) -> (Compiler, PathBuf) {
+        let engine = wasmtime::Engine::new(&super::super::engine::config(DebugInfo::LeftOut)).unwrap();
+        let code = folder.join("code");
+        let cache = Cache::open(code.clone(), &engine).unwrap();
+        let executable = folder.join("compiler");
+        // By another process: one that is started meanwhile by another test would inherit the file, and a file that is being written is not run.
+        let written = std::process::Command::new("sh")
+            .arg("-c")
+            .arg("printf '#!/bin/sh\\ncat > /dev/null\\n%s\\n' \"$2\" > \"$1\" && chmod 700 \"$1\"")
+            .arg("sh")
+            .arg(&executable)
+            .arg(script)
+            .status()
+            .unwrap();
+        assert!(written.success());
+        (Compiler::new(cache, executable, DebugInfo::LeftOut), code)
+    }
+
+    fn package() -> Package {
+        let bytes: &[u8] = b"plugin";
+        Package {
+            bytes: bytes.into(),
+            hash: hash_of(bytes),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_stored_is_used_and_stored_when_there_is_room_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let (compiler, code) = compiler(folder.path(), "printf code");
+        // As a full disk: nothing can be written there, not by root either.
+        let aside = folder.path().join("aside");
+        std::fs::rename(&code, &aside).unwrap();
+        std::fs::write(&code, b"").unwrap();
+        let compiled = async || compiler.compiled(&package(), Urgency::Start).await.unwrap();
+        assert_eq!(compiled().await, b"code");
+        assert!(compiler.cache_fails.load(Ordering::Relaxed));
+        assert_eq!(compiled().await, b"code");
+
+        std::fs::remove_file(&code).unwrap();
+        std::fs::rename(&aside, &code).unwrap();
+        assert_eq!(compiler.cache.load(package().hash), None);
+        assert_eq!(compiled().await, b"code");
+        assert!(!compiler.cache_fails.load(Ordering::Relaxed));
+        assert_eq!(compiler.cache.load(package().hash).as_deref(), Some(&b"code"[..]));
+    }
+
+    #[tokio::test]
+    async fn more_code_than_is_taken_is_refused_by_that_name() {
+        for script in [
+            // More than the limit without a byte of memory.
+            "truncate -s 536870913 /proc/self/fd/1",
+            // What becomes of a process that writes past its limit.
+            "kill -XFSZ $$",
+            "exit 4",
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let (compiler, _) = compiler(folder.path(), script);
+            let refused = compiler.compiled(&package(), Urgency::Start).await.unwrap_err();
+            assert!(
+                matches!(refused, CompileError::TooMuchCode),
+                "{script}: {refused}"
+            );
+            assert_eq!(refused.to_string(), "its compiled code has more than 512 MiB");
+        }
     }
 }

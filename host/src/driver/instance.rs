@@ -77,7 +77,8 @@ impl Instance {
         self.store.data_mut().serve(rights);
     }
 
-    /// Asks a component what it is, twice, each time in a store of its own that is thrown away, and refuses one that gives two answers.
+    /// Asks a component what it is, in a store that is thrown away, then twice in another one, and refuses one that does not give the same answer each
+    /// time: one that counts in its memory is the same in each store that is new.
     pub fn describe(
         engine: &Engine,
         pre: &DriverPre<HostState>,
@@ -91,8 +92,8 @@ impl Instance {
             Ok((instance, manifest))
         };
         let (mut first, manifest) = ask()?;
-        let (_, again) = ask()?;
-        if manifest != again {
+        let (mut second, again) = ask()?;
+        if manifest != again || manifest != second.call_describe(deadline)? {
             return Err(fault::contract(
                 "describe",
                 "it describes itself differently each time it is asked".to_owned(),

@@ -497,6 +497,21 @@ fn manifests() -> Vec<Case> {
                 guest.manifest.description = "a".repeat(100_000);
             },
         ),
+        made(
+            "describes-by-counting",
+            End::Refused("describe", "describes itself differently"),
+            |guest| {
+                // One more in the first digit each time it is asked, as often as one memory is asked.
+                let version = guest.text("1.6.6");
+                guest.describe = Some(Box::new(move |sink| {
+                    sink.i32_const(version.at)
+                        .i32_const(version.at)
+                        .i32_load8_u(at(0));
+                    sink.i32_const(1).i32_add().i32_store8(at(0));
+                }));
+                guest.version_at = Some(version);
+            },
+        ),
         made("describes-by-the-clock", End::Contained, |guest| {
             // A digit from every clock that there is, and one from what a port answers.
             let version = guest.text("6.6.6");

@@ -284,7 +284,7 @@ impl Guest {
             sink.end().i32_const(NOTHING);
         });
         let event = [
-            word, long, word, long, long, long, word, word, word, word, long, word, word, word, word,
+            word, word, word, long, long, long, word, word, word, word, long, word, word, word, word,
         ];
         let handle = add(export("handle"), event.to_vec(), vec![], &|sink| {
             sink.i32_const(HEAP).global_set(0);

@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::json;
 
 use crate::cli::{Announcer, Failure};
-use crate::config::{ConfigLoader, Environment, Overrides};
+use crate::config::{BenchConfig, ConfigLoader, Environment, Overrides, Waiting};
 use crate::durable;
 
 pub(super) const HELP: &str = "\
@@ -66,8 +66,9 @@ pub(super) fn enable(
     let entry = entry(arguments, line_end(&before));
     let after = format!("{before}{}{entry}", gap(&before, line_end(&before)));
     let loader = ConfigLoader::new(&arguments.config, environment, Overrides::default());
-    refuse_known(&loader, &before, arguments)?;
-    loader.load_text(&after)?;
+    let known = refuse_known(&loader, &before, arguments)?;
+    // As the daemon does: a file that is gone is its own device's affair.
+    loader.load_text(&after, Waiting::BoundIn(&known.devices))?;
     // Somebody may have saved it meanwhile.
     if read(&file)? != before {
         return Err(anyhow!(
@@ -99,8 +100,12 @@ fn read(file: &Path) -> anyhow::Result<String> {
 }
 
 /// A file that is not good as it is is not added to; nor is a device that is there written twice.
-fn refuse_known(loader: &ConfigLoader, before: &str, arguments: &EnableArguments) -> Result<(), Failure> {
-    let config = loader.load_text(before)?;
+fn refuse_known(
+    loader: &ConfigLoader,
+    before: &str,
+    arguments: &EnableArguments,
+) -> Result<BenchConfig, Failure> {
+    let config = loader.load_text(before, Waiting::Everybody)?;
     if config.devices.keys().any(|id| id.as_str() == arguments.device) {
         let file = loader.path().display();
         return Err(anyhow!(
@@ -109,7 +114,7 @@ fn refuse_known(loader: &ConfigLoader, before: &str, arguments: &EnableArguments
         )
         .into());
     }
-    Ok(())
+    Ok(config)
 }
 
 fn line_end(text: &str) -> &'static str {

@@ -22,6 +22,32 @@ fn a_missing_plugin_names_those_that_are_there() {
 }
 
 #[test]
+fn a_bench_that_runs_does_without_a_plugin_whose_file_is_gone() {
+    let bench = Bench::new("[devices.a]\nplugin = \"keyboard\"\n[devices.b]\nplugin = \"atx\"\n");
+    let to_start = bench.loader().load_to_run(Waiting::Everybody).unwrap();
+    assert_eq!(to_start.devices.len(), 2);
+    let codes = |config: &BenchConfig| {
+        let warnings = config.warnings.iter();
+        warnings.map(|problem| problem.code).collect::<Vec<_>>()
+    };
+    assert_eq!(codes(&to_start), ["missing-plugin"]);
+    // What runs goes on with a file that is gone, and is not bound to one that never was.
+    let known = &to_start.devices;
+    let again = bench.loader().load_to_run(Waiting::BoundIn(known)).unwrap();
+    assert_eq!(again, to_start);
+    let bench = bench.file(
+        "plugins.toml",
+        "[devices.a]\nplugin = \"keyboard\"\n[devices.b]\nplugin = \"atz\"\n",
+    );
+    let told = bench.loader().load_to_run(Waiting::BoundIn(known)).unwrap_err();
+    assert_eq!(told.error_count(), 1, "{told}");
+    // Without the folder nothing would ever come.
+    std::fs::remove_dir_all(bench.path("plugins")).unwrap();
+    let told = bench.loader().load_to_run(Waiting::Everybody).unwrap_err();
+    assert_eq!(told.error_count(), 2, "{told}");
+}
+
+#[test]
 fn two_devices_on_one_slice_are_told_with_both_places() {
     check(
         "[devices.a]\nplugin = \"atx\"\nslice = \"x\"\n[devices.x]\nplugin = \"atx\"\n",

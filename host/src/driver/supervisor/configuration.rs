@@ -9,7 +9,7 @@ use autobench_core::state::Pointer;
 use tokio::time::Instant;
 
 use super::Bench;
-use crate::config::{AuthConfig, BenchConfig, ConfigErrors, DeviceConfig, DeviceId};
+use crate::config::{AuthConfig, BenchConfig, ConfigErrors, DeviceConfig, DeviceId, Waiting};
 
 /// How long a configuration that stops a device is given to become whole.
 const GRACE: Duration = Duration::from_secs(1);
@@ -17,7 +17,9 @@ const GRACE: Duration = Duration::from_secs(1);
 impl Bench {
     pub(super) async fn reload_configuration(&mut self) {
         let loader = self.config_loader.clone();
-        let loaded = tokio::task::spawn_blocking(move || loader.load()).await;
+        // A file that is gone has stopped its device already; one that never was is a slip of the edit.
+        let known = self.config.devices.clone();
+        let loaded = tokio::task::spawn_blocking(move || loader.load_to_run(Waiting::BoundIn(&known))).await;
         match loaded {
             Ok(Ok(config)) if self.stops_a_device(&config) && !self.config_in_doubt => {
                 // Between the emptying and the writing of a file there is a moment in which it names nothing.

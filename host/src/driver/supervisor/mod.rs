@@ -248,6 +248,10 @@ impl Bench {
     }
 
     async fn load_all(&mut self) {
+        // The files first, so that it is known of which devices there are none.
+        for stem in stems_in(&self.config.daemon.plugins_dir) {
+            self.versions.file_found(&stem);
+        }
         for config in self.config.devices.values().cloned().collect::<Vec<_>>() {
             self.add_device(config).await;
         }
@@ -257,9 +261,6 @@ impl Bench {
             self.log(LogLevel::Error, None, line);
         }
         self.ignore_misnamed();
-        for stem in stems_in(&self.config.daemon.plugins_dir) {
-            self.versions.file_found(&stem);
-        }
         self.act().await;
         while let Some(done) = self.beside.join_next_with_id().await {
             self.done(done).await;
@@ -386,6 +387,7 @@ impl Bench {
                 }
                 Action::Stop { device } => self.stop_without_file(&device).await,
                 Action::Down { device, reason } => self.say_down(&device, reason),
+                Action::Missing { device } => self.say_missing(&device),
                 Action::Refuse { plugin, hash, reason } => self.say_refused(&plugin, hash, &reason),
                 Action::Wait {
                     plugin,

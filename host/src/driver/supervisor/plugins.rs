@@ -15,7 +15,7 @@ use super::super::loader::Prepared;
 use super::devices::{fit, readable_slices, series_entries};
 use super::{Bench, RefusedFile, Slot, member_path};
 use crate::clock::now_iso;
-use crate::config::DeviceId;
+use crate::config::{DeviceConfig, DeviceId};
 
 /// Why a version is not swapped in, or another one not swapped out.
 const THREAD_ENDED: &str = "the driver's thread has ended by a fault of the daemon";
@@ -78,6 +78,26 @@ impl Bench {
         }
     }
 
+    /// Says that nothing runs on a device because its plugin's file is not there.
+    pub(super) fn say_missing(&self, device: &str) {
+        let Some(slot) = self.devices.get(device) else {
+            return;
+        };
+        let reason = file_is_gone(&slot.config);
+        let is_said = slot.record.read(|entry| {
+            entry.status == DeviceStatus::Stopped && entry.reason.as_deref() == Some(reason.as_str())
+        });
+        if is_said {
+            return;
+        }
+        slot.record.change(|entry| {
+            entry.status = DeviceStatus::Stopped;
+            entry.reason = Some(reason.clone());
+        });
+        let message = format!("no driver runs: {reason}; it starts when the file is there");
+        self.log_of(LogLevel::Error, device, message);
+    }
+
     pub(super) fn say_gone(&mut self, stem: &str) {
         self.refused_files.remove(stem);
         self.log(LogLevel::Warn, None, format!("{stem}.wasm is gone"));
@@ -86,17 +106,13 @@ impl Bench {
     }
 
     pub(super) async fn stop_without_file(&mut self, device: &str) {
-        let Some((id, plugin)) = self
-            .devices
-            .get_key_value(device)
-            .map(|(id, slot)| (id.clone(), slot.config.plugin.clone()))
-        else {
+        let Some(id) = self.device_id(device) else {
             return;
         };
         self.stop_driver(&id, StopReason::Removed).await;
         if let Some(slot) = self.devices.get(&id) {
-            slot.record
-                .change(|entry| entry.reason = Some(format!("its plugin {plugin}.wasm is gone")));
+            let reason = file_is_gone(&slot.config);
+            slot.record.change(|entry| entry.reason = Some(reason));
         }
         self.undo_alone(&id);
     }
@@ -465,6 +481,11 @@ impl Slot {
         self.record
             .read(|entry| entry.driver.as_ref().map(|driver| driver.sha256.clone()))
     }
+}
+
+/// Why a device is stopped whose plugin's file is not there.
+fn file_is_gone(config: &DeviceConfig) -> String {
+    format!("its plugin {}.wasm is gone", config.plugin)
 }
 
 /// What came of a swap; without an answer the thread has ended.

@@ -78,6 +78,11 @@ pub enum Action {
         /// Why.
         reason: String,
     },
+    /// Nothing runs, and nothing will before its file comes.
+    Missing {
+        /// The device.
+        device: Arc<str>,
+    },
     /// Say that a file is refused; what runs goes on.
     Refuse {
         /// The plugin.

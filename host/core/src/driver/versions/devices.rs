@@ -304,7 +304,8 @@ impl Versions {
             return;
         };
         let Some(file) = self.files.get(&device.plugin) else {
-            return;
+            let device = Arc::clone(name);
+            return self.actions.push_back(Action::Missing { device });
         };
         let failure = file.failure.as_ref().map(|(_, reason)| reason.clone());
         let refusal = || device.refusal_of(file.ready?).map(str::to_owned);

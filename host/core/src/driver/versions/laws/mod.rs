@@ -464,6 +464,36 @@ fn a_file_that_is_not_whole_has_a_second_to_become_so() {
 }
 
 #[test]
+fn a_device_without_a_file_says_so_and_starts_when_it_comes() {
+    let mut versions = Versions::default();
+    let (device, plugin): (Arc<str>, Arc<str>) = ("a".into(), "meter".into());
+    let record = VersionRecord {
+        plugin: plugin.to_string(),
+        good: vec![version(1)],
+        ..VersionRecord::default()
+    };
+    let actions = |versions: &mut Versions| std::iter::from_fn(|| versions.next_action()).collect::<Vec<_>>();
+    let missing = Action::Missing {
+        device: Arc::clone(&device),
+    };
+    versions.device_added(&device, &plugin, record, Granted::default());
+    // What is kept of it is not run: without its file a plugin is removed.
+    assert_eq!(actions(&mut versions), [missing.clone()]);
+    versions.file_changed(&plugin, 0);
+    versions.time(QUIET_NS);
+    versions.read(&plugin, 2, version(1));
+    versions.prepared(&plugin, 2, Wants::default());
+    let starts = |action: &Action| matches!(action, Action::Start { .. });
+    assert!(actions(&mut versions).iter().any(starts));
+    // One that could not be started, and whose file goes, is without it as well.
+    versions.not_started("a", version(1), "no thread".to_owned());
+    versions.file_changed(&plugin, QUIET_NS);
+    versions.time(2 * QUIET_NS);
+    versions.unreadable(&plugin, 4, Unreadable::Gone, QUIET_NS + GRACE_NS);
+    assert!(actions(&mut versions).contains(&missing));
+}
+
+#[test]
 fn files_are_not_gone_while_their_folder_is() {
     let mut world = World::with(&["a"]);
     write(&mut world, 0);

@@ -604,6 +604,10 @@ impl World {
                     assert!(!reason.is_empty());
                     assert_eq!(self.threads[&device].runs, None);
                 }
+                Action::Missing { device } => {
+                    assert_eq!(self.threads[&device].runs, None);
+                    assert!(!self.versions.files.contains_key(&self.versions.devices[&device].plugin));
+                }
                 Action::Wait { device, hash, wants, .. } => {
                     assert!(!wants.is_empty() && !self.is_agreed(&device, hash));
                 }
