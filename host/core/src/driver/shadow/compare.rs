@@ -59,6 +59,8 @@ pub enum End {
     },
     /// The run could not go on.
     GaveUp(String),
+    /// The device has ports, and no bytes came on them.
+    NothingCompared,
 }
 
 /// One difference.
@@ -166,7 +168,11 @@ impl Comparison {
         self.report.end.get_or_insert(end);
     }
 
-    pub(super) fn into_report(self) -> Report {
+    /// A device with ports on which nothing came has shown nothing of a candidate.
+    pub(super) fn into_report(mut self) -> Report {
+        if self.report.is_equal() && self.report.bytes == 0 && !self.ports.is_empty() {
+            self.report.end = Some(End::NothingCompared);
+        }
         self.report
     }
 
