@@ -1,7 +1,8 @@
 //! A candidate in the shadow of the version that runs.
 //!
 //! Covered: a planted parsing bug is found, and the first row that it misreads is named; one that writes something else diverges at its row; an equal one
-//! is adopted, and nothing is lost over it; the version that runs does not notice a run; what is no candidate is refused.
+//! is adopted, and nothing is lost over it; the version that runs does not notice a run; what is no candidate is refused; nothing is adopted after no
+//! bytes.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -9,7 +10,7 @@
 )]
 
 use std::collections::BTreeMap;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use e2e::{Artifacts, Bench, Client, Daemon, DeviceEntry, Terminal, eventually};
@@ -55,31 +56,43 @@ impl Line {
         }
     }
 
-    /// One row. Every seventh has three digits before its point.
     fn send_row(&mut self) {
-        self.sent_rows += 1;
-        let number = self.sent_rows % 80;
-        let row = match self.sent_rows.is_multiple_of(7) {
-            true => format!("1{:02}.{:03}\n", 10 + number, self.sent_rows % 1000),
-            false => format!("{:02}.{:03}\n", 10 + number, self.sent_rows % 1000),
-        };
-        self.terminal.send(row.as_bytes());
-        let offset = self.sent_bytes;
-        self.sent_bytes += row.len() as u64;
-        self.rows.insert(offset, row);
+        self.send_burst(1);
     }
 
-    /// Sends rows while a command runs.
-    async fn send_rows_during(&mut self, arguments: &[&str]) -> Output {
-        let mut command = Command::new(Artifacts::find().binary)
+    /// Rows in one write. Every seventh has three digits before its point.
+    fn send_burst(&mut self, rows: usize) {
+        let mut burst = String::new();
+        for _ in 0..rows {
+            self.sent_rows += 1;
+            let number = self.sent_rows % 80;
+            let row = match self.sent_rows.is_multiple_of(7) {
+                true => format!("1{:02}.{:03}\n", 10 + number, self.sent_rows % 1000),
+                false => format!("{:02}.{:03}\n", 10 + number, self.sent_rows % 1000),
+            };
+            let offset = self.sent_bytes;
+            self.sent_bytes += row.len() as u64;
+            burst.push_str(&row);
+            self.rows.insert(offset, row);
+        }
+        self.terminal.send(burst.as_bytes());
+    }
+
+    fn attempt(&self, arguments: &[&str]) -> Child {
+        Command::new(Artifacts::find().binary)
             .args(["plugin", "try", "--url", &self.daemon.url(), "--json"])
             .args(arguments)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .unwrap();
+            .unwrap()
+    }
+
+    /// Sends rows while a command runs, so many at once.
+    async fn send_rows_during(&mut self, burst: usize, arguments: &[&str]) -> Output {
+        let mut command = self.attempt(arguments);
         while command.try_wait().unwrap().is_none() {
-            self.send_row();
+            self.send_burst(burst);
             // The pace of the line; nothing is waited for.
             tokio::time::sleep(PACE).await;
         }
@@ -109,24 +122,16 @@ fn report(output: &Output) -> Value {
         .unwrap_or_else(|error| panic!("{error}: {text}{}", String::from_utf8_lossy(&output.stderr)))
 }
 
-/// The bytes in which a difference was found.
-fn piece(difference: &Value) -> (u64, u64) {
-    let told = difference["told"]
-        .as_str()
-        .unwrap()
-        .strip_prefix("bytes ")
-        .unwrap();
-    let (from, to) = told.split_once(" to ").unwrap();
-    (from.parse().unwrap(), to.parse().unwrap())
-}
-
 #[tokio::test]
 async fn a_planted_parsing_bug_is_found_at_the_first_row_that_is_misread() {
     let mut line = Line::start("counter").await;
     (0..20).for_each(|_| line.send_row());
     let candidate = line.fixture("misreads");
     let done = line
-        .send_rows_during(&[&candidate, "--device", "counter", "--seconds", "3", "--adopt"])
+        .send_rows_during(
+            25,
+            &[&candidate, "--device", "counter", "--seconds", "3", "--adopt"],
+        )
         .await;
     assert_eq!(done.status.code(), Some(1), "{done:?}");
     let report = report(&done);
@@ -137,20 +142,15 @@ async fn a_planted_parsing_bug_is_found_at_the_first_row_that_is_misread() {
     );
     let differences = report["differences"].as_array().unwrap();
     assert!(differences.len() >= 3, "{report}");
-    // From the first on, each row with three digits is one, named by the piece of bytes that it came in, and with both readings of it.
-    let (begin, _) = piece(&differences[0]);
+    // From the first on, each row with three digits is one, named by where it begins and by its text, and with both readings of it.
+    let first = differences[0]["offset"].as_u64().unwrap();
     let misread = line
         .rows
-        .range(begin..)
+        .range(first..)
         .filter(|(_, row)| row.len() == "123.456\n".len());
     for (difference, (offset, row)) in differences.iter().zip(misread) {
-        let (from, to) = piece(difference);
-        assert!((from..to).contains(offset), "{difference}: {offset}");
-        assert_eq!(difference["offset"], from);
-        assert!(
-            difference["text"].as_str().unwrap().contains(row.as_str()),
-            "{difference}: {row}"
-        );
+        assert_eq!(difference["offset"], *offset, "{difference}");
+        assert_eq!(difference["text"], row.as_str(), "{difference}");
         assert_eq!(
             (difference["in"].as_str(), difference["place"].as_str()),
             (Some("sample"), Some("line"))
@@ -183,7 +183,10 @@ async fn an_equal_candidate_is_adopted_and_nothing_is_lost_over_it() {
     (0..20).for_each(|_| line.send_row());
     let candidate = line.fixture("counter-next");
     let done = line
-        .send_rows_during(&[&candidate, "--device", "counter", "--seconds", "2", "--adopt"])
+        .send_rows_during(
+            1,
+            &[&candidate, "--device", "counter", "--seconds", "2", "--adopt"],
+        )
         .await;
     assert_eq!(done.status.code(), Some(0), "{done:?}");
     let report = report(&done);
@@ -213,7 +216,10 @@ async fn a_candidate_that_writes_something_else_diverges_at_its_row_and_is_not_a
     line.terminal.expect("ok 11.001\n");
     let candidate = line.fixture("counter-next");
     let done = line
-        .send_rows_during(&[&candidate, "--device", "counter", "--seconds", "60", "--adopt"])
+        .send_rows_during(
+            1,
+            &[&candidate, "--device", "counter", "--seconds", "60", "--adopt"],
+        )
         .await;
     assert_eq!(done.status.code(), Some(1), "{done:?}");
     let report = report(&done);
@@ -303,7 +309,38 @@ async fn what_is_no_candidate_is_refused_and_a_run_ends_with_whoever_asked() {
     long.wait().unwrap();
     eventually("another run has its turn", async || {
         let done = attempt(&candidate, "counter", "0.01").wait_with_output().unwrap();
-        done.status.success().then_some(())
+        String::from_utf8_lossy(&done.stdout)
+            .contains("nothing was compared")
+            .then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_run_over_an_idle_line_has_compared_nothing_and_adopts_nothing() {
+    let line = Line::start("counter").await;
+    let candidate = line.fixture("misreads");
+    let done = line
+        .attempt(&[&candidate, "--device", "counter", "--seconds", "0.1", "--adopt"])
+        .wait_with_output()
+        .unwrap();
+    assert_eq!(done.status.code(), Some(1), "{done:?}");
+    let report = report(&done);
+    assert_eq!(
+        (&report["verdict"], &report["adopted"]),
+        (&"nothing-compared".into(), &false.into()),
+        "{report}"
+    );
+    assert!(
+        report["reason"]
+            .as_str()
+            .unwrap()
+            .contains("let it send something"),
+        "{report}"
+    );
+    let file = line.bench.plugins().join("counter.wasm");
+    assert_eq!(
+        std::fs::read(file).unwrap(),
+        line.bench.artifacts.fixture("counter")
+    );
 }

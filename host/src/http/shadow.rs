@@ -91,6 +91,7 @@ fn deed(report: &ShadowReport) -> String {
         Verdict::DivergedInWrites => "diverged in writes",
         Verdict::BrokeDown => "broke down",
         Verdict::GaveUp => "gave up",
+        Verdict::NothingCompared => "nothing compared",
     };
     format!("{hash} on {}: {verdict}", report.device)
 }

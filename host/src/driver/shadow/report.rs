@@ -62,6 +62,8 @@ pub enum Verdict {
     BrokeDown,
     /// The run could not go on; the reason says why. What was compared until then is in the report.
     GaveUp,
+    /// The device has ports, and no bytes came on them.
+    NothingCompared,
 }
 
 /// One difference.
@@ -82,7 +84,7 @@ pub struct ShadowDifference {
     /// The first bytes of the row in hexadecimal where they are none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hex: Option<String>,
-    /// In what they differ: `slice`, `sample`, `event`, `alarm`, `result`, `status` or `write`.
+    /// In what they differ: `slice`, `sample`, `event`, `alarm`, `result`, `status`, `write` or `lease`.
     #[serde(rename = "in")]
     pub of: &'static str,
     /// Where: a place of the slice, the name of a series; absent for what has no name.
@@ -95,6 +97,9 @@ pub struct ShadowDifference {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub candidate: Option<Value>,
 }
+
+/// What is said of a run in which no bytes came, and what to do.
+const NOTHING_CAME: &str = "nothing was compared, because no bytes came on the device's ports: let it send something, or give the run more seconds";
 
 impl ShadowReport {
     /// What is to be told of a run.
@@ -122,6 +127,7 @@ impl ShadowReport {
                 (Verdict::BrokeDown, Some(reason), Some(offset))
             }
             Some(End::GaveUp(reason)) => (Verdict::GaveUp, Some(reason), None),
+            Some(End::NothingCompared) => (Verdict::NothingCompared, Some(NOTHING_CAME.to_owned()), None),
         };
         Self {
             device: device.to_owned(),

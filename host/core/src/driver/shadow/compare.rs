@@ -4,20 +4,17 @@ use std::sync::Arc;
 
 use serde_json::Value as Json;
 
-use super::Progress;
 use super::lane::Lane;
+use super::{Progress, ROW_BYTES};
 use crate::driver::offline::difference::differences;
 use crate::driver::offline::written;
-use crate::driver::{Breakdown, CallTime, PortAction, PortIndex};
+use crate::driver::{Breakdown, CallTime, Effects, LeaseChange, PortAction, PortIndex};
 
 /// Differences that a report lists. More are counted.
 const LISTED: usize = 100;
 
 /// Places of a slice that are compared in one row; where more differ, the others come up in later rows.
 const PLACES: usize = 64;
-
-/// Bytes of a row that a report shows.
-const SHOWN_BYTES: usize = 256;
 
 /// What a run came to.
 #[derive(Debug, Clone, PartialEq)]
@@ -62,6 +59,8 @@ pub enum End {
     },
     /// The run could not go on.
     GaveUp(String),
+    /// The device has ports, and no bytes came on them.
+    NothingCompared,
 }
 
 /// One difference.
@@ -71,7 +70,8 @@ pub struct Difference {
     pub row: u64,
     /// What both were told.
     pub told: String,
-    /// Number of the first byte of the row on its port, or of the next byte where it has none.
+    /// Number of the first byte of the row on its port, or of the next byte where it has none. The row of a line that came in several pieces begins
+    /// in an earlier one.
     pub offset: u64,
     /// When.
     pub time: CallTime,
@@ -113,6 +113,8 @@ pub(super) struct Place {
     pub(super) offset: u64,
     pub(super) time: CallTime,
     pub(super) bytes: Vec<u8>,
+    /// Bytes that were told now: a row may have begun before.
+    pub(super) told_bytes: u64,
 }
 
 #[derive(Debug)]
@@ -156,11 +158,21 @@ impl Comparison {
         }
     }
 
+    /// What has been found so far.
+    #[cfg(test)]
+    pub(super) fn report(&self) -> &Report {
+        &self.report
+    }
+
     pub(super) fn end(&mut self, end: End) {
         self.report.end.get_or_insert(end);
     }
 
-    pub(super) fn into_report(self) -> Report {
+    /// A device with ports on which nothing came has shown nothing of a candidate.
+    pub(super) fn into_report(mut self) -> Report {
+        if self.report.is_equal() && self.report.bytes == 0 && !self.ports.is_empty() {
+            self.report.end = Some(End::NothingCompared);
+        }
         self.report
     }
 
@@ -177,7 +189,7 @@ impl Comparison {
             place,
         };
         self.report.rows += 1;
-        self.report.bytes += row.place.bytes.len() as u64;
+        self.report.bytes += row.place.told_bytes;
         if let (running, candidate) = (done.0.err(), done.1.err())
             && (running.is_some() || candidate.is_some())
         {
@@ -218,8 +230,14 @@ impl Comparison {
             status.1.map(written::status),
             Differing::Status,
         );
-        let (left, right) = (joined(&left.port_actions), joined(&right.port_actions));
-        if left != right {
+        let writes = (joined(&left.port_actions), joined(&right.port_actions));
+        let writes_differ = writes.0 != writes.1;
+        // What they leave with the host is written, too.
+        let leases = (
+            self.leases(left, writes_differ),
+            self.leases(right, writes_differ),
+        );
+        if writes_differ {
             let ports = self.ports.clone();
             let in_words = |(port, action): (PortIndex, PortAction)| {
                 let name = ports.get(port.0).map_or("", |name| &**name);
@@ -227,26 +245,16 @@ impl Comparison {
             };
             self.pairs(
                 &row,
-                left.into_iter().map(in_words),
-                right.into_iter().map(in_words),
+                writes.0.into_iter().map(in_words),
+                writes.1.into_iter().map(in_words),
                 Differing::Write,
             );
-            self.end(End::DivergedInWrites {
-                offset: row.place.offset,
-            });
         }
-        // What they leave with the host is written, too.
-        let (left, right) = (&running.asked.leases, &candidate.asked.leases);
-        if left != right {
-            let ports = self.ports.clone();
-            let in_words =
-                |change| written::lease(change, |port| ports.get(port.0).map_or("", |name| &**name));
-            self.pairs(
-                &row,
-                left.iter().map(in_words),
-                right.iter().map(in_words),
-                Differing::Lease,
-            );
+        let leases_differ = leases.0 != leases.1;
+        if leases_differ {
+            self.pairs(&row, leases.0.into_iter(), leases.1.into_iter(), Differing::Lease);
+        }
+        if writes_differ || leases_differ {
             self.end(End::DivergedInWrites {
                 offset: row.place.offset,
             });
@@ -307,6 +315,22 @@ impl Comparison {
         }
     }
 
+    /// The leases that were taken and given back, as they are written. Where the writes are the same, with how much went to the ports before a lease
+    /// was given back: what undoes it is written there.
+    fn leases(&self, asked: &Effects, writes_differ: bool) -> Vec<Json> {
+        let in_words = |change: &LeaseChange| {
+            let mut words = written::lease(change, |port| self.ports.get(port.0).map_or("", |name| &**name));
+            if let (LeaseChange::Release { actions_before, .. }, Some(members), false) =
+                (change, words.as_object_mut(), writes_differ)
+            {
+                let before = asked.port_actions.iter().take(*actions_before);
+                members.insert("after".to_owned(), before.map(weight).sum::<u64>().into());
+            }
+            words
+        };
+        asked.leases.iter().map(in_words).collect()
+    }
+
     fn pairs(
         &mut self,
         row: &Row,
@@ -328,7 +352,7 @@ impl Comparison {
             self.report.unlisted += 1;
             return;
         }
-        let shown = row.place.bytes.len().min(SHOWN_BYTES);
+        let shown = row.place.bytes.len().min(ROW_BYTES);
         self.report.differences.push(Difference {
             row: row.number,
             told: row.place.told.clone(),
@@ -360,4 +384,12 @@ fn joined(actions: &[(PortIndex, PortAction)]) -> Vec<(PortIndex, PortAction)> {
         }
     }
     joined
+}
+
+/// What an action counts where a place among actions is told: its bytes, or one for what has none.
+fn weight((_, action): &(PortIndex, PortAction)) -> u64 {
+    match action {
+        PortAction::Write(bytes) => bytes.len() as u64,
+        _ => 1,
+    }
 }

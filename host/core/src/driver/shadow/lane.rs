@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::Origin;
 use crate::driver::draft::Draft;
 use crate::driver::{
-    Breakdown, CallTime, Effects, Event, Fault, FaultKind, Guest, SliceRefused, StartInput, StartReason,
-    TIMERS, TimerId, Timers,
+    Breakdown, CallTime, Effects, Event, Fault, FaultKind, Guest, LeaseChange, SliceRefused, StartInput,
+    StartReason, TIMERS, TimerId, Timers,
 };
 
 /// Timers that may run out between two events. One that sets them to run out at once would never get further.
@@ -117,7 +117,17 @@ impl<G: Guest> Lane<G> {
         asked.publications.append(&mut effects.publications);
         asked.alarms.append(&mut effects.alarms);
         asked.replies.append(&mut effects.replies);
-        asked.leases.append(&mut effects.leases);
+        // Leases are given back between the actions of their own call.
+        let earlier = asked.port_actions.len();
+        asked
+            .leases
+            .extend(effects.leases.drain(..).map(|change| match change {
+                LeaseChange::Release { id, actions_before } => LeaseChange::Release {
+                    id,
+                    actions_before: earlier + actions_before,
+                },
+                acquire => acquire,
+            }));
         asked.port_actions.append(&mut effects.port_actions);
         asked.status.append(&mut effects.status);
         effects.clear();

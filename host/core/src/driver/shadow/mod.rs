@@ -13,6 +13,9 @@
 //!
 //! What is compared is compared event by event: a row that one of them does not see is one difference, and not one for every row after it. Once
 //! they write different bytes the comparison ends, because a device would have answered differently from there on.
+//!
+//! How bytes are cut into calls is free, so both are told them line by line: a difference is then that of one line. A call whose update of the slice was
+//! refused stays whole, because the refusal was of all that it asked for.
 
 mod compare;
 mod lane;
@@ -28,6 +31,9 @@ use super::{
     Breakdown, CallTime, Command, Event, Guest, LeaseId, PortIndex, PortState, SharedInbox, Snapshot,
     TimerId, Timers,
 };
+
+/// Bytes without a line's end that are told in one call at most, and that a row shows.
+const ROW_BYTES: usize = 256;
 
 /// Where both versions begin: the live driver's checkpoint, and what it was told since.
 #[derive(Debug, Clone)]
@@ -111,6 +117,8 @@ pub struct ShadowRun<G> {
     comparison: Comparison,
     inbox: SharedInbox,
     buffer: Vec<u8>,
+    /// Of each port.
+    lines: Vec<Line>,
     clock: CallTime,
     /// End of the bytes that were told last.
     offset: u64,
@@ -129,6 +137,7 @@ impl<G: Guest> ShadowRun<G> {
             candidate: Lane::new(candidate.guest, &origin),
             inbox,
             buffer: Vec::new(),
+            lines: vec![Line::default(); origin.ports.len()],
             clock: origin.time,
             offset: origin
                 .ports
@@ -138,7 +147,7 @@ impl<G: Guest> ShadowRun<G> {
                 .unwrap_or_default(),
         };
         let started = (run.running.start(&origin), run.candidate.start(&origin));
-        let place = run.place("start".to_owned(), run.offset, &[]);
+        let place = run.place("start".to_owned());
         let mut progress = run.compare(started, place);
         let mut since = origin.since.iter();
         while progress == Progress::GoesOn
@@ -161,7 +170,17 @@ impl<G: Guest> ShadowRun<G> {
         }
         match &tapped.told {
             &Told::Bytes { port, from, to } => self.tell_bytes(port, from, to, tapped.refused),
-            Told::Event(event) => self.tell_both(event, tapped.time, tapped.refused, self.offset, &[]),
+            Told::Event(event) => {
+                if let Event::PortAttached { port, .. } | Event::PortLost { port, .. } = event
+                    && let Some(line) = self.lines.get_mut(port.0)
+                {
+                    *line = Line::default();
+                }
+                self.clock = later(self.clock, tapped.time);
+                let done = self.tell_both(event, tapped.refused);
+                let place = self.place(super::offline::in_words(event));
+                self.compare(done, place)
+            }
             Told::TimerGone(id) => {
                 self.running.forget_timer(*id);
                 self.candidate.forget_timer(*id);
@@ -181,7 +200,7 @@ impl<G: Guest> ShadowRun<G> {
             self.clock = later(self.clock, until);
             let clock = self.clock;
             let passed = (self.running.pass_time(clock), self.candidate.pass_time(clock));
-            let place = self.place("the end".to_owned(), self.offset, &[]);
+            let place = self.place("the end".to_owned());
             self.compare(passed, place);
         }
         self.comparison.into_report()
@@ -198,16 +217,19 @@ impl<G: Guest> ShadowRun<G> {
                 ));
                 return Progress::Over;
             };
-            let event = Event::Bytes {
-                port,
-                offset: chunk.from,
-                received_ns: chunk.received.monotonic_ns,
-                received_ms: chunk.received.wall_ms,
-                data: &buffer,
-                replayed: false,
-            };
-            let progress = self.tell_both(&event, chunk.received, refused, chunk.from, &buffer);
-            self.offset = chunk.to;
+            self.clock = later(self.clock, chunk.received);
+            let mut rest = buffer.as_slice();
+            let mut offset = chunk.from;
+            let mut progress = Progress::GoesOn;
+            while progress == Progress::GoesOn && !rest.is_empty() {
+                let (row, more) = match refused {
+                    true => (rest, &[][..]),
+                    false => rest.split_at(row_len(rest)),
+                };
+                progress = self.tell_row(port, offset, chunk.received, row, refused);
+                offset = self.offset;
+                rest = more;
+            }
             self.buffer = buffer;
             if progress == Progress::Over {
                 return Progress::Over;
@@ -217,30 +239,58 @@ impl<G: Guest> ShadowRun<G> {
         Progress::GoesOn
     }
 
-    fn tell_both(
+    fn tell_row(
         &mut self,
-        event: &Event<'_>,
-        time: CallTime,
-        refused: bool,
+        port: PortIndex,
         offset: u64,
-        bytes: &[u8],
+        received: CallTime,
+        data: &[u8],
+        refused: bool,
     ) -> Progress {
-        self.clock = later(self.clock, time);
-        let clock = self.clock;
-        let done = (
-            self.running.tell(event, clock, refused),
-            self.candidate.tell(event, clock, refused),
-        );
-        let place = self.place(super::offline::in_words(event), offset, bytes);
+        let event = Event::Bytes {
+            port,
+            offset,
+            received_ns: received.monotonic_ns,
+            received_ms: received.wall_ms,
+            data,
+            replayed: false,
+        };
+        let done = self.tell_both(&event, refused);
+        let (from, bytes) = match self.lines.get_mut(port.0) {
+            Some(line) => line.grow(offset, data),
+            None => (offset, data.to_vec()),
+        };
+        let place = Place {
+            told: super::offline::in_words(&event),
+            offset: from,
+            time: self.clock,
+            bytes,
+            told_bytes: data.len() as u64,
+        };
+        self.offset = offset + data.len() as u64;
         self.compare(done, place)
     }
 
-    fn place(&self, told: String, offset: u64, bytes: &[u8]) -> Place {
+    fn tell_both(
+        &mut self,
+        event: &Event<'_>,
+        refused: bool,
+    ) -> (Result<(), Breakdown>, Result<(), Breakdown>) {
+        let clock = self.clock;
+        (
+            self.running.tell(event, clock, refused),
+            self.candidate.tell(event, clock, refused),
+        )
+    }
+
+    /// A place without bytes.
+    fn place(&self, told: String) -> Place {
         Place {
             told,
-            offset,
+            offset: self.offset,
             time: self.clock,
-            bytes: bytes.to_vec(),
+            bytes: Vec::new(),
+            told_bytes: 0,
         }
     }
 
@@ -249,6 +299,44 @@ impl<G: Guest> ShadowRun<G> {
             .row(&mut self.running, &mut self.candidate, done, place);
         self.progress()
     }
+}
+
+/// The line that a port is in the middle of.
+#[derive(Debug, Clone, Default)]
+struct Line {
+    /// Number of its first byte.
+    from: u64,
+    bytes: Vec<u8>,
+}
+
+impl Line {
+    /// More bytes have come. Answers the row that they belong to and where it begins: only text goes on over several calls, because nobody knows where
+    /// a row of anything else begins.
+    fn grow(&mut self, offset: u64, data: &[u8]) -> (u64, Vec<u8>) {
+        let goes_on = self.from + self.bytes.len() as u64 == offset && self.bytes.len() < ROW_BYTES;
+        if !goes_on {
+            self.bytes.clear();
+        }
+        if self.bytes.is_empty() {
+            self.from = offset;
+        }
+        self.bytes.extend_from_slice(data);
+        let row = (self.from, self.bytes.clone());
+        if data.contains(&b'\n') || !data.iter().copied().all(is_text) {
+            self.bytes.clear();
+        }
+        row
+    }
+}
+
+fn is_text(byte: u8) -> bool {
+    byte.is_ascii_graphic() || b" \t\r\n".contains(&byte)
+}
+
+/// How many of these bytes are told in one call: up to a line's end.
+fn row_len(bytes: &[u8]) -> usize {
+    let ends = bytes.iter().take(ROW_BYTES).position(|byte| *byte == b'\n');
+    ends.map_or(bytes.len().min(ROW_BYTES), |end| end + 1)
 }
 
 fn later(clock: CallTime, time: CallTime) -> CallTime {
