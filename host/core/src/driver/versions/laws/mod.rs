@@ -478,7 +478,7 @@ fn a_device_without_a_file_says_so_and_starts_when_it_comes() {
     };
     versions.device_added(&device, &plugin, record, Granted::default());
     // What is kept of it is not run: without its file a plugin is removed.
-    assert_eq!(actions(&mut versions), [missing.clone()]);
+    assert_eq!(actions(&mut versions), std::slice::from_ref(&missing));
     versions.file_changed(&plugin, 0);
     versions.time(QUIET_NS);
     versions.read(&plugin, 2, version(1));
