@@ -7,10 +7,20 @@ use std::path::Path;
 
 /// Writes the whole beside the old and puts it in its place, so that a crash leaves one or the other. It belongs to its owner alone.
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    write_aside(path, bytes, None)
+    write_aside(path, bytes, None, || Ok(()))
 }
 
-fn write_aside(path: &Path, bytes: &[u8], permissions: Option<Permissions>) -> io::Result<()> {
+/// As [`replace`], if `still` says so once the new one lies beside the old.
+pub fn replace_if(path: &Path, bytes: &[u8], still: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+    write_aside(path, bytes, None, still)
+}
+
+fn write_aside(
+    path: &Path,
+    bytes: &[u8],
+    permissions: Option<Permissions>,
+    still: impl FnOnce() -> io::Result<()>,
+) -> io::Result<()> {
     let aside = path.with_extension("new");
     // One that a crash left behind may belong to nobody knows whom.
     match fs::remove_file(&aside) {
@@ -27,6 +37,10 @@ fn write_aside(path: &Path, bytes: &[u8], permissions: Option<Permissions>) -> i
     }
     file.write_all(bytes)?;
     file.sync_all()?;
+    if let Err(error) = still() {
+        fs::remove_file(&aside)?;
+        return Err(error);
+    }
     fs::rename(&aside, path)?;
     sync_folder(path)
 }
@@ -34,7 +48,7 @@ fn write_aside(path: &Path, bytes: &[u8], permissions: Option<Permissions>) -> i
 /// As [`replace`], for a file that is not the daemon's own: it may be read and written by whom it could be before.
 pub fn replace_in_kind(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let permissions = fs::metadata(path)?.permissions();
-    write_aside(path, bytes, Some(permissions))
+    write_aside(path, bytes, Some(permissions), || Ok(()))
 }
 
 /// Without it a file that was just made or moved may be gone after a power cut, however well its content was written.

@@ -1,8 +1,8 @@
 //! A candidate in the shadow of the version that runs.
 //!
 //! Covered: a planted parsing bug is found, and the first row that it misreads is named; one that writes something else diverges at its row; an equal one
-//! is adopted, and nothing is lost over it; the version that runs does not notice a run; what is no candidate is refused; nothing is adopted after no
-//! bytes.
+//! is adopted, and nothing is lost over it; the version that runs does not notice a run; what is no candidate is refused; nothing is adopted after no bytes, or
+//! in the place of a newer file.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -343,4 +343,62 @@ async fn a_run_over_an_idle_line_has_compared_nothing_and_adopts_nothing() {
         std::fs::read(file).unwrap(),
         line.bench.artifacts.fixture("counter")
     );
+}
+
+#[tokio::test]
+async fn a_newer_file_that_is_saved_during_a_run_ends_it_and_stays() {
+    let mut line = Line::start("answers").await;
+    line.send_row();
+    let candidate = line.fixture("answers");
+    let arguments = |seconds| {
+        [
+            &*candidate,
+            "--device",
+            "counter",
+            "--seconds",
+            seconds,
+            "--adopt",
+        ]
+    };
+    let mut long = line.attempt(&arguments("20"));
+    eventually("the run is under way", async || {
+        if long.try_wait().unwrap().is_some() {
+            // The other one below came first.
+            long = line.attempt(&arguments("20"));
+        }
+        let [file, device, name, seconds, duration, _] = arguments("0.01");
+        let other = line.attempt(&[file, device, name, seconds, duration]);
+        let done = other.wait_with_output().unwrap();
+        String::from_utf8_lossy(&done.stderr)
+            .contains("is under way")
+            .then_some(())
+    })
+    .await;
+    let newer = line.bench.artifacts.fixture("counter-next");
+    line.bench.install("counter", &newer);
+    while long.try_wait().unwrap().is_none() {
+        line.send_row();
+        // The pace of the line; nothing is waited for.
+        tokio::time::sleep(PACE).await;
+    }
+    let done = long.wait_with_output().unwrap();
+    assert_eq!(done.status.code(), Some(1), "{done:?}");
+    let report = report(&done);
+    assert_eq!(
+        (&report["verdict"], &report["adopted"]),
+        (&"gave-up".into(), &false.into()),
+        "{report}"
+    );
+    let reason = report["reason"].as_str().unwrap();
+    assert!(
+        reason.contains("another version runs") || reason.contains("another file was saved"),
+        "{reason}"
+    );
+    let file = line.bench.plugins().join("counter.wasm");
+    assert_eq!(std::fs::read(file).unwrap(), newer);
+    line.client
+        .until("the newer file runs", |client| {
+            (client.member("/devices/counter/driver/version")? == "2.0.0").then_some(())
+        })
+        .await;
 }

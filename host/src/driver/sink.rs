@@ -266,6 +266,7 @@ impl Sink for DeviceSink {
 
     fn life(&mut self, change: LifeChange<'_>) {
         use autobench_core::driver::LogLevel::{Error, Info, Warn};
+        self.end_shadow_run(&change);
         match change {
             LifeChange::Started {
                 reason,
@@ -463,6 +464,9 @@ impl DeviceSink {
     pub fn thread_ended(&mut self) {
         let reason = "its thread ended by a fault of the daemon; standard error says which";
         let _told_last = self.lives.ending(&self.device);
+        if let Some(tap) = self.tap.take() {
+            tap.replaced(format!("the driver is down: {reason}"));
+        }
         // Those that are undone already, and have yet to leave, go out once more.
         for lease in self.leases.standing() {
             self.lease_over(&LeaseOver {
@@ -502,6 +506,29 @@ impl DeviceSink {
         self.publish_alarms(&alarms);
         for alarm in alarms {
             self.hub.publish_alarm(alarm.message);
+        }
+    }
+
+    /// A shadow run compares with the version that it began with, in the life that it began in.
+    fn end_shadow_run(&mut self, change: &LifeChange<'_>) {
+        let why = match change {
+            LifeChange::Started {
+                reason: StartReason::Restart,
+                ..
+            } => "the driver was started again since the run began".to_owned(),
+            LifeChange::Started { .. } => {
+                let hash = self.version.hash.to_string();
+                let hash = hash.get(..12).unwrap_or(&hash);
+                format!("another version runs since the run began: {hash}")
+            }
+            LifeChange::BrokeDown { breakdown, .. } => {
+                format!("the version that runs broke down on the bench: {breakdown}")
+            }
+            LifeChange::Stopped(_) => "the driver was stopped since the run began".to_owned(),
+            LifeChange::CheckpointDropped { .. } | LifeChange::LastWordsLost { .. } => return,
+        };
+        if let Some(tap) = self.tap.take() {
+            tap.replaced(why);
         }
     }
 

@@ -13,11 +13,12 @@ mod report;
 mod tap;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use autobench_core::driver::shadow::{Origin, Progress, ShadowRun, Version};
+use autobench_core::driver::versions::VersionHash;
 use autobench_core::driver::{Fault, SharedInbox};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
@@ -129,19 +130,27 @@ impl ShadowRuns {
     pub async fn run(&self, device: &str, wanted: Wanted) -> Result<ShadowReport, NoRun> {
         let (running, _turn) = self.turn(device)?;
         let package = Package::of(wanted.plugin).map_err(LoadError::from)?;
+        // Before anything else: whatever is saved from here on is newer than the wish to adopt the candidate.
+        let began_with = match wanted.adopts {
+            true => blocking(&running.file, |file| Ok(saved(file))).await?,
+            false => None,
+        };
         let (candidate, _) = running.loader.prepare(&package, Urgency::Beside).await?;
         let tapping = running.tapper.tap().await;
         let tapping = tapping.ok_or_else(|| NoRun::NotRunning(device.to_owned()))?;
         let stopper = tapping.tap.stopper();
-        let mut report = compare(device, &running, tapping, candidate, wanted.duration, stopper).await?;
+        let (mut report, tap) =
+            compare(device, &running, tapping, candidate, wanted.duration, stopper).await?;
         if wanted.adopts && report.verdict == Verdict::Equal {
-            let file = running.file.clone();
             let bytes = Arc::clone(&package.bytes);
-            let written = tokio::task::spawn_blocking(move || durable::replace(&file, &bytes)).await;
-            written
-                .unwrap_or_else(|error| Err(std::io::Error::other(error)))
-                .map_err(|error| NoRun::Adopt(running.file.clone(), error))?;
-            report.adopted = true;
+            let newer = blocking(&running.file, move |file| adopt(file, &bytes, began_with, &tap)).await?;
+            match newer {
+                Some(why) => {
+                    report.verdict = Verdict::GaveUp;
+                    report.reason = Some(format!("{why}; the candidate is not adopted"));
+                }
+                None => report.adopted = true,
+            }
         }
         Ok(report)
     }
@@ -161,6 +170,47 @@ impl ShadowRuns {
         };
         Ok((entry.running.clone(), turn))
     }
+}
+
+/// The hash of the plugin's file, if there is one that can be read.
+fn saved(file: &Path) -> Option<VersionHash> {
+    Package::read(file).ok().map(|package| package.hash)
+}
+
+/// Puts a candidate in the place of the plugin's file. The newest file wins: if it is not the one that the run began with, or another version runs,
+/// nothing is written, and why is answered.
+fn adopt(
+    file: &Path,
+    bytes: &[u8],
+    began_with: Option<VersionHash>,
+    tap: &Tap,
+) -> std::io::Result<Option<String>> {
+    let mut newer = None;
+    let written = durable::replace_if(file, bytes, || {
+        newer = tap.replaced();
+        if newer.is_none() && saved(file) != began_with {
+            newer = Some("another file was saved in the plugin folder since the run began".to_owned());
+        }
+        match newer {
+            None => Ok(()),
+            Some(_) => Err(std::io::ErrorKind::AlreadyExists.into()),
+        }
+    });
+    match newer {
+        Some(why) => Ok(Some(why)),
+        None => written.map(|()| None),
+    }
+}
+
+/// Work with the plugin's file, where it keeps nobody waiting.
+async fn blocking<T: Send + 'static>(
+    file: &Path,
+    work: impl FnOnce(&Path) -> std::io::Result<T> + Send + 'static,
+) -> Result<T, NoRun> {
+    let path = file.to_owned();
+    let done = tokio::task::spawn_blocking(move || work(&path)).await;
+    done.unwrap_or_else(|error| Err(std::io::Error::other(error)))
+        .map_err(|error| NoRun::Adopt(file.to_owned(), error))
 }
 
 /// The device's one run. Dropped, it leaves room for the next.
@@ -185,7 +235,7 @@ async fn compare(
     candidate: Arc<Prepared>,
     duration: Duration,
     stopper: Stopper,
-) -> Result<ShadowReport, NoRun> {
+) -> Result<(ShadowReport, Tap), NoRun> {
     let names = (name_of(&tapping.builder.prepared), name_of(&candidate));
     let clock = running.clock;
     let granted = running.granted_slices.clone();
@@ -199,11 +249,11 @@ async fn compare(
             let _ = answer.send(run(tapping, &candidate, &granted, clock, duration));
         })
         .map_err(|error| NoRun::Host(error.to_string()))?;
-    let report = answered
+    let (report, tap) = answered
         .await
         .map_err(|_| NoRun::Host("its thread ended".to_owned()))??;
     drop(stopper);
-    Ok(ShadowReport::of(device, names.0, names.1, report))
+    Ok((ShadowReport::of(device, names.0, names.1, report), tap))
 }
 
 fn run(
@@ -212,7 +262,7 @@ fn run(
     granted_slices: &[String],
     clock: Clock,
     duration: Duration,
-) -> Result<autobench_core::driver::shadow::Report, NoRun> {
+) -> Result<(autobench_core::driver::shadow::Report, Tap), NoRun> {
     let Tapping {
         origin,
         tap,
@@ -262,10 +312,12 @@ fn run(
                 "more has happened than the run could follow: the versions are slower than the line"
                     .to_owned(),
             ),
+            Heard::Replaced(why) => run.give_up(why),
             Heard::Over => break,
         }
     }
-    Ok(run.finish(clock.now()))
+    // What happens from here on is of interest to an adoption.
+    Ok((run.finish(clock.now()), tap))
 }
 
 fn name_of(prepared: &Prepared) -> VersionName {

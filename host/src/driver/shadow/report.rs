@@ -60,7 +60,7 @@ pub enum Verdict {
     DivergedInWrites,
     /// One of them broke down; the reason says which.
     BrokeDown,
-    /// The run could not go on; the reason says why. What was compared until then is in the report.
+    /// The run could not go on, or another version has come since it began; the reason says why. What was compared until then is in the report.
     GaveUp,
     /// The device has ports, and no bytes came on them.
     NothingCompared,

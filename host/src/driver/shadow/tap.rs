@@ -27,6 +27,8 @@ struct Shared {
 struct State {
     waiting: VecDeque<Tapped>,
     has_fallen_off: bool,
+    /// Why the version that the run began with does not run any more.
+    replaced: Option<String>,
     is_stopped: bool,
 }
 
@@ -37,6 +39,8 @@ pub enum Heard {
     Event(Tapped),
     /// More has happened than could wait.
     FellOff,
+    /// The version that the run began with does not run any more: why.
+    Replaced(String),
     /// The time is over, or nobody waits for the run any more.
     Over,
 }
@@ -65,9 +69,24 @@ impl Tap {
             if state.has_fallen_off {
                 return Heard::FellOff;
             }
-            if self.0.news.wait_until(&mut state, until).timed_out() && state.waiting.is_empty() {
+            if let Some(why) = &state.replaced {
+                return Heard::Replaced(why.clone());
+            }
+            if self.0.news.wait_until(&mut state, until).timed_out()
+                && state.waiting.is_empty()
+                && state.replaced.is_none()
+            {
                 return Heard::Over;
             }
+        }
+    }
+
+    /// Why it is not sure that the version that the run began with still runs, if it is not.
+    pub fn replaced(&self) -> Option<String> {
+        let state = self.0.state.lock();
+        match state.has_fallen_off {
+            true => Some("more has happened than the run could follow".to_owned()),
+            false => state.replaced.clone(),
         }
     }
 }
@@ -90,6 +109,16 @@ impl Feed {
         drop(state);
         shared.news.notify_one();
         true
+    }
+}
+
+impl Feed {
+    /// The version that the run began with does not run any more.
+    pub fn replaced(self, why: String) {
+        if let Some(shared) = self.0.upgrade() {
+            shared.state.lock().replaced.get_or_insert(why);
+            shared.news.notify_one();
+        }
     }
 }
 
@@ -139,6 +168,19 @@ mod tests {
             assert_eq!(tap.next(until), Heard::Event(tapped(number)));
         }
         assert_eq!(tap.next(until), Heard::FellOff);
+    }
+
+    #[test]
+    fn a_run_hears_behind_what_waited_that_its_version_was_replaced() {
+        let tap = Tap::default();
+        let feed = tap.feed();
+        assert!(feed.push(tapped(1)));
+        assert_eq!(tap.replaced(), None);
+        feed.replaced("another one came".to_owned());
+        let until = Instant::now() + Duration::from_secs(60);
+        assert_eq!(tap.next(until), Heard::Event(tapped(1)));
+        assert_eq!(tap.next(until), Heard::Replaced("another one came".to_owned()));
+        assert_eq!(tap.replaced().as_deref(), Some("another one came"));
     }
 
     #[test]
