@@ -104,8 +104,8 @@ fn each_change_that_would_break_drivers_is_seen() {
         ("telemetry.wit", "    invalid-value,\n", ""),
         (
             "lease.wit",
-            "  release: func(id: u64);",
-            "  given-back: func(id: u64);",
+            "  release: func(id: u32);",
+            "  given-back: func(id: u32);",
         ),
         ("world.wit", "  @since(version = 0.1.0)\n  import alarms;\n", ""),
     ];

@@ -166,7 +166,7 @@ impl Leases {
         self.open.iter().map(|lease| lease.ends_ns).min()
     }
 
-    /// Ends all. What the driver has yet to be told of the others is forgotten: see [`go_on_with`](Self::go_on_with).
+    /// Ends all. What the driver has yet to be told of the others is forgotten: whoever goes on is told anew.
     pub fn end_all(&mut self, reason: &str) -> Vec<LeaseOver> {
         let reason: Arc<str> = reason.into();
         let untold = self.untold.drain(..).filter_map(Untold::into_over);
