@@ -341,37 +341,24 @@ impl<G: Guest> Cell<G> {
     pub fn shadow_origin(&self, now: CallTime) -> Option<Origin> {
         let checkpoint = self.checkpoint.as_ref()?;
         let since = self.journal.entries().filter_map(|entry| {
-            Some(match entry {
+            let (told, time, refused) = match entry {
                 &Entry::Bytes {
                     port,
                     from,
                     to,
                     refused,
-                } => Tapped {
-                    told: Told::Bytes { port, from, to },
-                    time: now,
-                    refused,
-                },
-                &Entry::Spared { port, from, to } => Tapped {
-                    told: Told::Bytes { port, from, to },
-                    time: now,
-                    refused: false,
-                },
+                } => (Told::Bytes { port, from, to }, now, refused),
+                &Entry::Spared { port, from, to } => (Told::Bytes { port, from, to }, now, false),
                 Entry::Event {
                     event, time, refused, ..
-                } => Tapped {
-                    told: Told::Event(event.clone()),
-                    time: *time,
-                    refused: *refused,
-                },
-                Entry::Gone(Own::Timer(id)) | Entry::WasGone(Own::Timer(id)) => Tapped {
-                    told: Told::TimerGone(*id),
-                    time: now,
-                    refused: false,
-                },
+                } => (Told::Event(event.clone()), *time, *refused),
+                Entry::Gone(Own::Timer(id)) | Entry::WasGone(Own::Timer(id)) => {
+                    (Told::TimerGone(*id), now, false)
+                }
                 // A shadow run holds nothing.
                 Entry::Gone(Own::Lease(_)) | Entry::WasGone(Own::Lease(_)) => return None,
-            })
+            };
+            Some(Tapped { told, time, refused })
         });
         let is_timer = |tapped: &Tapped| matches!(tapped.told, Told::Event(Event::Timer(_)));
         Some(Origin {
@@ -429,7 +416,7 @@ impl<G: Guest> Cell<G> {
             }
         }
         let mut taken = inbox.with(|inbox| {
-            if let Some(untold) = inbox.next_untold_lease(now.monotonic_ns) {
+            if let Some(untold) = inbox.leases().next_untold(now.monotonic_ns) {
                 return Some(Next::Lease(untold));
             }
             let taken = inbox.take(now.monotonic_ns, buffer);
@@ -481,7 +468,7 @@ impl<G: Guest> Cell<G> {
         let settled = returned.and_then(|()| {
             inbox.with(|inbox| {
                 if !effects.leases.is_empty() {
-                    know(&mut inbox.known_leases(), &effects.leases)
+                    know(&mut inbox.leases().known().collect(), &effects.leases)
                         .map_err(|_| too_many_leases("handle"))?;
                 }
                 inbox
@@ -557,9 +544,17 @@ impl<G: Guest> Cell<G> {
         }
     }
 
+    /// The leases that the driver takes for open.
+    fn known_leases(&self) -> Vec<LeaseId> {
+        let known = self
+            .inbox
+            .with(|inbox| inbox.leases().known().collect::<Vec<_>>());
+        known.into_iter().chain(self.lease_in_hand()).collect()
+    }
+
     /// Whoever held it, holds it no more.
     fn end_leases(&mut self, reason: &str, sink: &mut impl Sink) {
-        let over = self.inbox.with(|inbox| inbox.end_leases(reason));
+        let over = self.inbox.with(|inbox| inbox.leases().end_all(reason));
         over.iter().for_each(|over| sink.lease_over(over));
     }
 
@@ -571,7 +566,7 @@ impl<G: Guest> Cell<G> {
         let goes_on = |own| {
             inbox.with(|inbox| match own {
                 Own::Timer(id) => inbox.timers().is_running(id),
-                Own::Lease(id) => inbox.known_leases().contains(&id),
+                Own::Lease(id) => inbox.leases().known().any(|known| known == id),
             })
         };
         journal.trim(goes_on, |port| ports.get(port.0).map_or(0, |state| state.offset));
@@ -588,24 +583,22 @@ impl<G: Guest> Cell<G> {
             Some((
                 inbox.port_states(),
                 inbox.timers().clone(),
-                inbox.known_leases(),
                 inbox.commands_in_flight().to_vec(),
             ))
         });
-        let Some((ports, timers, mut leases, commands)) = held else {
+        let Some((ports, timers, commands)) = held else {
             return Err(broken_contract(format!(
                 "the snapshot has dealt with {:?}, which is before the last snapshot or after the last byte",
                 snapshot.consumed
             )));
         };
-        leases.extend(self.lease_in_hand());
         self.trim_journal(&ports);
         self.checkpoint = Some(Checkpoint {
             snapshot,
             slice: sink.slice(),
             ports,
             timers,
-            leases,
+            leases: self.known_leases(),
             commands,
         });
         self.checkpoint_due_ns = None;
@@ -713,7 +706,7 @@ fn take_leases(
     if effects.leases.is_empty() {
         return Vec::new();
     }
-    let turn = inbox.with(|inbox| inbox.apply_leases(&effects.leases, now.monotonic_ns));
+    let turn = inbox.with(|inbox| inbox.leases().apply(&effects.leases, now.monotonic_ns));
     if !turn.opened.is_empty() {
         sink.leases_opened(&turn.opened);
     }

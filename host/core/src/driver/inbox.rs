@@ -7,13 +7,13 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::leases::{LeaseTurn, Leases, Untold};
+use super::leases::Leases;
 use super::observing::{Known, Observing, SPACING_NS};
 use super::ring::{Next, PortRing};
 use super::timers::Timers;
 use super::{
-    CallTime, Command, CommandId, CommandReply, Event, InputSignals, LeaseChange, LeaseId, LeaseOver, Marks,
-    PortIdentity, PortIndex, PortState, TimerChange,
+    CallTime, Command, CommandId, CommandReply, Event, InputSignals, LeaseId, Marks, PortIdentity, PortIndex,
+    PortState, TimerChange,
 };
 
 /// Commands that wait or are in flight. More are refused with [`Busy`].
@@ -483,33 +483,9 @@ impl Inbox {
         self.timers = timers;
     }
 
-    /// Does what a committed call asked for of its leases.
-    pub(super) fn apply_leases(&mut self, changes: &[LeaseChange], now_ns: u64) -> LeaseTurn {
-        self.leases.apply(changes, now_ns)
-    }
-
-    /// The next lease that is over without the driver. Its bytes are to be written, and the driver told, before anything else happens.
-    pub(super) fn next_untold_lease(&mut self, now_ns: u64) -> Option<Untold> {
-        self.leases.next_untold(now_ns)
-    }
-
-    /// Ends all leases.
-    pub(super) fn end_leases(&mut self, reason: &str) -> Vec<LeaseOver> {
-        self.leases.end_all(reason)
-    }
-
-    /// The leases that the driver takes for open: those that are, and those of whose end it has not been told.
-    pub(super) fn known_leases(&self) -> Vec<LeaseId> {
-        self.leases.known().collect()
-    }
-
-    /// See [`Leases::go_on_with`].
-    pub(super) fn go_on_with_leases(
-        &mut self,
-        known: &[LeaseId],
-        in_hand: Option<LeaseId>,
-    ) -> Vec<LeaseOver> {
-        self.leases.go_on_with(known, in_hand)
+    /// The driver's leases.
+    pub(super) fn leases(&mut self) -> &mut Leases {
+        &mut self.leases
     }
 
     /// Commands in flight, oldest first.

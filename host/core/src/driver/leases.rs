@@ -207,7 +207,7 @@ impl Leases {
         ended
     }
 
-    /// Those that are open as far as the driver knows.
+    /// Those that the driver takes for open: those that are, and those of whose end it has not been told.
     pub fn known(&self) -> impl Iterator<Item = LeaseId> {
         let untold = self.untold.iter().map(|untold| untold.id);
         self.open.iter().map(|lease| lease.id).chain(untold)

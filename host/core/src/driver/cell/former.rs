@@ -271,9 +271,8 @@ impl<G: Guest> AtRest<'_, G> {
         cell.inbox.with(|inbox| inbox.withdraw(is_refusal));
         let mut journal = flip.undealt;
         journal.append(since);
-        let held = |inbox: &mut Inbox| (inbox.port_states(), inbox.timers().clone(), inbox.known_leases());
-        let (ports, timers, mut leases) = cell.inbox.with(held);
-        leases.extend(cell.lease_in_hand());
+        let held = |inbox: &mut Inbox| (inbox.port_states(), inbox.timers().clone());
+        let (ports, timers) = cell.inbox.with(held);
         cell.journal = journal;
         cell.trim_journal(&ports);
         cell.checkpoint = Some(Checkpoint {
@@ -281,7 +280,7 @@ impl<G: Guest> AtRest<'_, G> {
             slice: sink.slice(),
             ports,
             timers,
-            leases,
+            leases: cell.known_leases(),
             commands: Vec::new(),
         });
         cell.succeeded();

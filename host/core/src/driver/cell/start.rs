@@ -319,7 +319,10 @@ impl<G: Guest> Cell<G> {
             self.tell_refused(&refused);
         }
         let in_hand = self.lease_in_hand();
-        over.extend(self.inbox.with(|inbox| inbox.go_on_with_leases(&leases, in_hand)));
+        over.extend(
+            self.inbox
+                .with(|inbox| inbox.leases().go_on_with(&leases, in_hand)),
+        );
         over.iter().for_each(|over| sink.lease_over(over));
         effects.clear();
         self.effects = arrival.effects;
