@@ -301,10 +301,15 @@ impl Engine {
                 Ok(left) => left,
                 Err(error) => return End::lost(error),
             };
-            if left == Left::Nothing && self.control.shared().line.lock().transmit.take_drained() {
+            let (has_drained, is_leaving) = {
+                let transmit = &mut self.control.shared().line.lock().transmit;
+                let has_drained = left == Left::Nothing && transmit.take_drained();
+                (has_drained, transmit.has_undos_leaving())
+            };
+            if has_drained {
                 self.events.drained();
             }
-            let is_leaving = self.tell_undone();
+            let is_leaving = is_leaving && self.tell_undone();
             let next_news = self.tell_news();
             // Only whether output has left is asked for again and again; everything else wakes the poll.
             let settling_ends = (left == Left::Change || is_leaving).then_some(SETTLE_POLL);
@@ -340,19 +345,17 @@ impl Engine {
 
     /// Tells which holds are undone. True while the system has not sent all that undoes some.
     fn tell_undone(&mut self) -> bool {
-        let undone = {
+        let (undone, is_leaving) = {
             let mut line = self.control.shared().line.lock();
-            if !line.transmit.has_undos_leaving() {
-                return false;
-            }
             let pending = line
                 .attached
                 .as_ref()
                 .map_or(0, |attached| pending_output_bytes(&attached.tty));
-            line.transmit.take_undone(pending)
+            let undone = line.transmit.take_undone(pending);
+            (undone, line.transmit.has_undos_leaving())
         };
         undone.iter().for_each(|lease| self.events.undone(lease));
-        self.control.shared().line.lock().transmit.has_undos_leaving()
+        is_leaving
     }
 
     /// What the system holds for the line.
