@@ -104,12 +104,10 @@ impl LeaseJournal {
         match read(&file) {
             Ok(left) => {
                 for (number, written) in (EARLIER..).zip(left) {
-                    let lease = match ports.iter().position(|port| *port.name == *written.port) {
-                        Some(index) if ports.get(index).is_some_and(|port| port.line == written.line) => {
-                            Some(lease(number, &written, PortIndex(index)))
-                        }
-                        _ => None,
-                    };
+                    let is_its =
+                        |port: &JournalPort| *port.name == *written.port && port.line == written.line;
+                    let port = ports.iter().position(is_its);
+                    let lease = port.map(|index| lease(number, &written, PortIndex(index)));
                     match &lease {
                         Some(lease) => {
                             let settings = written.settings.as_ref().and_then(|line| line.settings().ok());
@@ -145,8 +143,11 @@ impl LeaseJournal {
                 // It goes on.
                 written.since = former.written.since;
             }
-            let lease = Some(lease.clone());
-            kept.holds.insert(lease_number(&lease), Hold { written, lease });
+            let hold = Hold {
+                written,
+                lease: Some(lease.clone()),
+            };
+            kept.holds.insert(lease.number, hold);
         }
         kept.prepared.clear();
         // One that was prepared, or is taken once more with the same bytes, is there already; what is there beside it goes with the next change.
@@ -347,10 +348,6 @@ fn lease(number: u64, written: &WrittenHold, port: PortIndex) -> Lease {
         release: written.release.as_slice().into(),
         ends_ns: 0,
     }
-}
-
-fn lease_number(lease: &Option<Lease>) -> u64 {
-    lease.as_ref().map_or(0, |lease| lease.number)
 }
 
 fn no_such_line(written: &WrittenHold, file: &Path) -> String {

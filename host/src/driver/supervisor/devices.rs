@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use autobench_core::driver::versions::Granted;
 use autobench_core::driver::{
-    LogLevel, PortAction, PortIndex, PortSetup, SharedInbox, StopReason, ring_capacity_bytes,
+    LineSettings, LogLevel, PortAction, PortIndex, PortSetup, SharedInbox, StopReason, ring_capacity_bytes,
 };
 use autobench_core::state::OFFERED_MEMBERS;
 use autobench_core::wire::{DeviceEntry, DeviceStatus, DriverEntry, PortEntry, SeriesEntry};
@@ -23,7 +23,7 @@ use super::super::record::DeviceRecord;
 use super::super::shadow;
 use super::super::sink::{DeviceSink, LogBudget};
 use super::{Bench, Simulated, Slot};
-use crate::config::{DeviceConfig, DeviceId, PortSource, SimDevice, SimSpec};
+use crate::config::{DeviceConfig, DeviceId, PortConfig, PortSource, SimDevice, SimSpec};
 use crate::hub::EndpointInfo;
 use crate::logs::LogRecord;
 use crate::serial::{DisplayLine, Port, PortSettings, Recorder};
@@ -174,16 +174,8 @@ impl Bench {
                 .find(|(simulated, _)| simulated.port == *name)
                 .map(|(simulated, _)| simulated.link.clone());
             let settings = PortSettings {
-                device: Arc::clone(&device),
-                name: Arc::clone(&name),
-                source: config.source.clone(),
                 simulated,
-                line,
-                dtr: config.dtr,
-                rts: config.rts,
-                hangup_on_close: config.hangup_on_close,
-                exclusive: config.exclusive,
-                sysfs_root: sysfs_root.clone(),
+                ..port_settings(&device, &name, config, line, &sysfs_root)
             };
             // A bench without a capture is a bench all the same.
             let recorder = config.capture.clone().and_then(|capture| {
@@ -326,18 +318,7 @@ impl Bench {
                 continue;
             };
             let name: Arc<str> = name.as_str().into();
-            let settings = PortSettings {
-                device: Arc::clone(&device),
-                name: Arc::clone(&name),
-                source: config.source.clone(),
-                simulated: None,
-                line: config.line.over(line),
-                dtr: config.dtr,
-                rts: config.rts,
-                hangup_on_close: config.hangup_on_close,
-                exclusive: config.exclusive,
-                sysfs_root: sysfs_root.clone(),
-            };
+            let settings = port_settings(&device, &name, config, config.line.over(line), &sysfs_root);
             let holds = holds.clone();
             match Port::start(settings, Box::new(UndoFeed { name, holds }), None) {
                 Ok(port) => {
@@ -496,6 +477,28 @@ impl Bench {
         self.services.commands.remove_device(id.as_str());
         self.records.lock().remove(id);
         self.versions.device_removed(id.as_str());
+    }
+}
+
+/// How a port is opened, other than an emulator's.
+fn port_settings(
+    device: &Arc<str>,
+    name: &Arc<str>,
+    config: &PortConfig,
+    line: LineSettings,
+    sysfs_root: &Path,
+) -> PortSettings {
+    PortSettings {
+        device: Arc::clone(device),
+        name: Arc::clone(name),
+        source: config.source.clone(),
+        simulated: None,
+        line,
+        dtr: config.dtr,
+        rts: config.rts,
+        hangup_on_close: config.hangup_on_close,
+        exclusive: config.exclusive,
+        sysfs_root: sysfs_root.to_owned(),
     }
 }
 
