@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use e2e::{Bench, Client, DeviceEntry, Terminal, eventually};
+use e2e::{Bench, Client, Daemon, DeviceEntry, Terminal, eventually};
 use serde_json::{Value, json};
 
 /// Longer than any of these stories takes.
@@ -22,6 +22,14 @@ impl Board {
         bench.install("holder", &bench.artifacts.fixture("holder"));
         bench.configure(&[DeviceEntry::new("board", "holder", &link)]);
         Self { bench, link, line }
+    }
+
+    /// A daemon whose driver has the board.
+    async fn start(&self) -> (Daemon, Client) {
+        let daemon = self.bench.start();
+        let mut client = daemon.client().await;
+        until_attached(&mut client).await;
+        (daemon, client)
     }
 
     fn journal(&self) -> PathBuf {
@@ -63,9 +71,7 @@ async fn until_refused(client: &mut Client, words: &str) {
 #[tokio::test]
 async fn a_hold_ends_in_its_time_and_goes_on_over_a_swap() {
     let mut board = Board::new();
-    let daemon = board.bench.start();
-    let mut client = daemon.client().await;
-    until_attached(&mut client).await;
+    let (daemon, mut client) = board.start().await;
     board.hold(1, LONG_MS);
     board.hold(2, LONG_MS);
     board.hold(3, 300);
@@ -96,9 +102,7 @@ async fn a_hold_ends_in_its_time_and_goes_on_over_a_swap() {
 #[tokio::test]
 async fn a_hold_ends_with_a_breakdown_and_with_a_stop_and_the_driver_hears_of_it() {
     let mut board = Board::new();
-    let daemon = board.bench.start();
-    let mut client = daemon.client().await;
-    until_attached(&mut client).await;
+    let (daemon, mut client) = board.start().await;
     board.hold(1, LONG_MS);
     board.line.send(b"trap\n");
     assert_eq!(board.line.next_line(), "up 1");
@@ -114,20 +118,14 @@ async fn a_hold_ends_with_a_breakdown_and_with_a_stop_and_the_driver_hears_of_it
 #[tokio::test]
 async fn a_hold_whose_line_is_lost_is_undone_as_soon_as_it_is_back() {
     let mut board = Board::new();
-    let daemon = board.bench.start();
-    let mut client = daemon.client().await;
-    until_attached(&mut client).await;
+    let (daemon, mut client) = board.start().await;
     board.hold(1, LONG_MS);
     board.line.close();
     until_ended(&mut client, &["1 port-lost"]).await;
     client.until_member("/board/attached", &json!(false)).await;
     board.line = Terminal::create(&board.link);
     assert_eq!(board.line.next_line(), "up 1");
-    eventually("the journal is empty", async || {
-        let journal = board.bench.folder().join("data/leases/board.json");
-        (!journal.exists()).then_some(())
-    })
-    .await;
+    board.until_journal_is_empty().await;
     assert!(daemon.stop().success());
     assert_eq!(board.line.line_so_far(), None);
 }
@@ -135,9 +133,7 @@ async fn a_hold_whose_line_is_lost_is_undone_as_soon_as_it_is_back() {
 #[tokio::test]
 async fn what_a_killed_daemon_held_is_undone_by_the_next_and_nothing_else_is_written() {
     let mut board = Board::new();
-    let daemon = board.bench.start();
-    let mut client = daemon.client().await;
-    until_attached(&mut client).await;
+    let (daemon, _) = board.start().await;
     board.hold(1, LONG_MS);
     board.hold(2, LONG_MS);
     daemon.kill();
@@ -161,9 +157,7 @@ async fn what_a_killed_daemon_held_is_undone_by_the_next_and_nothing_else_is_wri
     daemon.kill();
 
     // Nor is it written once more.
-    let daemon = board.bench.start();
-    let mut client = daemon.client().await;
-    until_attached(&mut client).await;
+    let (daemon, _) = board.start().await;
     board.hold(3, 1);
     assert_eq!(board.line.next_line(), "up 3");
     assert!(daemon.stop().success());
@@ -172,9 +166,7 @@ async fn what_a_killed_daemon_held_is_undone_by_the_next_and_nothing_else_is_wri
 #[tokio::test]
 async fn what_a_killed_daemon_held_is_undone_although_no_driver_runs() {
     let mut board = Board::new();
-    let daemon = board.bench.start();
-    let mut client = daemon.client().await;
-    until_attached(&mut client).await;
+    let (daemon, _) = board.start().await;
     board.hold(1, LONG_MS);
     daemon.kill();
     board.bench.install("holder", b"half a file");
@@ -199,9 +191,7 @@ async fn what_a_killed_daemon_held_is_undone_although_no_driver_runs() {
 #[tokio::test]
 async fn what_a_killed_daemon_held_is_undone_although_its_drivers_file_is_gone() {
     let mut board = Board::new();
-    let daemon = board.bench.start();
-    let mut client = daemon.client().await;
-    until_attached(&mut client).await;
+    let (daemon, _) = board.start().await;
     board.hold(1, LONG_MS);
     daemon.kill();
     std::fs::remove_file(board.bench.plugins().join("holder.wasm")).unwrap();
@@ -217,9 +207,7 @@ async fn what_a_killed_daemon_held_is_undone_although_its_drivers_file_is_gone()
 #[tokio::test]
 async fn what_was_held_on_another_line_is_told_and_not_written_to_this_one() {
     let mut board = Board::new();
-    let daemon = board.bench.start();
-    let mut client = daemon.client().await;
-    until_attached(&mut client).await;
+    let (daemon, _) = board.start().await;
     board.hold(1, LONG_MS);
     daemon.kill();
     let elsewhere = board.bench.folder().join("elsewhere");
@@ -256,9 +244,7 @@ async fn what_was_held_on_another_line_is_told_and_not_written_to_this_one() {
 #[tokio::test]
 async fn no_more_than_sixteen_are_open_and_what_is_out_of_range_is_refused_with_the_bounds() {
     let mut board = Board::new();
-    let daemon = board.bench.start();
-    let mut client = daemon.client().await;
-    until_attached(&mut client).await;
+    let (daemon, mut client) = board.start().await;
     for key in 1..=16 {
         board.hold(key, LONG_MS);
     }
@@ -275,9 +261,7 @@ async fn no_more_than_sixteen_are_open_and_what_is_out_of_range_is_refused_with_
 #[tokio::test]
 async fn a_hold_that_cannot_be_written_down_does_not_begin() {
     let mut board = Board::new();
-    let daemon = board.bench.start();
-    let mut client = daemon.client().await;
-    until_attached(&mut client).await;
+    let (daemon, mut client) = board.start().await;
     // Where the folder of the journals has to be is a file: as on a full disk, nothing can be written.
     let folder = board.bench.folder().join("data/leases");
     std::fs::write(&folder, "").unwrap();
@@ -293,9 +277,7 @@ async fn a_hold_that_cannot_be_written_down_does_not_begin() {
 #[tokio::test]
 async fn a_hold_on_a_line_that_is_away_when_its_driver_goes_is_undone_when_it_is_back() {
     let mut board = Board::new();
-    let daemon = board.bench.start();
-    let mut client = daemon.client().await;
-    until_attached(&mut client).await;
+    let (daemon, mut client) = board.start().await;
     board.hold(1, LONG_MS);
     board.line.close();
     client.until_member("/board/attached", &json!(false)).await;
@@ -305,20 +287,14 @@ async fn a_hold_on_a_line_that_is_away_when_its_driver_goes_is_undone_when_it_is
         .await;
     board.line = Terminal::create(&board.link);
     assert_eq!(board.line.next_line(), "up 1");
-    eventually("the journal is empty", async || {
-        let journal = board.bench.folder().join("data/leases/board.json");
-        (!journal.exists()).then_some(())
-    })
-    .await;
+    board.until_journal_is_empty().await;
     assert!(daemon.stop().success());
 }
 
 #[tokio::test]
 async fn holds_without_end_in_one_call_are_bounded_and_each_is_undone() {
     let mut board = Board::new();
-    let daemon = board.bench.start();
-    let mut client = daemon.client().await;
-    until_attached(&mut client).await;
+    let (daemon, mut client) = board.start().await;
     board.line.send(b"flood 12000\n");
     until_refused(&mut client, "Full").await;
     let journal = std::fs::metadata(board.journal()).map_or(0, |journal| journal.len());
@@ -336,9 +312,7 @@ async fn holds_without_end_in_one_call_are_bounded_and_each_is_undone() {
 #[tokio::test]
 async fn a_driver_that_holds_something_with_its_last_words_leaves_nothing_held() {
     let mut board = Board::new();
-    let daemon = board.bench.start();
-    let mut client = daemon.client().await;
-    until_attached(&mut client).await;
+    let (daemon, mut client) = board.start().await;
     board.line.send(b"hold-at-stop\n");
     client
         .until_member("/board/refused", &json!("nothing, until it stops"))
