@@ -3,6 +3,14 @@
 //! An emulator stands behind a link that a program opens as if it were a serial port. Its protocol is a pure machine; its faults come from
 //! a seed; its journal says what a driver should have made of them. Nothing here knows the daemon.
 
+pub mod bench;
+pub mod board;
+#[cfg(test)]
+mod client;
+mod clock;
+pub mod frontpanel;
+pub mod keyboard;
+mod line;
 pub mod pc;
 pub mod pty;
 pub mod random;

@@ -14,6 +14,8 @@ use super::damage;
 use super::fault::{Fault, FaultPlan, Turns};
 use super::journal::{LostReason, Record, Tally};
 use super::meter::{BAUD_RATE, Meter, Output, Row};
+pub use crate::line::Outgoing;
+use crate::pc::Stage;
 use crate::random::Random;
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -52,15 +54,6 @@ pub struct Cable {
     /// Settled rows that nobody has taken yet; whoever drives the cable takes them after each step.
     settled: Vec<Record>,
     tally: Tally,
-}
-
-/// What is next for the line.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Outgoing<'a> {
-    /// Bytes to write in one go, as far as possible.
-    Bytes(&'a [u8]),
-    /// The cable is to be pulled.
-    Unplug,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -174,6 +167,12 @@ impl Cable {
         } else {
             self.meter.line_noise();
         }
+    }
+
+    /// The PC behind the meter does something else from now on.
+    pub fn pc_enters(&mut self, stage: Stage, now: Duration) {
+        self.advance(now);
+        self.meter.pc_enters(stage, now);
     }
 
     /// Does everything that is due by `now`.
@@ -529,6 +528,56 @@ impl Cable {
     fn settle(&mut self, record: Record) {
         self.tally.count(&record);
         self.settled.push(record);
+    }
+}
+
+impl crate::line::Cable for Cable {
+    fn set_host_rate(&mut self, baud_rate: u32) {
+        self.set_host_rate(baud_rate);
+    }
+
+    fn host_came(&mut self) {
+        self.host_came();
+    }
+
+    fn host_gone(&mut self, unread_bytes: u64) {
+        self.host_gone(unread_bytes);
+    }
+
+    fn receive(&mut self, bytes: &[u8], now: Duration) {
+        self.receive(bytes, now);
+    }
+
+    fn outgoing(&self, now: Duration) -> Option<Outgoing<'_>> {
+        self.outgoing(now)
+    }
+
+    fn line_due(&self) -> Option<Duration> {
+        self.line_due()
+    }
+
+    fn sent(&mut self, count: usize) {
+        self.sent(count);
+    }
+
+    fn awaits_reader(&self) -> bool {
+        self.awaits_reader()
+    }
+
+    fn drained(&mut self) {
+        self.drained();
+    }
+
+    fn hurry(&mut self, now: Duration) {
+        self.hurry(now);
+    }
+
+    fn unplugged(&mut self, unread_bytes: u64, _: Duration) {
+        self.unplugged(unread_bytes);
+    }
+
+    fn plugged(&mut self, _: Duration) {
+        self.plugged();
     }
 }
 

@@ -4,31 +4,24 @@
 //! The thread waits in `poll` for bytes, for somebody who opens, reads or closes the port, for a request, and for the next moment at which
 //! the cable has something to do. It owns the terminal; a [`Control`] only sends it requests.
 
-use super::cable::{Cable, Outgoing};
+use super::cable::Cable;
 use super::fault::FaultPlan;
 use super::journal::{Journal, Tally};
 use super::meter::{EnergyField, Meter};
+use crate::clock::Clock;
+use crate::line::{Line, Wait};
 use crate::pc::{Pc, PcOptions};
-use crate::pty::{Drain, Presence, Pty, Waker};
+use crate::pty::Waker;
 use crate::random::fresh_seed;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
 use serde::Serialize;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
 
-/// How long a host may take to read what is on the line before a pause, a planned unplug or the end; what it has not read then is lost.
-const DRAIN_LIMIT: Duration = Duration::from_secs(2);
-/// How long the cable stays out when a fault pulled it, in real time, because that is what a host's retries are measured in.
-const UNPLUGGED_FOR: Duration = Duration::from_millis(500);
 /// Requests that wait for the thread. Each asker waits for its answer, so this fills only with as many askers; the next one waits, too.
 const REQUESTS: usize = 16;
-/// How fast simulated time may pass, compared with real time.
-const SPEEDS: std::ops::RangeInclusive<f64> = 0.001..=10_000.0;
 
 /// What to emulate.
 #[derive(Clone, Debug)]
@@ -90,15 +83,7 @@ pub struct Emulator {
 impl Emulator {
     /// Makes the terminal, its link and the journal, and starts.
     pub fn start(options: Options) -> io::Result<Self> {
-        if !SPEEDS.contains(&options.speed) {
-            let message = format!(
-                "a speed is from {} to {}, not {}",
-                SPEEDS.start(),
-                SPEEDS.end(),
-                options.speed
-            );
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
-        }
+        let clock = Clock::new(options.speed)?;
         let seed = options.seed.unwrap_or_else(fresh_seed);
         let journal = options.journal.as_deref().map(Journal::create).transpose()?;
         let energy_field = if journal.is_some() {
@@ -112,15 +97,12 @@ impl Emulator {
         let (sender, requests) = sync_channel(REQUESTS);
         let worker = Worker {
             cable: Cable::new(meter, options.faults, seed),
-            clock: Clock::new(options.speed),
-            pty: Some(Pty::create(&options.link)?),
-            link: options.link.clone(),
+            line: Line::create(options.link.clone())?,
+            clock,
             waker: Arc::clone(&waker),
             requests,
             journal,
             seed,
-            replug_at: None,
-            blocked: false,
         };
         let thread = std::thread::Builder::new()
             .name("sim-wattsup".to_owned())
@@ -282,17 +264,12 @@ enum Next {
 /// What the thread owns.
 struct Worker {
     cable: Cable,
+    line: Line,
     clock: Clock,
-    /// None while the cable is out.
-    pty: Option<Pty>,
-    link: PathBuf,
     waker: Arc<Waker>,
     requests: Receiver<Request>,
     journal: Option<Journal>,
     seed: u64,
-    replug_at: Option<Instant>,
-    /// The terminal has no room for what is due.
-    blocked: bool,
 }
 
 impl Worker {
@@ -329,21 +306,18 @@ impl Worker {
     }
 
     fn obey(&mut self, command: Command) -> io::Result<()> {
+        let now = self.clock.now();
         match command {
             Command::Pause => {
                 self.clock.pause();
-                self.let_read().map(|_| ())
+                self.line.let_read(&mut self.cable, self.clock.now()).map(|_| ())
             }
             Command::Resume => {
                 self.clock.resume();
                 Ok(())
             }
-            Command::Unplug => {
-                self.pull()?;
-                self.replug_at = None;
-                Ok(())
-            }
-            Command::Replug => self.plug(),
+            Command::Unplug => self.line.pull(&mut self.cable, now),
+            Command::Replug => self.line.plug(&mut self.cable, now),
             Command::SetFaults(faults) => {
                 self.cable.set_faults(faults);
                 Ok(())
@@ -354,16 +328,14 @@ impl Worker {
 
     /// Does what is due now, and hands the journal what was settled.
     fn step(&mut self) -> io::Result<()> {
-        if self.replug_at.is_some_and(|at| at <= Instant::now()) {
-            self.plug()?;
-        }
         let now = self.clock.now();
-        self.listen(now)?;
+        self.line.replug_if_due(&mut self.cable, now)?;
+        self.line.listen(&mut self.cable, now)?;
         loop {
             // Row by row, so that a thread that was held up for long gives each row its turn on the line.
             let to = self.cable.meter_due().map_or(now, |due| due.min(now));
             self.cable.advance(to);
-            self.pump(now)?;
+            self.line.pump(&mut self.cable, now)?;
             if to == now {
                 break;
             }
@@ -371,134 +343,16 @@ impl Worker {
         self.write_journal()
     }
 
-    /// Takes what the host wrote, and notices that it came or went.
-    fn listen(&mut self, now: Duration) -> io::Result<()> {
-        let Some(pty) = &mut self.pty else { return Ok(()) };
-        // Bytes first, events second: whoever wrote these bytes had opened the port before, so the events are sure to say it.
-        let mut bytes = Vec::new();
-        read_all(pty, &mut bytes)?;
-        let changes = pty.presence()?;
-        if changes.contains(&Presence::Gone) {
-            // Its last words, which it may have written after the first look.
-            read_all(pty, &mut bytes)?;
-        }
-        if !bytes.is_empty() && changes.is_empty() {
-            pty.mark_occupied();
-        }
-        self.cable.set_host_rate(pty.baud_rate()?);
-        // Bytes belong to whoever is there at the end, unless nobody is.
-        let heard_before_gone = changes.last() == Some(&Presence::Gone);
-        for change in changes {
-            match change {
-                Presence::Came => self.cable.host_came(),
-                Presence::Gone => {
-                    if heard_before_gone {
-                        self.cable.receive(&std::mem::take(&mut bytes), now);
-                    }
-                    self.cable.host_gone(pty.discard_unread()?);
-                    pty.clear_exclusive()?;
-                }
-            }
-        }
-        self.cable.receive(&bytes, now);
-        Ok(())
-    }
-
-    /// Writes what is due, as far as there is room, and looks whether it has been read.
-    fn pump(&mut self, now: Duration) -> io::Result<()> {
-        self.blocked = false;
-        loop {
-            let Some(pty) = &self.pty else { return Ok(()) };
-            match self.cable.outgoing(now) {
-                None => break,
-                Some(Outgoing::Bytes(bytes)) => match pty.write(bytes)? {
-                    0 => {
-                        self.blocked = true;
-                        break;
-                    }
-                    count => self.cable.sent(count),
-                },
-                Some(Outgoing::Unplug) => {
-                    self.take_out()?;
-                    self.replug_at = Some(Instant::now() + UNPLUGGED_FOR);
-                    return Ok(());
-                }
-            }
-        }
-        if let Some(pty) = &self.pty
-            && self.cable.awaits_reader()
-            && pty.is_drained()?
-        {
-            self.cable.drained();
-        }
-        Ok(())
-    }
-
-    /// Sends what waits for its time, and waits until the host has read it. Says how much it has left.
-    fn let_read(&mut self) -> io::Result<Drain> {
-        let now = self.clock.now();
-        self.cable.hurry(now);
-        let until = Instant::now() + DRAIN_LIMIT;
-        loop {
-            self.pump(now)?;
-            let Some(pty) = &mut self.pty else {
-                return Ok(Drain::Empty);
-            };
-            if pty.wait_drained(until.saturating_duration_since(Instant::now()))? == Drain::Unread {
-                return Ok(Drain::Unread);
-            }
-            self.cable.drained();
-            // What had no room before has it now.
-            if !self.blocked {
-                return Ok(Drain::Empty);
-            }
-        }
-    }
-
-    fn pull(&mut self) -> io::Result<()> {
-        self.let_read()?;
-        self.take_out()
-    }
-
-    fn take_out(&mut self) -> io::Result<()> {
-        let Some(mut pty) = self.pty.take() else {
-            return Ok(());
-        };
-        let unread = match pty.wait_drained(DRAIN_LIMIT)? {
-            Drain::Empty => 0,
-            // Whoever has not read until now does not read.
-            Drain::Unread => pty.discard_unread()?,
-        };
-        self.cable.unplugged(unread);
-        pty.close();
-        Ok(())
-    }
-
-    fn plug(&mut self) -> io::Result<()> {
-        self.replug_at = None;
-        if self.pty.is_none() {
-            self.pty = Some(Pty::create(&self.link)?);
-            self.cable.plugged();
-        }
-        Ok(())
-    }
-
     fn finish(mut self) -> io::Result<Stats> {
         self.step()?;
-        self.let_read()?;
-        let unread = match &self.pty {
-            Some(pty) => pty.discard_unread()?,
-            None => 0,
-        };
-        self.cable.finish(unread);
+        self.line.let_read(&mut self.cable, self.clock.now())?;
+        self.cable.finish(self.line.discard_unread()?);
         self.write_journal()?;
         let stats = self.stats();
         if let Some(journal) = &mut self.journal {
             journal.summary(stats.tally, self.seed)?;
         }
-        if let Some(pty) = self.pty.take() {
-            pty.close();
-        }
+        self.line.close();
         Ok(stats)
     }
 
@@ -516,101 +370,17 @@ impl Worker {
             tally: self.cable.tally(),
             t_ms: u64::try_from(self.clock.now().as_millis()).unwrap_or(u64::MAX),
             paused: self.clock.is_paused(),
-            plugged: self.pty.is_some(),
+            plugged: self.line.is_plugged(),
             seed: self.seed,
         }
     }
 
     /// Waits until there is something to do.
     fn wait(&self) -> io::Result<()> {
-        let line_due = if self.blocked { None } else { self.cable.line_due() };
-        let due = [self.cable.meter_due(), line_due].into_iter().flatten().min();
-        let replug = self
-            .replug_at
-            .map(|at| at.saturating_duration_since(Instant::now()));
-        let longest = [due.and_then(|due| self.clock.until(due)), replug]
-            .into_iter()
-            .flatten()
-            .min();
-        let longest = longest.map(|wait| Timespec::try_from(wait).unwrap_or_default());
-        let mut fds = vec![PollFd::new(&self.waker, PollFlags::IN)];
-        let (data, activity);
-        if let Some(pty) = &self.pty {
-            (data, activity) = (pty.data(), pty.activity());
-            let room = if self.blocked {
-                PollFlags::OUT
-            } else {
-                PollFlags::empty()
-            };
-            fds.push(PollFd::new(&data, PollFlags::IN | room));
-            fds.push(PollFd::new(&activity, PollFlags::IN));
-        }
-        match poll(&mut fds, longest.as_ref()) {
-            Ok(_) | Err(Errno::INTR) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
-    }
-}
-
-/// Simulated time: so many times as fast as real time, and it can stand still.
-#[derive(Debug)]
-struct Clock {
-    speed: f64,
-    /// Simulated time up to `running_since`, or up to now while it stands still.
-    passed: Duration,
-    running_since: Option<Instant>,
-}
-
-impl Clock {
-    fn new(speed: f64) -> Self {
-        Self {
-            speed,
-            passed: Duration::ZERO,
-            running_since: Some(Instant::now()),
-        }
-    }
-
-    fn now(&self) -> Duration {
-        match self.running_since {
-            Some(since) => self.passed + since.elapsed().mul_f64(self.speed),
-            None => self.passed,
-        }
-    }
-
-    /// Real time until a simulated moment; none if it does not come nearer.
-    fn until(&self, due: Duration) -> Option<Duration> {
-        let left = due.saturating_sub(self.now());
-        if left.is_zero() {
-            return Some(Duration::ZERO);
-        }
-        // A little more than the division says: waking up just before the moment would only lead to waiting again.
-        self.running_since
-            .map(|_| left.div_f64(self.speed) + Duration::from_micros(1))
-    }
-
-    fn is_paused(&self) -> bool {
-        self.running_since.is_none()
-    }
-
-    fn pause(&mut self) {
-        self.passed = self.now();
-        self.running_since = None;
-    }
-
-    fn resume(&mut self) {
-        if self.running_since.is_none() {
-            self.running_since = Some(Instant::now());
-        }
-    }
-}
-
-fn read_all(pty: &Pty, bytes: &mut Vec<u8>) -> io::Result<()> {
-    let mut buffer = [0; 4096];
-    loop {
-        match pty.read(&mut buffer)? {
-            0 => return Ok(()),
-            count => bytes.extend_from_slice(buffer.get(..count).unwrap_or_default()),
-        }
+        let meter = self.cable.meter_due().and_then(|due| self.clock.until(due));
+        Wait::new(&*self.waker, meter)
+            .line(&self.line, &self.cable, &self.clock)
+            .poll()
     }
 }
 

@@ -9,7 +9,7 @@
 //! the meter has not sent yet and ends whatever would send more: a dump, or the rows of external logging.
 
 use super::packet::{Packet, PacketReader, Received};
-use crate::pc::{Draw, Pc};
+use crate::pc::{Draw, Pc, Stage};
 use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -170,6 +170,11 @@ impl Meter {
     /// Bytes came that were none: a half-received command does not survive them.
     pub fn line_noise(&mut self) {
         self.reader = PacketReader::default();
+    }
+
+    /// The PC behind the meter does something else from now on. What was due before that must have been done.
+    pub fn pc_enters(&mut self, stage: Stage, now: Duration) {
+        self.pc.enter(stage, now);
     }
 
     /// Does everything that is due by `now`.
