@@ -1,7 +1,7 @@
 //! The driver cell: the one place that calls a driver, and what makes each of its calls a transaction.
 //!
 //! ```text
-//!              start returned                      fifth strike
+//!              start returned                      fifth strike, or settings refused
 //!   Waiting ------------------> Running     Waiting ----------> Quarantined
 //!      ^  ^                     |  |  ^                              |
 //!      |  +----- broke down ----+  |  +---- swap (from any) ---------+
@@ -19,32 +19,30 @@
 //! A guest of which a call was broken off cannot be called again, because the state that runs owns the guest: there is none to call.
 
 mod break_down;
+mod checkpoint;
 mod former;
 mod missed;
+mod shadow_origin;
 mod start;
+mod swap;
 
 use std::sync::Arc;
 
+use checkpoint::Checkpoint;
 use former::Former;
 pub use former::NoReturn;
+pub use swap::{AtRest, HeadStart, NotSucceeded, Started, SwapRefusal, SwapReport};
 
 #[cfg(test)]
 use super::TimerId;
 use super::inbox::{Chunk, Taken};
-use super::journal::{Entry, Journal, Own};
+use super::journal::Journal;
 use super::leases::{Untold, know, reason};
-use super::shadow::{Origin, Tapped, Told};
 use super::{
-    Breakdown, CallTime, Cause, Command, Commit, Effects, Event, Fault, FaultKind, Guest, LeaseId, LeaseOver,
-    LifeChange, LogOrigin, PortAction, PortState, SharedInbox, Sink, SliceRefused, Snapshot, StartReason,
-    StatusChange, StopReason, Supervision, Timers,
+    Breakdown, CallTime, Cause, Commit, Effects, Event, Fault, FaultKind, Guest, LeaseId, LeaseOver,
+    LifeChange, LogOrigin, PortAction, SharedInbox, Sink, SliceRefused, StatusChange, StopReason,
+    Supervision, Timers,
 };
-
-/// Largest snapshot. A driver that answers a larger one breaks its contract.
-const SNAPSHOT_BYTES: usize = 1024 * 1024;
-
-/// A checkpoint is taken at rest once this time has passed since the first event that it does not cover.
-const CHECKPOINT_EVERY_NS: u64 = 1_000_000_000;
 
 /// Kind of the event that tells a driver that an update of its slice was refused.
 const UPDATE_REFUSED: &str = "update-refused";
@@ -88,35 +86,10 @@ pub enum Status {
         /// Monotonic clock.
         at_ns: u64,
     },
-    /// It broke down too often.
+    /// It broke down too often, or does not start with what it was given.
     Quarantined,
     /// It was stopped.
     Stopped,
-}
-
-/// A swap that went through.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SwapReport {
-    /// The generation from now on.
-    pub generation: u64,
-    /// `Swap`, `Return`, or `Cold` where there was nothing to go on from.
-    pub reason: StartReason,
-    /// Bytes replayed into the driver that runs now.
-    pub carried_bytes: u64,
-    /// The predecessor ran until then.
-    pub predecessor_ran: bool,
-    /// Of a version that returned: why it was told of a gap instead of what happened since it was replaced.
-    pub gap: Option<&'static str>,
-}
-
-/// A swap that did not go through. The successor is gone.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-#[error("{breakdown}")]
-pub struct SwapRefusal {
-    /// Why.
-    pub breakdown: Breakdown,
-    /// Whether the predecessor goes on. It does not if it was down before, or broke down over its own snapshot.
-    pub predecessor_runs: bool,
 }
 
 /// One driver. See the module.
@@ -127,6 +100,8 @@ pub struct Cell<G> {
     life: Life<G>,
     generation: u64,
     checkpoint: Option<Checkpoint>,
+    /// How many were taken.
+    checkpoints: u64,
     journal: Journal,
     checkpoint_due_ns: Option<u64>,
     failed_starts: u32,
@@ -149,17 +124,6 @@ enum Life<G> {
     Waiting { at_ns: u64 },
     Quarantined,
     Stopped,
-}
-
-/// A driver at rest, and what the host held for it at that moment.
-#[derive(Debug)]
-struct Checkpoint {
-    snapshot: Snapshot,
-    slice: Option<Arc<str>>,
-    ports: Vec<PortState>,
-    timers: Timers,
-    leases: Vec<LeaseId>,
-    commands: Vec<Arc<Command>>,
 }
 
 /// What comes next out of the inbox.
@@ -188,6 +152,7 @@ impl<G: Guest> Cell<G> {
             life: Life::Waiting { at_ns: 0 },
             generation: 0,
             checkpoint: None,
+            checkpoints: 0,
             journal: Journal::default(),
             checkpoint_due_ns: None,
             failed_starts: 0,
@@ -230,16 +195,6 @@ impl<G: Guest> Cell<G> {
             Step::Idle { .. } if self.spent.pop().is_some() => Step::Busy,
             step => step,
         }
-    }
-
-    /// Brings the driver to rest, so that it can be succeeded. One that breaks down over its own snapshot is down from then on, and is
-    /// succeeded from its last checkpoint.
-    pub fn rest(&mut self, now: CallTime, sink: &mut impl Sink) -> AtRest<'_, G> {
-        self.spent.clear();
-        if let Err(breakdown) = self.take_checkpoint(now, sink) {
-            self.break_down(breakdown, None, now, sink);
-        }
-        AtRest(self)
     }
 
     /// Gives the driver new settings: as an event if it runs, otherwise with its next start.
@@ -296,13 +251,6 @@ impl<G: Guest> Cell<G> {
         }
     }
 
-    /// Lets the next start be a cold one, unless a checkpoint is taken before.
-    pub fn forget_checkpoint(&mut self) {
-        self.checkpoint = None;
-        self.journal.clear();
-        self.failed_starts = 0;
-    }
-
     /// How the driver is.
     pub fn status(&self) -> Status {
         match self.life {
@@ -335,44 +283,6 @@ impl<G: Guest> Cell<G> {
     /// What waits for the driver.
     pub fn inbox(&self) -> &SharedInbox {
         &self.inbox
-    }
-
-    /// Where a shadow run begins. None for a driver that has never come to rest: there is nothing that another version could go on from.
-    pub fn shadow_origin(&self, now: CallTime) -> Option<Origin> {
-        let checkpoint = self.checkpoint.as_ref()?;
-        let since = self.journal.entries().filter_map(|entry| {
-            let (told, time, refused) = match entry {
-                &Entry::Bytes {
-                    port,
-                    from,
-                    to,
-                    refused,
-                } => (Told::Bytes { port, from, to }, now, refused),
-                &Entry::Spared { port, from, to } => (Told::Bytes { port, from, to }, now, false),
-                Entry::Event {
-                    event, time, refused, ..
-                } => (Told::Event(event.clone()), *time, *refused),
-                Entry::Gone(Own::Timer(id)) | Entry::WasGone(Own::Timer(id)) => {
-                    (Told::TimerGone(*id), now, false)
-                }
-                // A shadow run holds nothing.
-                Entry::Gone(Own::Lease(_)) | Entry::WasGone(Own::Lease(_)) => return None,
-            };
-            Some(Tapped { told, time, refused })
-        });
-        let is_timer = |tapped: &Tapped| matches!(tapped.told, Told::Event(Event::Timer(_)));
-        Some(Origin {
-            device: Arc::clone(&self.setup.device),
-            settings: Arc::clone(&self.setup.settings),
-            snapshot: checkpoint.snapshot.clone(),
-            slice: checkpoint.slice.clone(),
-            ports: checkpoint.ports.clone(),
-            timers: checkpoint.timers.clone(),
-            leases: checkpoint.leases.clone(),
-            commands: checkpoint.commands.clone(),
-            time: self.journal.since().unwrap_or(now),
-            since: since.filter(|tapped| !is_timer(tapped)).collect(),
-        })
     }
 
     // --- events ---
@@ -493,12 +403,7 @@ impl<G: Guest> Cell<G> {
         self.effects.clear();
         self.note(&in_hand.taken, settled.committed, now);
         self.journal.push(in_hand.taken, settled.committed, now, refused);
-        let due_ns = if settled.wants_checkpoint || self.journal.is_full() {
-            now.monotonic_ns
-        } else {
-            now.monotonic_ns + CHECKPOINT_EVERY_NS
-        };
-        self.checkpoint_due_ns = Some(self.checkpoint_due_ns.map_or(due_ns, |due| due.min(due_ns)));
+        self.plan_checkpoint(settled.wants_checkpoint, now);
         if let Some(reason) = failed {
             self.break_down(Breakdown::Failed(reason), None, now, sink);
         }
@@ -544,123 +449,10 @@ impl<G: Guest> Cell<G> {
         }
     }
 
-    /// The leases that the driver takes for open.
-    fn known_leases(&self) -> Vec<LeaseId> {
-        let known = self
-            .inbox
-            .with(|inbox| inbox.leases().known().collect::<Vec<_>>());
-        known.into_iter().chain(self.lease_in_hand()).collect()
-    }
-
     /// Whoever held it, holds it no more.
     fn end_leases(&mut self, reason: &str, sink: &mut impl Sink) {
         let over = self.inbox.with(|inbox| inbox.leases().end_all(reason));
         over.iter().for_each(|over| sink.lease_over(over));
-    }
-
-    // --- checkpoints ---
-
-    /// A checkpoint has dealt with what lies before these ports.
-    fn trim_journal(&mut self, ports: &[PortState]) {
-        let Self { journal, inbox, .. } = self;
-        let goes_on = |own| {
-            inbox.with(|inbox| match own {
-                Own::Timer(id) => inbox.timers().is_running(id),
-                Own::Lease(id) => inbox.leases().known().any(|known| known == id),
-            })
-        };
-        journal.trim(goes_on, |port| ports.get(port.0).map_or(0, |state| state.offset));
-    }
-
-    /// Takes a checkpoint of a driver that runs.
-    fn take_checkpoint(&mut self, now: CallTime, sink: &mut impl Sink) -> Result<(), Breakdown> {
-        let Life::Running(guest) = &mut self.life else {
-            return Ok(());
-        };
-        let snapshot = snapshot_of(guest, now)?;
-        let held = self.inbox.with(|inbox| {
-            inbox.consume(&snapshot.consumed)?;
-            Some((
-                inbox.port_states(),
-                inbox.timers().clone(),
-                inbox.commands_in_flight().to_vec(),
-            ))
-        });
-        let Some((ports, timers, commands)) = held else {
-            return Err(broken_contract(format!(
-                "the snapshot has dealt with {:?}, which is before the last snapshot or after the last byte",
-                snapshot.consumed
-            )));
-        };
-        self.trim_journal(&ports);
-        self.checkpoint = Some(Checkpoint {
-            snapshot,
-            slice: sink.slice(),
-            ports,
-            timers,
-            leases: self.known_leases(),
-            commands,
-        });
-        self.checkpoint_due_ns = None;
-        // The checkpoint is good; but a driver that is asked again after each event, and always in vain, is not.
-        if self.journal.is_full() {
-            return Err(broken_contract(
-                "the snapshot leaves too many pieces of bytes that are not dealt with".to_owned(),
-            ));
-        }
-        Ok(())
-    }
-}
-
-/// A driver between two calls, with a checkpoint of just then if it runs. Everything that a sink is told before is of the driver, and
-/// everything that it is told by [`swap`](Self::swap) is of the successor.
-#[derive(Debug)]
-pub struct AtRest<'a, G>(&'a mut Cell<G>);
-
-impl<G: Guest> AtRest<'_, G> {
-    /// Puts a successor in place of the driver. Whatever goes wrong before the flip leaves it running.
-    ///
-    /// What the successor's `start` asks for takes effect at the flip; what it asks for while bytes are replayed into it is muted, as in a
-    /// restart. `is_return` is for a version that ran before and cannot come back as it was. A driver that is down is succeeded from its last checkpoint. If the successor then refuses the snapshot, a caller that wants
-    /// it nevertheless [forgets the checkpoint](Cell::forget_checkpoint) and comes again with another instance.
-    pub fn swap(
-        self,
-        now: CallTime,
-        sink: &mut impl Sink,
-        mut successor: G,
-        is_return: bool,
-    ) -> Result<SwapReport, SwapRefusal> {
-        let Self(cell) = self;
-        let flip = cell.flip(now);
-        let reason = match cell.checkpoint {
-            Some(_) if is_return => StartReason::Return,
-            Some(_) => StartReason::Swap,
-            None => StartReason::Cold,
-        };
-        let arrived = cell.bring_up(&mut successor, reason, now, sink);
-        match arrived.and_then(|arrival| cell.go_live(successor, arrival, now, sink)) {
-            Ok((predecessor, carried_bytes)) => {
-                cell.succeeded();
-                let predecessor_ran = predecessor.is_some();
-                // At rest it is kept for as long as its successor is on probation.
-                cell.spent.extend(cell.former.take().map(Former::into_guest));
-                match (predecessor, flip) {
-                    (Some(predecessor), Some(flip)) => cell.former = Some(flip.keep(predecessor)),
-                    (predecessor, _) => cell.spent.extend(predecessor),
-                }
-                Ok(SwapReport {
-                    generation: cell.generation,
-                    reason,
-                    carried_bytes,
-                    predecessor_ran,
-                    gap: None,
-                })
-            }
-            Err(breakdown) => Err(SwapRefusal {
-                breakdown,
-                predecessor_runs: matches!(cell.life, Life::Running(_)),
-            }),
-        }
     }
 }
 
@@ -734,18 +526,4 @@ fn too_many_timers(export: &'static str) -> Fault {
         export,
         format!("more than {} timers", super::timers::TIMERS),
     )
-}
-
-fn snapshot_of(guest: &mut impl Guest, now: CallTime) -> Result<Snapshot, Breakdown> {
-    let snapshot = guest.snapshot(now)?;
-    match snapshot.data.len() {
-        0..=SNAPSHOT_BYTES => Ok(snapshot),
-        bytes => Err(broken_contract(format!(
-            "the snapshot has {bytes} bytes, the most is {SNAPSHOT_BYTES}"
-        ))),
-    }
-}
-
-fn broken_contract(detail: String) -> Breakdown {
-    Fault::new(FaultKind::Contract, "snapshot", detail).into()
 }

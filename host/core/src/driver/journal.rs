@@ -67,6 +67,8 @@ pub enum Own {
 #[derive(Debug, Clone, Default)]
 pub struct Journal {
     entries: VecDeque<Entry>,
+    /// So many of the oldest were there at the checkpoint.
+    of_before: usize,
     since: Option<CallTime>,
     value_bytes: usize,
 }
@@ -125,7 +127,15 @@ impl Journal {
 
     /// A start has begun this anew: that it was left out before is over.
     pub fn is_back(&mut self, own: Own) {
-        self.entries.retain(|entry| *entry != Entry::WasGone(own));
+        let mut index = 0;
+        let mut of_before = 0;
+        self.entries.retain(|entry| {
+            let stays = *entry != Entry::WasGone(own);
+            of_before += usize::from(stays && index < self.of_before);
+            index += 1;
+            stays
+        });
+        self.of_before = of_before;
     }
 
     /// A checkpoint was taken, at which what `goes_on` says has not ended. What stays is what it has not dealt with: bytes from `consumed` on, and the
@@ -155,6 +165,7 @@ impl Journal {
             stays_before |= stays;
             stays
         });
+        self.of_before = self.entries.len();
     }
 
     /// Puts what happened later behind it.
@@ -179,9 +190,15 @@ impl Journal {
         self.entries.iter()
     }
 
+    /// What has happened since the checkpoint, but for bytes that directly follow those of before.
+    pub fn new_entries(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().skip(self.of_before)
+    }
+
     /// Forgets everything: there is no checkpoint to go on from.
     pub fn clear(&mut self) {
         self.entries.clear();
+        self.of_before = 0;
         self.since = None;
         self.value_bytes = 0;
     }

@@ -25,7 +25,9 @@ mod schedule;
 /// How long a new version has to live to be a good one. Until then the one before it may come back.
 pub const PROBATION_NS: u64 = 10_000_000_000;
 
-pub use cell::{AtRest, Cell, NoReturn, Setup, Status, Step, SwapRefusal, SwapReport};
+pub use cell::{
+    AtRest, Cell, HeadStart, NoReturn, NotSucceeded, Setup, Started, Status, Step, SwapRefusal, SwapReport,
+};
 pub use draft::{Draft, DraftError};
 pub use inbox::{Busy, COMMANDS, Cancelled, Chunk, Depth, Inbox, PortSetup, Settled, Taken, TooManyTimers};
 pub use leases::{LEASES, Lease, LeaseOver, Leases};

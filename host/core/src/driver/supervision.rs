@@ -28,6 +28,8 @@ pub enum Verdict {
     },
     /// Five strikes in ten minutes: it stays down until it is released.
     Quarantine,
+    /// What it was given does not suit it, which another start does not change: it stays down until it is given something else, or is released.
+    AwaitsConfiguration,
 }
 
 impl Supervision {
@@ -195,6 +197,7 @@ mod tests {
                         supervision.release();
                         strikes.clear();
                     }
+                    Verdict::AwaitsConfiguration => unreachable!("a strike is the version's own fault"),
                 }
             }
         }

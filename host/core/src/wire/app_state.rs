@@ -292,6 +292,8 @@ pub struct WantEntry {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum PluginStatus {
+    /// Its first version is being compiled; nothing is known of it yet.
+    Compiling,
     /// A device runs it.
     Bound,
     /// Good, but no device names it.
@@ -351,7 +353,7 @@ pub enum DeviceStatus {
     Quarantined,
     /// Ended on request.
     Stopped,
-    /// It never ran; the reason says why.
+    /// Not run: its file is refused, or it refuses what the configuration gives it; the reason says which and why.
     Refused,
 }
 
@@ -369,7 +371,7 @@ pub struct DriverEntry {
     /// Counters of the host about it.
     #[ts(type = "Record<string, unknown>")]
     pub health: BTreeMap<String, Value>,
-    /// What came of the newest attempt to replace it; absent before the first.
+    /// What came of the newest attempt to replace it; absent before the first, and once the refused file has given way to the one that runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_reload: Option<LastReload>,
     /// The newest breakdown, of whichever version; absent before the first.

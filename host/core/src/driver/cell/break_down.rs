@@ -5,6 +5,7 @@ use crate::driver::inbox::{Chunk, Taken};
 use crate::driver::journal::Own;
 use crate::driver::leases::reason;
 use crate::driver::sink::fnv1a;
+use crate::driver::versions::Blame;
 use crate::driver::{Breakdown, CallTime, Event, Guest, LifeChange, LogOrigin, Sink, Skipped, Verdict};
 
 impl<G: Guest> Cell<G> {
@@ -24,15 +25,18 @@ impl<G: Guest> Cell<G> {
         self.end_leases(reason::DRIVER_FAILED, sink);
         self.checkpoint_due_ns = None;
         let not_before_ns = self.keep_former(now.monotonic_ns).unwrap_or_default();
-        let verdict = match self.supervision.strike(now.monotonic_ns) {
-            Verdict::Restart { at_ns } => Verdict::Restart {
-                at_ns: at_ns.max(not_before_ns),
+        let verdict = match breakdown.blame() {
+            Blame::Circumstances => Verdict::AwaitsConfiguration,
+            Blame::Version => match self.supervision.strike(now.monotonic_ns) {
+                Verdict::Restart { at_ns } => Verdict::Restart {
+                    at_ns: at_ns.max(not_before_ns),
+                },
+                down => down,
             },
-            Verdict::Quarantine => Verdict::Quarantine,
         };
         self.life = match verdict {
             Verdict::Restart { at_ns } => Life::Waiting { at_ns },
-            Verdict::Quarantine => Life::Quarantined,
+            Verdict::Quarantine | Verdict::AwaitsConfiguration => Life::Quarantined,
         };
         match in_hand {
             None => {}

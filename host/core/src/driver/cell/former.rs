@@ -19,11 +19,10 @@
 
 use std::sync::Arc;
 
+use super::checkpoint::{broken_contract, snapshot_of};
 use super::missed::{Outline, Way};
 use super::start::{Arrival, Past, Replay};
-use super::{
-    AtRest, Cell, Checkpoint, InHand, Life, SwapReport, UPDATE_REFUSED, broken_contract, snapshot_of,
-};
+use super::{AtRest, Cell, InHand, Life, SwapReport, UPDATE_REFUSED};
 use crate::driver::draft::Draft;
 use crate::driver::inbox::Taken;
 use crate::driver::journal::{Entry, Journal};
@@ -61,9 +60,9 @@ pub(super) struct Flip {
     phase: Option<String>,
     timers: Timers,
     leases: Vec<LeaseId>,
-    /// Per port, number of the first byte that it had not dealt with.
+    /// Per port, number of the first byte that it had not dealt with, by its last checkpoint.
     consumed: Vec<u64>,
-    /// What it had been given and not dealt with.
+    /// What it had been given since its last checkpoint, and what it had not dealt with then.
     undealt: Journal,
     /// Per port, number of the first byte that it had not been given, and whether the device was there.
     given: Vec<(u64, bool)>,
@@ -118,13 +117,20 @@ impl Flip {
 }
 
 impl<G: Guest> Cell<G> {
-    /// What the driver at rest would come back to. None if it is down, or something is under way that it alone can end.
-    pub(super) fn flip(&self, now: CallTime) -> Option<Flip> {
-        let (Life::Running(_), Some(checkpoint)) = (&self.life, &self.checkpoint) else {
+    /// What the driver between two calls, whose slice this is, would come back to. None if it is down, has never come to rest, or something is under way
+    /// that it alone can end.
+    pub(super) fn flip(&self, now: CallTime, slice: Option<Arc<str>>) -> Option<Flip> {
+        let (Life::Running(_), Some(_)) = (&self.life, &self.checkpoint) else {
             return None;
         };
-        let mut timers = checkpoint.timers.clone();
-        let is_told_of_refusal = self.inbox.with(|inbox| inbox.has_urgent(is_refusal));
+        let (mut timers, ports, commands, is_told_of_refusal) = self.inbox.with(|inbox| {
+            (
+                inbox.timers().clone(),
+                inbox.port_states(),
+                inbox.commands_in_flight().to_vec(),
+                inbox.has_urgent(is_refusal),
+            )
+        });
         let has_something_of_its_own = match &self.retry {
             Some(InHand {
                 taken: Taken::Event(Event::Timer(id)),
@@ -150,7 +156,7 @@ impl<G: Guest> Cell<G> {
             return None;
         }
         let given = self.inbox.with(|inbox| {
-            let given = checkpoint.ports.iter().enumerate().map(|(index, port)| {
+            let given = ports.iter().enumerate().map(|(index, port)| {
                 let committed = inbox.marks(PortIndex(index)).map_or(0, |marks| marks.committed);
                 (committed, port.attached)
             });
@@ -158,14 +164,14 @@ impl<G: Guest> Cell<G> {
         });
         Some(Flip {
             at: now,
-            slice: checkpoint.slice.clone(),
+            slice,
             phase: self.phase.clone(),
             timers,
-            leases: checkpoint.leases.clone(),
-            consumed: checkpoint.ports.iter().map(|port| port.offset).collect(),
+            leases: self.known_leases(),
+            consumed: ports.iter().map(|port| port.offset).collect(),
             undealt: self.journal.clone(),
             given,
-            commands: checkpoint.commands.clone(),
+            commands,
         })
     }
 
@@ -275,14 +281,7 @@ impl<G: Guest> AtRest<'_, G> {
         let (ports, timers) = cell.inbox.with(held);
         cell.journal = journal;
         cell.trim_journal(&ports);
-        cell.checkpoint = Some(Checkpoint {
-            snapshot,
-            slice: sink.slice(),
-            ports,
-            timers,
-            leases: cell.known_leases(),
-            commands: Vec::new(),
-        });
+        cell.keep_checkpoint(snapshot, ports, timers, Vec::new(), sink);
         cell.succeeded();
         Ok(SwapReport {
             generation: cell.generation,
@@ -334,9 +333,9 @@ impl<G: Guest> Cell<G> {
             }
         }
         replay.pass_time(told)?;
-        match replay.failed.take() {
+        match replay.said.failed.take() {
             Some(reason) => Err(Breakdown::Failed(reason)),
-            None => Ok(replay.phase.take()),
+            None => Ok(replay.said.phase.take()),
         }
     }
 }

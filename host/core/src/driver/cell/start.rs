@@ -14,7 +14,8 @@ use crate::driver::leases::know;
 use crate::driver::observing::Known;
 use crate::driver::{
     Breakdown, CallTime, Cause, Effects, Event, Fault, Guest, LeaseChange, LeaseId, LifeChange, LogOrigin,
-    PortIndex, Refusal, SharedInbox, Sink, SliceRefused, StartInput, StartReason, TimerChange, Timers,
+    PortIndex, Refusal, SharedInbox, Sink, SliceRefused, StartInput, StartReason, StatusChange, TimerChange,
+    Timers,
 };
 
 /// A guest that has been started and has caught up, and what takes effect when it goes live.
@@ -32,10 +33,10 @@ pub(super) struct Past {
     slice: Option<Draft>,
     timers: Timers,
     /// The leases that the guest takes for open.
-    leases: Vec<LeaseId>,
-    begun_by_start: Vec<Own>,
+    pub(super) leases: Vec<LeaseId>,
+    pub(super) begun_by_start: Vec<Own>,
     replayed_bytes: u64,
-    lost_bytes: u64,
+    pub(super) lost_bytes: u64,
 }
 
 impl<G: Guest> Cell<G> {
@@ -86,26 +87,15 @@ impl<G: Guest> Cell<G> {
             self.journal.clear();
         }
         let time = self.journal.since().unwrap_or(now);
-        let mut past = Past {
-            slice: None,
-            timers: Timers::default(),
-            leases: Vec::new(),
-            begun_by_start: Vec::new(),
-            replayed_bytes: 0,
-            lost_bytes: 0,
+        let (input, mut past) = match &self.checkpoint {
+            Some(checkpoint) => (checkpoint.input(&self.setup, reason), checkpoint.past()),
+            None => self.without_memory(reason, sink),
         };
-        let input = self.start_input(reason, &mut past, sink);
-        let started = guest.start(&input, time, &mut self.effects);
-        let ready = started.map_err(Breakdown::from).and_then(|answer| match answer {
-            Err(refusal) => Err(refusal.into()),
-            Ok(()) => match said_failed(&self.effects) {
-                Some(reason) => Err(Breakdown::Failed(reason)),
-                None => Ok(()),
-            },
-        });
+        let begun = begin(guest, &input, time, &mut self.effects);
         let mut effects = std::mem::take(&mut self.effects);
-        match ready.and_then(|()| self.catch_up(guest, &effects, &mut past, time, sink)) {
-            Ok(()) => Ok(Arrival {
+        // What it says there of its failure it said before the breakdown, too.
+        match begun.and_then(|()| self.catch_up(guest, &mut effects, &mut past, time, sink)) {
+            Ok(_) => Ok(Arrival {
                 reason,
                 effects,
                 past,
@@ -119,65 +109,52 @@ impl<G: Guest> Cell<G> {
         }
     }
 
-    /// Brings a guest that was started from the checkpoint to where its predecessor was.
-    fn catch_up(
+    /// Brings a guest that was started from the checkpoint to where its predecessor was. Answers why it cannot go on, if it said so on the way.
+    pub(super) fn catch_up(
         &mut self,
         guest: &mut G,
-        start: &Effects,
+        start: &mut Effects,
         past: &mut Past,
         time: CallTime,
         sink: &mut impl Sink,
-    ) -> Result<(), Breakdown> {
+    ) -> Result<Option<String>, Breakdown> {
         past.apply(start, "start")?;
         past.begun_by_start = begun(start).collect();
         if let Some(slice) = &mut past.slice {
             slice
                 .apply(&start.operations)
                 .map_err(|error| SliceRefused(error.to_string()))?;
-            self.replay(guest, past, time, sink)?;
+            let said = self.replay(guest, past, time, sink)?;
+            // What it does now, and not what it did when it started.
+            start.status.extend(said.phase.map(StatusChange::Phase));
+            return Ok(said.failed);
         }
-        Ok(())
+        Ok(None)
     }
 
-    fn start_input(&mut self, reason: StartReason, past: &mut Past, sink: &mut impl Sink) -> StartInput {
-        let device = Arc::clone(&self.setup.device);
-        let settings = Arc::clone(&self.setup.settings);
-        match &self.checkpoint {
-            Some(checkpoint) => {
-                past.slice = Some(Draft::new(checkpoint.slice.clone()));
-                past.timers = checkpoint.timers.clone();
-                past.leases.clone_from(&checkpoint.leases);
-                StartInput {
-                    device,
-                    reason,
-                    settings,
-                    ports: checkpoint.ports.clone(),
-                    slice: checkpoint.slice.clone(),
-                    snapshot: Some(checkpoint.snapshot.clone()),
-                    commands: checkpoint.commands.clone(),
-                    timers: checkpoint.timers.ids(),
-                    leases: checkpoint.leases.clone(),
-                }
-            }
-            None => {
-                let (ports, commands) = self.inbox.with(|inbox| {
-                    // Whatever was not dealt with is lost with the driver's memory: it goes on at the committed offsets.
-                    past.lost_bytes = inbox.give_up_replay();
-                    (inbox.port_states(), inbox.commands_in_flight().to_vec())
-                });
-                StartInput {
-                    device,
-                    reason,
-                    settings,
-                    ports,
-                    slice: sink.slice(),
-                    snapshot: None,
-                    commands,
-                    timers: Vec::new(),
-                    leases: Vec::new(),
-                }
-            }
-        }
+    /// What a guest starts with that has nothing to go on from.
+    fn without_memory(&mut self, reason: StartReason, sink: &mut impl Sink) -> (StartInput, Past) {
+        let (ports, commands, lost_bytes) = self.inbox.with(|inbox| {
+            // Whatever was not dealt with is lost with the driver's memory: it goes on at the committed offsets.
+            let lost_bytes = inbox.give_up_replay();
+            (
+                inbox.port_states(),
+                inbox.commands_in_flight().to_vec(),
+                lost_bytes,
+            )
+        });
+        let input = StartInput {
+            device: Arc::clone(&self.setup.device),
+            reason,
+            settings: Arc::clone(&self.setup.settings),
+            ports,
+            slice: sink.slice(),
+            snapshot: None,
+            commands,
+            timers: Vec::new(),
+            leases: Vec::new(),
+        };
+        (input, Past::of_nothing(lost_bytes))
     }
 
     /// Gives the guest everything since the checkpoint again. Of what it asks for, only its slice and its timers, which are its own memory
@@ -188,7 +165,7 @@ impl<G: Guest> Cell<G> {
         past: &mut Past,
         started: CallTime,
         sink: &mut impl Sink,
-    ) -> Result<(), Fault> {
+    ) -> Result<Said, Fault> {
         let mut replay = Replay::new(guest, &mut self.effects, &mut self.buffer, past, started, sink);
         for entry in self.journal.entries() {
             match entry {
@@ -212,7 +189,7 @@ impl<G: Guest> Cell<G> {
                 &Entry::Spared { port, from, to } => replay.spared(&self.inbox, (port, from..to))?,
             }
         }
-        Ok(())
+        Ok(replay.said)
     }
 
     /// The flip. Answers the guest that ran until now, if there was one, and how many bytes were replayed.
@@ -337,6 +314,15 @@ impl<G: Guest> Cell<G> {
     }
 }
 
+/// What a guest said of itself in a replay.
+#[derive(Debug, Default)]
+pub(super) struct Said {
+    /// What it does, the last time that it said so.
+    pub(super) phase: Option<String>,
+    /// That it cannot go on, the first time.
+    pub(super) failed: Option<String>,
+}
+
 /// A guest that lives through what happened before. Nothing that it asks for takes effect; its slice and its timers are kept aside.
 pub(super) struct Replay<'a, G, S> {
     guest: &'a mut G,
@@ -350,9 +336,7 @@ pub(super) struct Replay<'a, G, S> {
     pub(super) own_timers: usize,
     /// What it asks for is what it will have asked for, and not what it asked for the first time.
     pub(super) is_return: bool,
-    /// What it said of itself last: what it does, and that it cannot go on.
-    pub(super) phase: Option<String>,
-    pub(super) failed: Option<String>,
+    pub(super) said: Said,
     sink: &'a mut S,
 }
 
@@ -374,8 +358,7 @@ impl<'a, G: Guest, S: Sink> Replay<'a, G, S> {
             clock: started,
             own_timers: 0,
             is_return: false,
-            phase: None,
-            failed: None,
+            said: Said::default(),
             sink,
         }
     }
@@ -399,9 +382,9 @@ impl<'a, G: Guest, S: Sink> Replay<'a, G, S> {
         }
         self.past.apply(self.effects, "handle")?;
         if let Some(phase) = said_phase(self.effects) {
-            self.phase = Some(phase.to_owned());
+            self.said.phase = Some(phase.to_owned());
         }
-        self.failed = self.failed.take().or_else(|| said_failed(self.effects));
+        self.said.failed = self.said.failed.take().or_else(|| said_failed(self.effects));
         if self.is_return {
             self.sink.relived(self.effects);
         }
@@ -485,6 +468,17 @@ impl<'a, G: Guest, S: Sink> Replay<'a, G, S> {
 }
 
 impl Past {
+    fn of_nothing(lost_bytes: u64) -> Self {
+        Self {
+            slice: None,
+            timers: Timers::default(),
+            leases: Vec::new(),
+            begun_by_start: Vec::new(),
+            replayed_bytes: 0,
+            lost_bytes,
+        }
+    }
+
     pub(super) fn of(slice: Draft, timers: Timers, leases: Vec<LeaseId>) -> Self {
         Self {
             slice: Some(slice),
@@ -514,8 +508,22 @@ impl Past {
     }
 }
 
+/// Starts a guest, and tells whether it can go on.
+pub(super) fn begin<G: Guest>(
+    guest: &mut G,
+    input: &StartInput,
+    time: CallTime,
+    effects: &mut Effects,
+) -> Result<(), Breakdown> {
+    guest.start(input, time, effects)??;
+    match said_failed(effects) {
+        Some(reason) => Err(Breakdown::Failed(reason)),
+        None => Ok(()),
+    }
+}
+
 /// What a start begins.
-fn begun(effects: &Effects) -> impl Iterator<Item = Own> {
+pub(super) fn begun(effects: &Effects) -> impl Iterator<Item = Own> {
     let timers = effects.timers.iter().filter_map(|change| match change {
         TimerChange::Set { id, .. } => Some(Own::Timer(*id)),
         TimerChange::Cancel { .. } => None,

@@ -1,5 +1,6 @@
 use super::super::{TimerId, ring_capacity_bytes};
 use super::*;
+use crate::driver::{CommandReply, TimerChange};
 
 const PORT: PortIndex = PortIndex(0);
 const NOW: CallTime = CallTime {

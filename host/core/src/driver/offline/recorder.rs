@@ -156,6 +156,7 @@ impl Sink for Recorder {
                 let follows = match verdict {
                     Verdict::Restart { .. } => "it is started again",
                     Verdict::Quarantine => "it is in quarantine",
+                    Verdict::AwaitsConfiguration => "it waits for other settings",
                 };
                 Entry::BrokeDown(format!("{breakdown}; {follows}"))
             }

@@ -13,7 +13,7 @@ pub(super) mod memory;
 mod world;
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -91,7 +91,7 @@ fn what_a_version_was_spared_comes_to_the_one_that_returns_as_bytes() {
     let mut schedule = Schedule::calm();
     schedule.send(&[0; 10]);
     schedule.settle();
-    schedule.swap();
+    schedule.swap_at_rest();
     schedule.poison();
     schedule.send(&[0; 10]);
     schedule.fall();
@@ -113,12 +113,12 @@ fn what_a_version_was_spared_comes_to_the_one_that_returns_as_bytes() {
 fn a_driver_that_never_runs_again_is_dropped_when_nothing_else_is_to_be_done() {
     let mut schedule = Schedule::calm();
     let first = Rc::downgrade(&schedule.world.live);
-    schedule.swap();
+    schedule.swap_at_rest();
     schedule.settle();
     assert!(first.upgrade().is_some(), "it may come back");
     let second = Rc::downgrade(&schedule.world.live);
     schedule.send(&[0; 10]);
-    schedule.swap();
+    schedule.swap_at_rest();
     assert!(first.upgrade().is_some(), "not while the driver rests");
     assert_eq!(schedule.step(), Step::Busy);
     assert!(first.upgrade().is_some(), "not before the bytes");
@@ -140,7 +140,7 @@ fn bytes_that_a_version_lost_are_not_counted_once_more_when_another_returns() {
     // Its records are long, and the driver says of none that it cannot go on.
     const FILL: u8 = 22;
     let mut schedule = Schedule::calm();
-    schedule.swap();
+    schedule.swap_at_rest();
     let capacity = 8_000;
     let lost: u64 = (0..3)
         .filter_map(|_| {
@@ -183,6 +183,25 @@ fn settings_that_were_corrected_while_a_driver_is_down_are_not_followed_by_the_o
         heard,
         "its start has the new ones"
     );
+}
+
+/// What the predecessor leaves behind.
+struct Flip {
+    former: Former,
+    alarms: Option<BTreeSet<String>>,
+    held: BTreeMap<u64, Lease>,
+}
+
+impl Flip {
+    fn of(world: &World, timer_in_hand: Option<TimerId>, now: CallTime) -> Self {
+        // One that has lost a part of its past in a replay does not know what stands.
+        let knows_its_alarms = world.alarms == world.live.borrow().alarms;
+        Self {
+            former: Former::at_flip(world, timer_in_hand, now),
+            alarms: knows_its_alarms.then(|| world.alarms.clone()),
+            held: world.leases.clone(),
+        }
+    }
 }
 
 /// One schedule: a cell, what it acts on, and what happens to it.
@@ -421,21 +440,90 @@ impl Schedule {
     }
 
     fn swap(&mut self) {
+        match self.rng.chance(700) {
+            true => self.swap_with_head_start(),
+            false => self.swap_at_rest(),
+        }
+    }
+
+    fn swap_with_head_start(&mut self) {
+        let Some(head_start) = self.cell.head_start(self.now, &mut self.world) else {
+            return self.swap_at_rest();
+        };
+        let started = head_start.start(TestGuest::new(&self.world.plan));
+        let commits = self.world.plan.borrow().counts.commits;
+        for _ in 0..self.rng.below(12) {
+            self.go_on();
+        }
+        let is_behind = self.world.plan.borrow().counts.commits > commits;
+        self.world.refuse_next_slice = self.rng.chance(30);
+        let before = (self.cell.status(), self.cell.generation());
+        let flip = Flip::of(&self.world, self.cell.timer_in_hand(), self.now);
+        self.world.is_successors = true;
+        let succeeded = self.cell.succeed(self.now, &mut self.world, started);
+        self.world.is_successors = false;
+        let swapped = match succeeded {
+            Ok(report) => Ok(report),
+            Err(NotSucceeded::Refused(refusal)) => Err(refusal),
+            Err(NotSucceeded::TooLate) => {
+                assert_eq!((self.cell.status(), self.cell.generation()), before);
+                assert_eq!(self.world.leases, flip.held);
+                self.world.refuse_next_slice = false;
+                self.world.plan.borrow_mut().counts.head_starts_too_late += 1;
+                return;
+            }
+        };
+        if swapped.is_ok() {
+            let counts = &mut self.world.plan.borrow_mut().counts;
+            counts.head_starts += 1;
+            counts.head_starts_of_events += u64::from(is_behind);
+            // A timer that the start has set may run out in what the successor catches up with.
+            self.world.timers_unknown |= is_behind;
+        }
+        self.check_swap(swapped, before, flip);
+    }
+
+    /// What happens beside a start.
+    fn go_on(&mut self) {
+        let port = PortIndex(self.rng.below(PORTS as u64) as usize);
+        match self.rng.below(20) {
+            0..9 => self.push(port),
+            9..14 => {
+                self.step();
+            }
+            14..16 => {
+                let us = [300, 30_000, 1_200_000][self.rng.below(3) as usize];
+                let us = self.rng.below(us);
+                self.pass_time(us);
+            }
+            16 => self.plug(port),
+            17 => self.command(),
+            18 => self.cancel(),
+            _ => self.minor_event(port),
+        }
+    }
+
+    fn swap_at_rest(&mut self) {
         let successor = TestGuest::new(&self.world.plan);
-        let before = self.cell.status();
-        let generation = self.cell.generation();
+        let before = (self.cell.status(), self.cell.generation());
         self.world.refuse_next_slice = self.rng.chance(30);
         let in_hand = self.cell.timer_in_hand();
         let at_rest = self.cell.rest(self.now, &mut self.world);
-        let former = Former::at_flip(&self.world, in_hand, self.now);
-        let held = self.world.leases.clone();
-        // One that has lost a part of its past in a replay does not know what stands.
-        let knows_its_alarms = self.world.alarms == self.world.live.borrow().alarms;
-        let alarms = knows_its_alarms.then(|| self.world.alarms.clone());
+        let flip = Flip::of(&self.world, in_hand, self.now);
         self.world.is_successors = true;
         let swapped = at_rest.swap(self.now, &mut self.world, successor, false);
         self.world.is_successors = false;
+        self.check_swap(swapped, before, flip);
+    }
+
+    fn check_swap(
+        &mut self,
+        swapped: Result<SwapReport, SwapRefusal>,
+        (before, generation): (Status, u64),
+        flip: Flip,
+    ) {
         let after = self.cell.status();
+        let held = flip.held;
         let counts = &mut self.world.plan.borrow_mut().counts;
         match swapped {
             Ok(report) => {
@@ -444,8 +532,8 @@ impl Schedule {
                 counts.swaps_of_the_dead += u64::from(!report.predecessor_ran);
                 // A timer that the start sets may run out in the replay of what the dead one was told.
                 self.world.timers_unknown |= !report.predecessor_ran;
-                self.world.former = report.predecessor_ran.then_some(former);
-                self.world.former_alarms = alarms;
+                self.world.former = report.predecessor_ran.then_some(flip.former);
+                self.world.former_alarms = flip.alarms;
                 if !self.world.leases_unknown {
                     counts.leases_over_swaps += held.len() as u64;
                     assert_eq!(self.world.leases, held, "a swap ends no hold");

@@ -78,6 +78,11 @@ pub enum Action {
         /// Why.
         reason: String,
     },
+    /// Nothing runs yet: the first version of its plugin is being prepared.
+    First {
+        /// The device.
+        device: Arc<str>,
+    },
     /// Nothing runs, and nothing will before its file comes.
     Missing {
         /// The device.

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{Action, File, GRACE_NS, QUIET_NS, Unprepared, Unreadable, VersionHash, Versions, Wants, Work};
+use super::{
+    Action, Device, File, GRACE_NS, QUIET_NS, Unprepared, Unreadable, VersionHash, Versions, Wants, Work,
+};
 
 impl Versions {
     /// A file was there when the daemon started. It is looked at at once.
@@ -75,6 +77,7 @@ impl Versions {
         if self.at_hand.contains_key(&hash) {
             self.adopt(plugin, hash);
         }
+        self.say_first(plugin);
         self.tidy();
     }
 
@@ -210,6 +213,20 @@ impl Versions {
                 && running.release()
             {
                 self.actions.push_back(Action::Release { device: name });
+            }
+        }
+    }
+
+    /// Has it shown that a first version is being prepared, where there would be nothing to see until it is.
+    fn say_first(&mut self, plugin: &Arc<str>) {
+        if self.files.get(plugin).and_then(File::first).is_none() {
+            return;
+        }
+        self.publish(plugin);
+        for name in self.bound(plugin) {
+            let stands_still = |device: &Device| device.running.is_none() && device.offered.is_none();
+            if self.devices.get(&name).is_some_and(stands_still) {
+                self.actions.push_back(Action::First { device: name });
             }
         }
     }

@@ -61,6 +61,8 @@ pub struct PluginView {
     pub hash: Option<VersionHash>,
     /// The version whose manifest describes the plugin: one that runs, if any does; rather the newest.
     pub described_by: Option<VersionHash>,
+    /// Nothing is known of it yet: its first version is being prepared.
+    pub is_first: bool,
     /// Why the file as it is now does not run everywhere.
     pub refusal: Option<String>,
     /// The version in the file, if it waits for consent somewhere.
@@ -164,6 +166,20 @@ enum Probation {
     Over,
 }
 
+impl File {
+    /// The version that is being prepared, where none was before it.
+    fn first(&self) -> Option<VersionHash> {
+        match self.work {
+            Work::Preparing(hash)
+                if self.ready.is_none() && self.current.is_none() && self.failure.is_none() =>
+            {
+                Some(hash)
+            }
+            _ => None,
+        }
+    }
+}
+
 impl Versions {
     /// The next thing to do. To be asked after each event until there is none.
     pub fn next_action(&mut self) -> Option<Action> {
@@ -237,7 +253,12 @@ impl Versions {
             .current
             .filter(|current| running().any(|hash| hash == *current));
         Some(PluginView {
-            hash: failed.and_then(|(hash, _)| *hash).or(file.ready).or(file.current),
+            hash: failed
+                .and_then(|(hash, _)| *hash)
+                .or(file.ready)
+                .or(file.current)
+                .or(file.first()),
+            is_first: file.first().is_some(),
             described_by: newest.or_else(|| running().next()).or(file.current),
             refusal: failed.map(|(_, reason)| reason.clone()).or(refused_by_device),
             waiting: file.ready.and_then(|ready| self.waiting(plugin, ready)),

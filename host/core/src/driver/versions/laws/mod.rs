@@ -92,6 +92,28 @@ fn a_file_that_changes_during_a_swap_is_swapped_in_after_it() {
 }
 
 #[test]
+fn a_first_version_is_shown_while_it_is_prepared_and_a_later_one_is_not() {
+    let mut world = World::with(&["a"]);
+    write(&mut world, 0);
+    world.pass(QUIET_NS);
+    world.answer(0);
+    let view = |world: &World| world.versions.plugin(PLUGINS[0]).unwrap();
+    assert_eq!(
+        (view(&world).is_first, view(&world).hash),
+        (true, Some(version(0)))
+    );
+    world.finish();
+    assert!(!view(&world).is_first);
+    write(&mut world, 1);
+    world.pass(QUIET_NS);
+    world.answer(0);
+    assert_eq!(
+        (view(&world).is_first, view(&world).hash),
+        (false, Some(version(0)))
+    );
+}
+
+#[test]
 fn the_hundredth_swap_is_as_the_first() {
     let mut world = World::with(&["a"]);
     write(&mut world, 0);
