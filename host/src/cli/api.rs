@@ -14,6 +14,7 @@ use serde_json::Value;
 use tokio::net::TcpStream;
 
 use super::target::{Target, problem_text};
+use super::usage;
 
 /// How long the daemon may take to answer what it need not wait for.
 pub(super) const ANSWER_WAIT: Duration = Duration::from_secs(20);
@@ -49,14 +50,7 @@ pub(super) struct Answered {
 impl Api {
     /// `token` is what the environment has; a file is preferred.
     pub(super) fn new(daemon: &DaemonArguments, token: Option<&str>) -> anyhow::Result<Self> {
-        let token = match &daemon.token_file {
-            Some(path) => {
-                let text = std::fs::read_to_string(path)
-                    .with_context(|| format!("the token cannot be read from {}", path.display()))?;
-                Some(text.trim().to_owned())
-            }
-            None => token.map(str::to_owned),
-        };
+        let token = usage::token(daemon.token_file.as_deref(), token)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()

@@ -2,13 +2,12 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::str::FromStr;
 
 use autobench_core::access::Role;
-use autobench_sim::wattsup::FaultPlan;
 use clap::{Args, Parser, Subcommand};
 
 use super::plugin::PluginArguments;
+use super::sim::SimArguments;
 use crate::config::Overrides;
 
 /// autobench: one daemon beside a hardware bench.
@@ -278,44 +277,6 @@ pub struct LogsArguments {
     pub seconds: f64,
 }
 
-/// `autobench sim`.
-#[derive(Debug, Args, PartialEq)]
-pub struct SimArguments {
-    /// Which device.
-    #[command(subcommand)]
-    pub device: SimCommand,
-}
-
-/// Devices that can be simulated.
-#[derive(Debug, Subcommand, PartialEq)]
-pub enum SimCommand {
-    /// A Watts Up? PRO power meter in front of a simulated PC
-    Wattsup(WattsupArguments),
-}
-
-/// `autobench sim wattsup`.
-#[derive(Debug, Args, PartialEq)]
-pub struct WattsupArguments {
-    /// The link to the pseudo-terminal, for the port's `path`
-    #[arg(long, value_name = "PATH")]
-    pub link: PathBuf,
-    /// Seed of noise and faults; without one a new one, which is printed
-    #[arg(long, value_name = "NUMBER")]
-    pub seed: Option<u64>,
-    /// How many times faster than the real thing time passes
-    #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = speed)]
-    pub speed: f64,
-    /// Faults to play in turn: `none`, `all`, or names with commas between; `all:50:20` gives each 50 rows and strikes 20 % of them
-    #[arg(long, value_name = "FAULTS", default_value = "none", value_parser = FaultPlan::from_str)]
-    pub fault: FaultPlan,
-    /// File that gets one line per row: its number, whether its bytes were altered, how a driver should read it
-    #[arg(long, value_name = "FILE")]
-    pub journal: Option<PathBuf>,
-    /// Obey lines on standard input: pause, resume, unplug, replug, stats, fault FAULTS, quit; each is answered with a line of JSON
-    #[arg(long)]
-    pub control: bool,
-}
-
 fn listen_address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| {
         format!(
@@ -361,18 +322,12 @@ fn rate(text: &str) -> Result<f64, String> {
     }
 }
 
-fn speed(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(speed) if (0.001..=10_000.0).contains(&speed) => Ok(speed),
-        _ => Err("write a factor from 0.001 to 10000".into()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
 
     use super::*;
+    use crate::cli::SimCommand;
 
     fn parse(line: &str) -> Result<Arguments, clap::Error> {
         Arguments::try_parse_from(line.split_whitespace())
@@ -434,10 +389,42 @@ mod tests {
         let Command::Sim(sim) = parse(line).unwrap().command else {
             panic!("no sim")
         };
-        let SimCommand::Wattsup(meter) = sim.device;
+        let SimCommand::Wattsup(meter) = sim.device else {
+            panic!("no meter")
+        };
         assert_eq!((meter.seed, meter.speed, meter.control), (Some(7), 20.0, true));
         assert_eq!(meter.fault.to_string(), "nuls,split:50:20");
         assert_eq!(meter.journal, Some("j".into()));
+    }
+
+    #[test]
+    fn a_simulated_bench_has_faults_for_each_device_and_a_single_board_has_a_link() {
+        let device = |line: &str| match parse(line).unwrap().command {
+            Command::Sim(sim) => sim.device,
+            other => panic!("{other:?}"),
+        };
+        let SimCommand::Bench(bench) = device(
+            "autobench sim bench --folder d --atx-fault stray,lost:20 --meter-fault nuls --seed 7 --control",
+        ) else {
+            panic!("no bench")
+        };
+        assert_eq!(
+            (
+                bench.atx_fault.to_string(),
+                bench.keyboard_fault.to_string(),
+                bench.meter_fault.to_string()
+            ),
+            ("stray:100,lost:20".into(), "none".into(), "nuls:20:50".into())
+        );
+        assert_eq!((bench.run.seed, bench.run.control), (Some(7), true));
+        for name in ["front-panel", "keyboard"] {
+            let (SimCommand::FrontPanel(board) | SimCommand::Keyboard(board)) =
+                device(&format!("autobench sim {name} --link l --fault all"))
+            else {
+                panic!("no board")
+            };
+            assert_eq!(board.link, PathBuf::from("l"));
+        }
     }
 
     #[test]
@@ -478,6 +465,8 @@ mod tests {
             ("autobench sim wattsup --link x --speed 0", "factor from 0.001"),
             ("autobench sim wattsup --link x --fault nul", "nuls"),
             ("autobench sim wattsup", "--link"),
+            ("autobench sim bench", "--folder"),
+            ("autobench sim keyboard --link x --fault nuls", "stray"),
             ("autobench watch --count 0", "1.."),
             ("autobench token new --role root", "viewer, operator or admin"),
             ("autobench token new --name local", "not local"),

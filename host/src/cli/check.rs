@@ -4,11 +4,29 @@ use std::path::Path;
 
 use serde_json::json;
 
+use super::plugin::ask;
 use super::{Announcer, Failure, drawn};
-use crate::config::{BenchConfig, ConfigLoader, Environment, Overrides, PortSource, Problem};
+use crate::config::{
+    BenchConfig, ConfigErrors, ConfigLoader, Environment, Overrides, Place, PortSource, Problem, Weight,
+};
 
 pub(super) fn check(file: &Path, environment: Environment, json: bool) -> Result<(), Failure> {
     let config = ConfigLoader::new(file, environment, Overrides::default()).load()?;
+    let told = ask(&config, config.devices.values())?;
+    if !told.is_empty() {
+        let misfit = |message| Problem {
+            weight: Weight::Error,
+            code: "misfit",
+            place: Place::File(file.to_owned()),
+            message,
+            hint: None,
+        };
+        let problems = config.warnings.into_iter().chain(told.into_iter().map(misfit));
+        return Err(Failure::Config(ConfigErrors {
+            problems: problems.collect(),
+            sources: Vec::new(),
+        }));
+    }
     if !json {
         eprint!("{}", drawn(&config.warnings, &[]));
     }

@@ -15,6 +15,7 @@ mod serve;
 mod sim;
 mod target;
 mod token;
+mod usage;
 mod watch;
 
 use std::io::IsTerminal;
@@ -31,7 +32,7 @@ pub use announce::Announcer;
 pub use api::DaemonArguments;
 pub use arguments::{
     Arguments, BenchArguments, BenchCommand, Command, DemoArguments, FanoutArguments, LogsArguments,
-    SendArguments, SimArguments, SimCommand, TokenArguments, TokenCommand, WatchArguments, WattsupArguments,
+    SendArguments, TokenArguments, TokenCommand, WatchArguments,
 };
 pub use explain::listen_error;
 pub use plugin::{
@@ -39,6 +40,7 @@ pub use plugin::{
     NewArguments, PluginArguments, PluginCommand, Port, ReloadArguments, RollbackArguments, TestArguments,
     TryArguments,
 };
+pub use sim::{SimArguments, SimBenchArguments, SimBoardArguments, SimCommand, SimRun, WattsupArguments};
 
 /// What the command line starts and does not know itself.
 #[derive(Debug, Clone, Copy)]
@@ -60,16 +62,27 @@ pub enum Failure {
     Other(#[from] anyhow::Error),
 }
 
+impl Failure {
+    fn code(&self) -> ExitCode {
+        match self {
+            Self::Other(error) if error.is::<usage::Wrong>() => ExitCode::from(usage::WRONG),
+            Self::Config(_) | Self::Other(_) => ExitCode::FAILURE,
+        }
+    }
+}
+
 /// Reads the process's arguments and environment, and does what they ask.
 pub fn main(programs: Programs) -> ExitCode {
-    // Wrong usage ends here, with clap's own message and code 2.
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return usage::end(&error),
+    };
     let json = arguments.json;
     match run(arguments, Environment::of_process(), programs) {
         Ok(code) => code,
         Err(failure) => {
             tell(&failure, json);
-            ExitCode::FAILURE
+            failure.code()
         }
     }
 }

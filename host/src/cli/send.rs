@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::target::Target;
 use super::watch::{Away, Socket, close_reason, connect};
-use super::{Failure, SendArguments};
+use super::{Failure, SendArguments, usage};
 
 /// How much longer than the command itself its end is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -26,14 +26,7 @@ const MESSAGE_ID: &str = "send";
 const REFUSED: u8 = 3;
 
 pub(super) fn send(arguments: &SendArguments, token: Option<&str>, json: bool) -> Result<ExitCode, Failure> {
-    let token = match &arguments.token_file {
-        Some(path) => {
-            let text = std::fs::read_to_string(path)
-                .with_context(|| format!("the token cannot be read from {}", path.display()))?;
-            Some(text.trim().to_owned())
-        }
-        None => token.map(str::to_owned),
-    };
+    let token = usage::token(arguments.token_file.as_deref(), token)?;
     let target = Target::parse(&arguments.url)?.with_token(token.as_deref());
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

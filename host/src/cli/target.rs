@@ -5,6 +5,8 @@ use autobench_core::wire::Secret;
 use hyper::Uri;
 use serde_json::Value;
 
+use super::usage;
+
 /// Where to connect to.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Target {
@@ -28,6 +30,10 @@ impl Target {
 
     /// An address as people write it: with or without scheme, port and path.
     pub(super) fn parse(url: &str) -> anyhow::Result<Self> {
+        Self::read(url).map_err(usage::wrong)
+    }
+
+    fn read(url: &str) -> anyhow::Result<Self> {
         let has_scheme = url.contains("://");
         let url = if has_scheme {
             url.to_owned()

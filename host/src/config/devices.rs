@@ -183,8 +183,7 @@ fn plugin(
         };
         (format!("there is no {plugin}.wasm in {folder}"), hint)
     };
-    // Without their folder no plugin would ever come.
-    if files.is_there && waiting.covers(&raw.id.value, &plugin) {
+    if waiting.covers(&raw.id.value, &plugin) {
         let place = findings.place(&written.at);
         findings.problem(Weight::Warning, "missing-plugin", place, message, hint);
         return Some(plugin);

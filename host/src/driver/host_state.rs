@@ -158,6 +158,12 @@ impl HostState {
         self.mode = Mode::Live(rights);
     }
 
+    pub(super) fn keep_holds_with(&mut self, holds: &Arc<dyn KeepsHolds>) {
+        if let Mode::Live(rights) = &mut self.mode {
+            rights.holds = Arc::clone(holds);
+        }
+    }
+
     /// Readies the state for a call.
     pub(super) fn begin_call(&mut self, time: CallTime, deadline: Deadline) {
         self.time = time;

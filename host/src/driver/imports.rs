@@ -239,9 +239,12 @@ impl alarms::Host for HostState {
 
     fn clear(&mut self, key: String) -> wasmtime::Result<()> {
         self.charge(key.len())?;
-        if self.own.alarms.remove(&key) {
-            self.effects.alarms.push(core::AlarmChange::Clear { key });
+        if self.rights().is_none() || key.is_empty() || key.len() > ALARM_KEY_LIMIT_BYTES {
+            return Ok(());
         }
+        self.own.alarms.remove(&key);
+        // Its predecessor may have raised one that it never heard of. Where none stands this is no change.
+        self.effects.alarms.push(core::AlarmChange::Clear { key });
         Ok(())
     }
 }

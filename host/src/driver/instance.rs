@@ -13,7 +13,7 @@ use super::convert;
 use super::core_dump::CoreDumps;
 use super::engine::{CallGate, Engine};
 use super::fault;
-use super::host_state::{HostState, Mode, Rights};
+use super::host_state::{HostState, KeepsHolds, Mode, Rights};
 use super::limits::Deadline;
 use super::manifest::Manifest;
 use super::offline::Sampler;
@@ -75,6 +75,11 @@ impl Instance {
     pub fn serve(&mut self, rights: Rights) {
         self.port_names = rights.ports.iter().map(|port| Arc::clone(port.name())).collect();
         self.store.data_mut().serve(rights);
+    }
+
+    /// From here on what it holds is kept there.
+    pub fn keep_holds_with(&mut self, holds: &Arc<dyn KeepsHolds>) {
+        self.store.data_mut().keep_holds_with(holds);
     }
 
     /// Asks a component what it is, in a store that is thrown away, then twice in another one, and refuses one that does not give the same answer each

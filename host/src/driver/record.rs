@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use autobench_core::driver::PortIdentity;
 use autobench_core::state::{Pointer, StateError, Store, Transaction};
-use autobench_core::wire::{DeviceEntry, PortEntry, PortIdentityEntry, iso8601};
+use autobench_core::wire::{DeviceEntry, DeviceStatus, PortEntry, PortIdentityEntry, iso8601};
 use parking_lot::Mutex;
+use serde_json::{Map, Value, json};
 
 use super::health::Health;
 use super::metrics::Scraped;
-use crate::state::StateHandle;
+use crate::state::{StateHandle, Unsent};
 
 /// A device's entry and the way it gets into the state.
 #[derive(Clone)]
@@ -21,6 +22,7 @@ struct Shared {
     device: Arc<str>,
     plugin: Arc<str>,
     path: Pointer,
+    generation_path: Pointer,
     health_path: Pointer,
     last_seen_path: Pointer,
     health: Arc<Health>,
@@ -36,6 +38,7 @@ impl DeviceRecord {
                 device: id.into(),
                 plugin: entry.plugin.as_str().into(),
                 path: Pointer::of(["devices", id]),
+                generation_path: Pointer::of(["devices", id, "driver", "generation"]),
                 health_path: Pointer::of(["devices", id, "driver", "health"]),
                 last_seen_path: Pointer::of(["devices", id, "lastSeen"]),
                 health: Arc::new(Health::default()),
@@ -64,24 +67,52 @@ impl DeviceRecord {
         // The lock is held until the state has it, so that two changes arrive in the order in which they were made.
         let mut entry = self.shared.entry.lock();
         change(&mut entry);
-        self.shared.publish(&entry, |transaction| {
-            also(transaction);
-            Ok(())
-        })
+        self.shared.publish(&entry, also)
     }
 
-    /// As [`Self::change_with`], with another change that can be refused. Then the entry is as it was, too.
-    pub fn change_if(
+    /// The driver is live in this generation, and with it, as one version, another change takes place that can be refused. Then the entry is as it was,
+    /// too. A swap waits for this: what does not change with it is not looked at, and it is sent later.
+    pub fn go_live(
         &self,
-        change: impl FnOnce(&mut DeviceEntry),
+        generation: u64,
+        phase: Option<String>,
         other: impl FnOnce(&mut Transaction<'_>) -> Result<(), StateError>,
-    ) -> Result<(), StateError> {
-        let mut entry = self.shared.entry.lock();
-        let mut changed = entry.clone();
-        change(&mut changed);
-        self.shared.publish(&changed, other)?;
-        *entry = changed;
-        Ok(())
+    ) -> Result<Unsent, StateError> {
+        let shared = &self.shared;
+        let mut entry = shared.entry.lock();
+        let mut merged = Map::new();
+        merged.insert("status".to_owned(), json!(DeviceStatus::Running));
+        merged.insert("reason".to_owned(), Value::Null);
+        merged.insert("staleSince".to_owned(), Value::Null);
+        merged.extend(
+            phase
+                .clone()
+                .map(|phase| ("phase".to_owned(), Value::String(phase))),
+        );
+        let (published, unsent): (Result<(), StateError>, _) = shared.state.update_unsent(|store| {
+            store
+                .transaction(|transaction| {
+                    other(transaction)?;
+                    transaction.merge(&shared.path, Value::Object(merged))?;
+                    match transaction.get(&shared.generation_path) {
+                        Some(_) => transaction.set(&shared.generation_path, generation.into()),
+                        // Before its first start a device has no driver.
+                        None => Ok(()),
+                    }
+                })
+                .map(|((), _)| ())
+        });
+        published?;
+        entry.status = DeviceStatus::Running;
+        entry.reason = None;
+        entry.stale_since = None;
+        if phase.is_some() {
+            entry.phase = phase;
+        }
+        if let Some(driver) = &mut entry.driver {
+            driver.generation = generation;
+        }
+        Ok(unsent)
     }
 
     /// The device's counters.
@@ -120,25 +151,24 @@ impl DeviceRecord {
 }
 
 impl Shared {
-    /// Publishes the entry behind another change, which can be refused, as one version of the state.
+    /// Publishes the entry behind another change, as one version of the state.
     fn publish(
         &self,
         entry: &DeviceEntry,
-        other: impl FnOnce(&mut Transaction<'_>) -> Result<(), StateError>,
+        also: impl FnOnce(&mut Transaction<'_>),
     ) -> Result<(), StateError> {
         let mut value = serde_json::to_value(entry).unwrap_or_else(|error| {
             // The entry is numbers, texts and maps with text keys.
             tracing::error!(channel = "app", "{} cannot be written: {error}", self.path);
-            serde_json::Value::Null
+            Value::Null
         });
         self.state
             .update(|store| {
                 store.transaction(|transaction| {
-                    other(transaction)?;
+                    also(transaction);
                     // The counters stay as they were last written; they have their own pace.
                     if let Some(health) = transaction.get(&self.health_path).cloned()
-                        && let Some(driver) =
-                            value.get_mut("driver").and_then(serde_json::Value::as_object_mut)
+                        && let Some(driver) = value.get_mut("driver").and_then(Value::as_object_mut)
                     {
                         driver.insert("health".to_owned(), health);
                     }
@@ -171,8 +201,7 @@ pub fn attached_port(identity: &PortIdentity) -> PortEntry {
 #[cfg(test)]
 pub(super) mod tests {
     use autobench_core::state::Store;
-    use autobench_core::wire::{AppState, DeviceStatus};
-    use serde_json::json;
+    use autobench_core::wire::AppState;
 
     use super::*;
     use crate::state::StateConfig;

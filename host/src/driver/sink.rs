@@ -1,8 +1,10 @@
 //! Where a driver's effects go in the daemon: store, hub, log and ports.
 
+mod log_budget;
+
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use autobench_core::driver::leases::reason;
 use autobench_core::driver::shadow::Tapped;
@@ -13,7 +15,10 @@ use autobench_core::driver::{
     StatusChange, Taken, Verdict,
 };
 use autobench_core::state::StateError;
-use autobench_core::wire::{DeviceEntry, DeviceStatus};
+use autobench_core::wire::DeviceStatus;
+
+use log_budget::LOG_LINES_PER_SECOND;
+pub use log_budget::LogBudget;
 
 use super::alarms::{AlarmUpdate, Alarms};
 use super::events::envelope;
@@ -25,13 +30,12 @@ use super::lives::Lives;
 use super::loader::Version;
 use super::record::DeviceRecord;
 use super::shadow::Feed;
-use crate::bucket::{Bucket, Lines};
 use crate::clock::{Clock, now_iso};
 use crate::commands::DeviceCommands;
 use crate::hub::Hub;
 use crate::logs::{LogHandle, LogRecord};
 use crate::serial::{PortControl, PortView};
-use crate::state::{Observing, StateHandle};
+use crate::state::{Observing, StateHandle, Unsent};
 
 /// Files of skipped bytes that are kept per device; the oldest goes.
 const SKIPPED_FILES_LIMIT: usize = 16;
@@ -39,13 +43,6 @@ const SKIPPED_FILES_LIMIT: usize = 16;
 /// Samples for which a series' batch has room from call to call. What a call with more of them took is given back: a call may push 43,690 of one
 /// series, a manifest may have 256 series, and what the host keeps counts towards no limit of the driver.
 const BATCH_KEPT_SAMPLES: usize = 64;
-
-/// Log lines that a driver may write per second in the long run, and after a silence at once. What is beyond is left out and counted: the ring is
-/// everybody's.
-const LOG_LINES_PER_SECOND: u32 = 200;
-const LOG_LINES_BURST: u32 = 1000;
-/// How often lines that are left out are told; in between they are added up.
-const LEFT_OUT_SPACING: Duration = Duration::from_secs(5);
 
 /// The destinations of one device.
 pub struct DeviceSink {
@@ -91,27 +88,12 @@ pub struct DeviceSink {
     pub inbox: SharedInbox,
     /// Which slices that are.
     pub observing: Option<Observing>,
+    /// That the driver is live, until it has dealt with something, or nothing waits for it.
+    pub unsent: Option<Unsent>,
     /// Where a shadow run hears what the driver was told.
     pub tap: Option<Feed>,
     /// How much it may log.
     pub log_budget: LogBudget,
-}
-
-/// How much a driver may log, over all its versions.
-#[derive(Debug)]
-pub struct LogBudget {
-    bucket: Bucket,
-    left_out: Lines,
-}
-
-impl LogBudget {
-    /// Nothing was logged yet.
-    pub fn new(now: Instant) -> Self {
-        Self {
-            bucket: Bucket::new(LOG_LINES_PER_SECOND, LOG_LINES_BURST, now),
-            left_out: Lines::one_in(LEFT_OUT_SPACING, 1, now),
-        }
-    }
 }
 
 impl Sink for DeviceSink {
@@ -142,6 +124,9 @@ impl Sink for DeviceSink {
         self.append_lines(&mut effects.logs, effects.logs_suppressed, None);
         if let Cause::Event(Taken::Bytes(_)) = commit.cause {
             self.health.last_seen_ms.set(commit.time.wall_ms as u64);
+        }
+        if let Cause::Event(_) = commit.cause {
+            self.unsent = None;
         }
         applied.map_err(|error| SliceRefused(error.to_string()))
     }
@@ -183,17 +168,13 @@ impl Sink for DeviceSink {
     ) -> Result<(), SliceRefused> {
         let phase = newest_phase(&effects.status);
         let generation = self.first_generation + generation;
-        self.record
-            .change_if(
-                |entry| {
-                    is_live(entry, generation);
-                    if phase.is_some() {
-                        entry.phase = phase;
-                    }
-                },
-                |transaction| transaction.replace_slice(&self.slice, slice),
-            )
+        let unsent = self
+            .record
+            .go_live(generation, phase, |transaction| {
+                transaction.replace_slice(&self.slice, slice)
+            })
             .map_err(|error| SliceRefused(error.to_string()))?;
+        self.unsent = Some(unsent);
         effects.status.clear();
         Ok(())
     }
@@ -265,7 +246,7 @@ impl Sink for DeviceSink {
     }
 
     fn life(&mut self, change: LifeChange<'_>) {
-        use autobench_core::driver::LogLevel::{Error, Info, Warn};
+        use LogLevel::{Error, Info, Warn};
         self.end_shadow_run(&change);
         match change {
             LifeChange::Started {
@@ -281,11 +262,16 @@ impl Sink for DeviceSink {
                 }
                 self.health.generation.set(generation);
                 let how = match (reason, from_snapshot) {
-                    (StartReason::Cold, _) | (_, false) => "it starts from nothing".to_owned(),
-                    (StartReason::Return, true) => format!("it is back, {replayed_bytes} bytes replayed"),
-                    (_, true) => format!("it goes on from a snapshot, {replayed_bytes} bytes replayed"),
+                    (_, false) => Some("it starts from nothing".to_owned()),
+                    (StartReason::Cold | StartReason::Restart, true) => Some(format!(
+                        "it goes on from a snapshot, {replayed_bytes} bytes replayed"
+                    )),
+                    // Whoever has asked for it tells how it went. The device waits for what is said here.
+                    (StartReason::Swap | StartReason::Return, true) => None,
                 };
-                self.log(Info, format!("driver is live, generation {generation}: {how}"));
+                if let Some(how) = how {
+                    self.log(Info, format!("driver is live, generation {generation}: {how}"));
+                }
                 if lost_bytes > 0 {
                     self.health.overrun_bytes.add(lost_bytes);
                     self.log(
@@ -294,49 +280,11 @@ impl Sink for DeviceSink {
                     );
                 }
                 if !from_snapshot {
-                    self.record.change(|entry| is_live(entry, generation));
+                    self.go_live(generation);
                 }
                 self.lives.live(&self.device, self.version.hash);
             }
-            LifeChange::BrokeDown { breakdown, verdict } => {
-                let version = self.version.clone();
-                self.note_fault(breakdown, &version);
-                let reason = breakdown.to_string();
-                let status = match verdict {
-                    Verdict::Restart { at_ns } => {
-                        let pause_ms = at_ns.saturating_sub(self.clock.monotonic_ns()) / 1_000_000;
-                        self.log(
-                            Warn,
-                            format!("driver broke down: {reason}; it is started again in {pause_ms} ms"),
-                        );
-                        DeviceStatus::Restarting
-                    }
-                    Verdict::Quarantine => {
-                        self.log(
-                            Error,
-                            format!("driver broke down too often and is in quarantine: {reason}; a new version of its file ends it, and so does `autobench plugin reload`"),
-                        );
-                        self.hub.abort_blocks(&self.device);
-                        DeviceStatus::Quarantined
-                    }
-                };
-                if verdict == Verdict::Quarantine {
-                    self.commands
-                        .down(&format!("the driver is in quarantine: {reason}"), false);
-                }
-                let broken = Broken {
-                    hash: version.hash,
-                    reason: reason.clone(),
-                    blame: breakdown.blame(),
-                    is_quarantined: verdict == Verdict::Quarantine,
-                };
-                self.record.change(|entry| {
-                    entry.status = status;
-                    entry.reason = Some(reason);
-                    entry.stale_since.get_or_insert_with(now_iso);
-                });
-                self.lives.broke_down(&self.device, broken);
-            }
+            LifeChange::BrokeDown { breakdown, verdict } => self.broke_down(breakdown, verdict),
             LifeChange::CheckpointDropped { breakdown } => {
                 self.log(Warn, format!("its checkpoint is given up: {breakdown}"));
             }
@@ -369,6 +317,12 @@ impl DeviceSink {
             message,
         });
         self.tell_alarms(raised.into_iter().collect());
+    }
+
+    fn go_live(&self, generation: u64) {
+        if let Err(error) = self.record.go_live(generation, None, |_| Ok(())).map(drop) {
+            self.log(LogLevel::Error, format!("that it runs is not published: {error}"));
+        }
     }
 
     /// Counts a breakdown, and shows it with the version whose it is.
@@ -486,6 +440,58 @@ impl DeviceSink {
         });
     }
 
+    /// The driver is down: says why, and what brings it back.
+    fn broke_down(&mut self, breakdown: &Breakdown, verdict: Verdict) {
+        let version = self.version.clone();
+        self.note_fault(breakdown, &version);
+        let mut reason = breakdown.to_string();
+        let status = match verdict {
+            Verdict::Restart { at_ns } => {
+                let pause_ms = at_ns.saturating_sub(self.clock.monotonic_ns()) / 1_000_000;
+                self.log(
+                    LogLevel::Warn,
+                    format!("driver broke down: {reason}; it is started again in {pause_ms} ms"),
+                );
+                DeviceStatus::Restarting
+            }
+            Verdict::Quarantine => {
+                self.log(
+                    LogLevel::Error,
+                    format!("driver broke down too often and is in quarantine: {reason}; a new version of its file ends it, and so does `autobench plugin reload`"),
+                );
+                self.stays_down(&format!("the driver is in quarantine: {reason}"));
+                DeviceStatus::Quarantined
+            }
+            Verdict::AwaitsConfiguration => {
+                reason.push_str(&format!(
+                    "; correct [devices.{}] in plugins.toml, and it is started",
+                    self.device
+                ));
+                self.log(LogLevel::Error, format!("driver does not start: {reason}"));
+                self.stays_down(&format!("the driver does not start: {reason}"));
+                DeviceStatus::Refused
+            }
+        };
+        let broken = Broken {
+            hash: version.hash,
+            reason: reason.clone(),
+            blame: breakdown.blame(),
+            is_quarantined: status != DeviceStatus::Restarting,
+        };
+        self.record.change(|entry| {
+            entry.status = status;
+            entry.reason = Some(reason);
+            entry.stale_since.get_or_insert_with(now_iso);
+        });
+        self.lives.broke_down(&self.device, broken);
+    }
+
+    /// Nobody waits any more for a driver that is not started again by itself.
+    fn stays_down(&self, why: &str) {
+        self.hub.abort_blocks(&self.device);
+        self.commands.down(why, false);
+    }
+
     /// The version that rested is back, and its alarms with it.
     pub fn bring_alarms_back(&mut self) {
         if let Some(former) = self.former_alarms.take() {
@@ -570,7 +576,7 @@ impl DeviceSink {
         let now = Instant::now();
         let mut left_out = suppressed;
         for mut line in lines.drain(..) {
-            if !self.log_budget.bucket.admit(now) {
+            if !self.log_budget.admit(now) {
                 left_out += 1;
                 continue;
             }
@@ -581,7 +587,7 @@ impl DeviceSink {
         }
         if left_out > 0 {
             self.health.log_lines_left_out.add(left_out);
-            if let Some(total) = self.log_budget.left_out.say_sum(left_out, now) {
+            if let Some(total) = self.log_budget.leave_out(left_out, now) {
                 self.log(LogLevel::Warn, format!("{total} of its log lines are left out: it may write {LOG_LINES_PER_CALL} in one call and {LOG_LINES_PER_SECOND} per second"));
             }
         }
@@ -630,227 +636,5 @@ fn newest_phase(status: &[StatusChange]) -> Option<String> {
     })
 }
 
-fn is_live(entry: &mut DeviceEntry, generation: u64) {
-    entry.status = DeviceStatus::Running;
-    entry.reason = None;
-    entry.stale_since = None;
-    if let Some(driver) = &mut entry.driver {
-        driver.generation = generation;
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use autobench_core::driver::versions::VersionHash;
-    use autobench_core::driver::{LeaseId, PortIndex};
-    use autobench_core::state::Store;
-    use autobench_core::wire::AppState;
-    use serde_json::json;
-
-    use super::super::record::tests::probe;
-    use super::*;
-    use crate::commands::Commands;
-    use crate::config::LogConfig;
-    use crate::hub::HubConfig;
-    use crate::state::StateConfig;
-
-    struct Bench {
-        sink: DeviceSink,
-        _commands: Commands,
-        _folder: tempfile::TempDir,
-    }
-
-    /// A device with two series, and a port that is away.
-    fn bench() -> Bench {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::new(&AppState::default()).unwrap();
-        let state = StateHandle::start(store, StateConfig::new("boot"));
-        let logs = LogHandle::new(LogConfig::silent(10));
-        let hub = Hub::start(HubConfig::default(), state.clone(), logs.clone());
-        let clock = Clock::start();
-        let commands = Commands::start(folder.path(), "boot", clock, logs.clone(), hub.clone()).unwrap();
-        let device: Arc<str> = "probe".into();
-        let record = DeviceRecord::publish(state.clone(), "probe", probe());
-        let sink = DeviceSink {
-            slice: Arc::clone(&device),
-            state,
-            health: Arc::clone(record.health()),
-            record,
-            hub,
-            logs,
-            alarms: Alarms::new(Arc::clone(&device)),
-            former_alarms: None,
-            commands: commands.router().of_device(&device),
-            ports: Arc::new([PortControl::new("main".into()).unwrap()]),
-            leases: LeaseJournal::open(folder.path(), "probe", Vec::new()).0,
-            endpoints: vec![1, 2],
-            version: Version {
-                hash: VersionHash([1; 32]),
-                name: "1.0.0".into(),
-            },
-            lives: Lives::default(),
-            clock,
-            first_generation: 0,
-            dumps: folder.path().join("dumps"),
-            batches: Vec::new(),
-            inbox: SharedInbox::new([]),
-            observing: None,
-            tap: None,
-            log_budget: LogBudget::new(Instant::now()),
-            device,
-        };
-        Bench {
-            sink,
-            _commands: commands,
-            _folder: folder,
-        }
-    }
-
-    fn samples(count: usize) -> Effects {
-        let sample = Sample {
-            timestamp_ms: 0.0,
-            value: 1.0,
-        };
-        Effects {
-            samples: vec![(1, sample); count],
-            ..Effects::default()
-        }
-    }
-
-    #[tokio::test]
-    async fn a_thread_that_ends_undoes_what_is_held() {
-        let mut bench = bench();
-        let sink = &mut bench.sink;
-        let lease = Lease {
-            number: 1,
-            id: LeaseId(1),
-            port: PortIndex(0),
-            release: (*b"up").into(),
-            ends_ns: 0,
-        };
-        sink.leases_opened(&[(lease, None)]);
-        assert_eq!(sink.ports[0].waiting_undos(), 0);
-        sink.thread_ended();
-        assert_eq!(sink.ports[0].waiting_undos(), 1);
-    }
-
-    #[tokio::test]
-    async fn a_thread_that_ends_leaves_neither_a_phase_nor_an_alarm_and_is_told() {
-        let mut bench = bench();
-        let sink = &mut bench.sink;
-        let mut effects = Effects::default();
-        effects.status.push(StatusChange::Phase("streaming".into()));
-        effects.alarms.push(AlarmChange::Raise {
-            key: "hot".into(),
-            severity: Severity::Warning,
-            message: "it is hot".into(),
-        });
-        sink.apply_to_state(&mut effects).unwrap();
-        assert_eq!(
-            sink.record.read(|entry| entry.phase.clone()),
-            Some("streaming".into())
-        );
-        sink.thread_ended();
-        let (status, phase) = sink.record.read(|entry| (entry.status, entry.phase.clone()));
-        assert_eq!((status, phase), (DeviceStatus::Stopped, None));
-        assert!(sink.alarms.names().is_empty());
-        assert!(sink.lives.changed().await.remove("probe").unwrap().has_ended);
-    }
-
-    #[tokio::test]
-    async fn a_driver_that_takes_over_is_live_in_the_version_that_has_its_slice() {
-        let mut bench = bench();
-        let sink = &mut bench.sink;
-        sink.record.change(|entry| {
-            entry.status = DeviceStatus::Restarting;
-            entry.stale_since = Some(now_iso());
-        });
-        let version = sink.state.version();
-        let mut effects = Effects::default();
-        effects.status.push(StatusChange::Phase("starting".into()));
-        effects.status.push(StatusChange::Phase("streaming".into()));
-        sink.take_over(json!({"rows": 1}), &mut effects, 2).unwrap();
-        let commit = Commit {
-            cause: Cause::Start {
-                reason: StartReason::Swap,
-                from_snapshot: true,
-                forgets_commands: false,
-            },
-            time: sink.clock.now(),
-            generation: 2,
-        };
-        sink.commit(&mut effects, commit).unwrap();
-        sink.life(LifeChange::Started {
-            reason: StartReason::Swap,
-            generation: 2,
-            replayed_bytes: 0,
-            lost_bytes: 0,
-            from_snapshot: true,
-        });
-        assert_eq!(sink.state.version(), version + 1, "one version for all of it");
-        let document: serde_json::Value = serde_json::from_slice(&sink.state.snapshot().data).unwrap();
-        assert_eq!(document.pointer("/probe/rows"), Some(&json!(1)));
-        assert_eq!(document.pointer("/devices/probe/status"), Some(&json!("running")));
-        assert_eq!(
-            document.pointer("/devices/probe/phase"),
-            Some(&json!("streaming"))
-        );
-        assert_eq!(document.pointer("/devices/probe/staleSince"), None);
-    }
-
-    #[tokio::test]
-    async fn a_slice_that_is_refused_leaves_the_entry_of_the_driver_that_goes_on() {
-        let mut bench = bench();
-        let sink = &mut bench.sink;
-        sink.state.update(|store| store.set_limit("probe", 64));
-        sink.record.change(|entry| entry.phase = Some("streaming".into()));
-        let version = sink.state.version();
-        let mut effects = Effects::default();
-        effects.status.push(StatusChange::Phase("late".into()));
-        let refused = sink.take_over(json!({"text": "x".repeat(100)}), &mut effects, 2);
-        assert!(refused.unwrap_err().0.contains("64"), "the size limit is named");
-        // Whatever is published next does not carry it.
-        sink.record.change(|_| ());
-        assert_eq!(sink.state.version(), version);
-        assert_eq!(
-            sink.record.read(|entry| entry.phase.clone()),
-            Some("streaming".into())
-        );
-    }
-
-    #[tokio::test]
-    async fn a_driver_that_logs_without_end_leaves_room_for_others_and_is_counted() {
-        let mut bench = bench();
-        let sink = &mut bench.sink;
-        let line = LogLine {
-            level: LogLevel::Info,
-            message: "again".to_owned(),
-            attributes: Vec::new(),
-        };
-        let per_call = LOG_LINES_PER_CALL;
-        let calls = 2 * LOG_LINES_BURST as usize / per_call;
-        for _ in 0..calls {
-            sink.append_lines(&mut vec![line.clone(); per_call], 10, None);
-        }
-        let left_out = sink.health.log_lines_left_out.get();
-        let written = (calls * (per_call + 10)) as u64 - left_out;
-        assert!(
-            written >= u64::from(LOG_LINES_BURST) && left_out > 10 * calls as u64,
-            "{written}"
-        );
-    }
-
-    #[tokio::test]
-    async fn many_samples_leave_no_room_behind_usual_ones_leave_theirs_and_none_look_at_no_series() {
-        let mut bench = bench();
-        let sink = &mut bench.sink;
-        sink.push_samples(&mut samples(0));
-        assert!(sink.batches.is_empty());
-        sink.push_samples(&mut samples(BATCH_KEPT_SAMPLES));
-        let room = |sink: &DeviceSink| sink.batches.iter().map(Vec::capacity).collect::<Vec<_>>();
-        assert_eq!(room(sink), [0, BATCH_KEPT_SAMPLES]);
-        sink.push_samples(&mut samples(43_690));
-        assert_eq!(room(sink), [0, BATCH_KEPT_SAMPLES]);
-        assert_eq!(sink.health.samples.get(), 43_690 + BATCH_KEPT_SAMPLES as u64);
-    }
-}
+mod tests;

@@ -96,6 +96,13 @@ pub struct Watching {
     shared: Arc<Shared>,
 }
 
+/// What was changed by somebody who had something more urgent to do than to send it. It goes out with the next change of anybody, and at the latest when
+/// this is dropped.
+#[derive(Debug)]
+pub struct Unsent {
+    shared: Arc<Shared>,
+}
+
 /// Somebody observes these slices.
 #[derive(Debug)]
 pub struct Observing {
@@ -236,17 +243,26 @@ impl StateHandle {
         let changed = store.take_observed_changes();
         drop(store);
         shared.observers.tell(&changed);
-        if is_full {
-            shared.flush();
-        } else if has_pending && !shared.is_dirty.swap(true, Ordering::AcqRel) {
-            if shared.is_idle() {
-                // Nothing to space: whoever made the change sends it, and nobody has to be woken first.
-                shared.flush();
-            } else {
-                shared.dirty.notify_one();
-            }
-        }
+        shared.send(has_pending, is_full);
         result
+    }
+
+    /// As [`Self::update`], and sends nothing and wakes nobody until what it answers is dropped, who observes a changed slice excepted. Where each change
+    /// is a flush of its own this one is too.
+    pub fn update_unsent<R>(&self, change: impl FnOnce(&mut Store) -> R) -> (R, Unsent) {
+        let shared = &self.shared;
+        let result = if shared.config.broadcast_interval.is_zero() {
+            self.update(change)
+        } else {
+            let mut store = shared.store.lock();
+            let result = change(&mut store);
+            let changed = store.take_observed_changes();
+            drop(store);
+            shared.observers.tell(&changed);
+            result
+        };
+        let shared = Arc::clone(shared);
+        (result, Unsent { shared })
     }
 
     /// One member as JSON.
@@ -411,6 +427,16 @@ impl std::fmt::Debug for Shared {
     }
 }
 
+impl Drop for Unsent {
+    fn drop(&mut self) {
+        let (has_pending, is_full) = {
+            let store = self.shared.store.lock();
+            (store.has_pending(), store.pending_is_full())
+        };
+        self.shared.send(has_pending, is_full);
+    }
+}
+
 impl Drop for Observing {
     fn drop(&mut self) {
         self.shared
@@ -426,6 +452,20 @@ impl Drop for Watching {
 }
 
 impl Shared {
+    /// What a change has to be followed by.
+    fn send(&self, has_pending: bool, is_full: bool) {
+        if is_full {
+            self.flush();
+        } else if has_pending && !self.is_dirty.swap(true, Ordering::AcqRel) {
+            if self.is_idle() {
+                // Nothing to space: whoever made the change sends it, and nobody has to be woken first.
+                self.flush();
+            } else {
+                self.dirty.notify_one();
+            }
+        }
+    }
+
     fn flush(&self) {
         let begin = self.begin_flush();
         self.publish_pending(begin);

@@ -160,6 +160,7 @@ async fn however_often_clients_ask_there_is_one_snapshot_between_two_flushes() {
     for n in 1..=3000 {
         choices = choices.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         match choices >> 61 {
+            // Spreads the calls over many flushes; what is counted holds however long they take.
             0 => tokio::time::sleep(Duration::from_millis(1)).await,
             1..=4 => {
                 set_watts(&state, n);
@@ -227,6 +228,33 @@ async fn more_than_a_flush_may_hold_goes_out_without_waiting() {
             .unwrap();
     }
     assert!(*state.changes().borrow() >= 2, "the pending flush is bounded");
+    state.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_unsent_goes_out_with_the_next_change_and_at_the_latest_when_it_is_let_go() {
+    let state = start(10);
+    let snapshot = state.snapshot();
+    let (begin, mut mirror) = (snapshot.cursor, serde_json::from_slice(&snapshot.data).unwrap());
+    let at = Pointer::parse("/powerMeter/watts").unwrap();
+    let set_unsent = |watts: u64| {
+        let (set, unsent) = state.update_unsent(|store| store.set(&at, json!(watts)));
+        set.unwrap();
+        unsent
+    };
+    let unsent = set_unsent(1);
+    assert!(patches(&state, begin).is_empty(), "nobody is told");
+    drop(unsent);
+    assert_eq!(patches(&state, begin).len(), 1);
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let unsent = set_unsent(2);
+    set_watts(&state, 3);
+    assert_eq!(patches(&state, begin).len(), 2, "with what followed it");
+    drop(unsent);
+    let sent = patches(&state, begin);
+    assert_eq!(sent.len(), 2, "once");
+    sent.iter().for_each(|patch| apply(&mut mirror, patch));
+    assert_eq!(mirror["powerMeter"]["watts"], json!(3));
     state.close().await;
 }
 

@@ -17,3 +17,4 @@ mod relay;
 mod rest;
 mod resume;
 mod siege;
+mod telemetry;

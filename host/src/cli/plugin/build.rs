@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use clap::Args;
 use serde_json::json;
 
 use super::super::Announcer;
+use super::super::usage::wrong;
 use super::kit;
 use super::project::{Language, Project};
 
@@ -20,8 +21,9 @@ pub struct BuildArguments {
     /// The driver's folder, with its driver.toml
     #[arg(value_name = "FOLDER", default_value = ".")]
     pub folder: PathBuf,
-    /// Where the result goes, such as into the folder of plugins; without it target/NAME.wasm in the driver's folder
-    #[arg(long, value_name = "FILE")]
+    /// Where the result goes: a folder that is there, such as the one of plugins, or a file NAME.wasm; without it target/NAME.wasm in the
+    /// driver's folder
+    #[arg(long, value_name = "FOLDER|FILE")]
     pub out: Option<PathBuf>,
     /// Folder `sdk` of a checkout of autobench, instead of the one that driver.toml names
     #[arg(long, value_name = "PATH")]
@@ -32,6 +34,13 @@ pub(super) fn build(arguments: &BuildArguments, json: bool) -> anyhow::Result<()
     let project = Project::read(&arguments.folder, arguments.sdk.as_deref())?;
     let out = match &arguments.out {
         Some(out) if out.is_dir() => out.join(format!("{}.wasm", project.name)),
+        // Whoever means a folder and mistypes it is to hear so, and not to find a file of that name.
+        Some(out) if !is_plugin_file(out) => {
+            return Err(wrong(anyhow!(
+                "there is no folder {}; name one that is there, or a file whose name ends in .wasm",
+                out.display()
+            )));
+        }
         Some(out) => out.clone(),
         None => project
             .folder
@@ -54,6 +63,10 @@ pub(super) fn build(arguments: &BuildArguments, json: bool) -> anyhow::Result<()
         &format!("{} has {bytes} bytes", out.display()),
     );
     Ok(())
+}
+
+fn is_plugin_file(path: &Path) -> bool {
+    path.as_os_str().as_encoded_bytes().ends_with(b".wasm")
 }
 
 /// Puts the result where it belongs; a daemon may watch that folder, so the file appears whole or not at all.

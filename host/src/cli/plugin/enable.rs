@@ -7,8 +7,13 @@ use anyhow::{Context, anyhow, bail};
 use clap::Args;
 use serde_json::json;
 
+use super::ask;
+use crate::cli::usage::wrong;
 use crate::cli::{Announcer, Failure};
-use crate::config::{BenchConfig, ConfigLoader, Environment, Overrides, Waiting};
+use crate::config::{
+    BenchConfig, ConfigLoader, DeviceConfig, DeviceId, Environment, NameError, Overrides, PluginName,
+    PortName, SliceName, Waiting,
+};
 use crate::durable;
 
 pub(super) const HELP: &str = "\
@@ -57,6 +62,19 @@ pub(super) fn enable(
     environment: Environment,
     json: bool,
 ) -> Result<(), Failure> {
+    write(arguments, environment, json, |config, device| {
+        ask(config, std::iter::once(device))
+    })
+}
+
+/// Writes the entry, if `ask` has nothing to say against it.
+fn write(
+    arguments: &EnableArguments,
+    environment: Environment,
+    json: bool,
+    ask: impl Fn(&BenchConfig, &DeviceConfig) -> anyhow::Result<Vec<String>>,
+) -> Result<(), Failure> {
+    check_names(arguments).map_err(wrong)?;
     // What a link leads to is changed, and not the link.
     let file = arguments
         .config
@@ -68,7 +86,13 @@ pub(super) fn enable(
     let loader = ConfigLoader::new(&arguments.config, environment, Overrides::default());
     let known = refuse_known(&loader, &before, arguments)?;
     // As the daemon does: a file that is gone is its own device's affair.
-    loader.load_text(&after, Waiting::BoundIn(&known.devices))?;
+    let config = loader.load_text(&after, Waiting::BoundIn(&known.devices))?;
+    if let Some(device) = config.devices.get(&*arguments.device) {
+        let problems = ask(&config, device)?;
+        if !problems.is_empty() {
+            return Err(anyhow!("nothing is written: {}", problems.join("; ")).into());
+        }
+    }
     // Somebody may have saved it meanwhile.
     if read(&file)? != before {
         return Err(anyhow!(
@@ -92,6 +116,19 @@ pub(super) fn enable(
         entry.trim_end()
     );
     Announcer::new(json).tell(&event, &text);
+    Ok(())
+}
+
+/// They are for whoever typed them to mend, and for no file.
+fn check_names(arguments: &EnableArguments) -> Result<(), NameError> {
+    PluginName::new(&*arguments.plugin)?;
+    DeviceId::new(&*arguments.device)?;
+    if let Some(slice) = &arguments.slice {
+        SliceName::new(&**slice)?;
+    }
+    for port in &arguments.port {
+        PortName::new(&*port.name)?;
+    }
     Ok(())
 }
 
@@ -222,7 +259,8 @@ mod tests {
     }
 
     fn run(arguments: &EnableArguments) -> Result<(), String> {
-        enable(arguments, Environment::default(), true).map_err(|failure| failure.to_string())
+        let agrees = |_: &BenchConfig, _: &DeviceConfig| Ok(Vec::new());
+        write(arguments, Environment::default(), true, agrees).map_err(|failure| failure.to_string())
     }
 
     const BENCH: &str = "# A bench.\n[daemon] # here\nlisten   =  '127.0.0.1:0'\ndata-dir = 'data'\n\n[devices.meter]\nplugin = \"power-meter\"  # the good one\nports.main.sim = \"wattsup\"";

@@ -1,5 +1,6 @@
 //! `autobench plugin`: what can be done with drivers and their versions. One file per verb.
 
+mod ask;
 mod attempt;
 mod build;
 mod check;
@@ -21,6 +22,7 @@ use clap::{Args, Subcommand};
 
 use super::Failure;
 use crate::config::Environment;
+pub(super) use ask::ask;
 pub use attempt::TryArguments;
 pub use build::BuildArguments;
 pub use check::CheckArguments;

@@ -5,9 +5,11 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
+
+use crate::cli::usage::wrong;
 
 /// The file that makes a folder a project.
 pub(super) const FILE: &str = "driver.toml";
@@ -125,9 +127,9 @@ pub(super) fn check_name(name: &str) -> anyhow::Result<()> {
     if fits {
         Ok(())
     } else {
-        bail!(
+        Err(wrong(anyhow!(
             "{name:?} is no name for a driver: take up to 64 small letters, digits and single dashes, the first a letter, such as `power-meter`"
-        )
+        )))
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use clap::Args;
 use hyper::{Method, StatusCode};
 use serde::Deserialize;
@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::printable;
 use crate::cli::Announcer;
 use crate::cli::api::{ANSWER_WAIT, Api, DaemonArguments};
+use crate::cli::usage::wrong;
 use crate::driver::desk::{Outcome, Verdict};
 
 pub(super) const HELP: &str = "\
@@ -94,15 +95,17 @@ pub(super) fn roll_back(
     token: Option<&str>,
     json: bool,
 ) -> anyhow::Result<ExitCode> {
-    let api = Api::new(&arguments.daemon, token)?;
     let device = &arguments.device;
     if !device
         .bytes()
         .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
     {
-        bail!("{device:?} is no name of a device; `autobench plugin list` says which there are");
+        return Err(wrong(anyhow!(
+            "{device:?} is no name of a device; `autobench plugin list` says which there are"
+        )));
     }
     let path = format!("/api/v1/devices/{device}/rollback");
+    let api = Api::new(&arguments.daemon, token)?;
     order(&api, &path, &json!({}), arguments.timeout_s, json)
 }
 

@@ -28,8 +28,9 @@ pub use self::tap::{Feed, Tap};
 
 use self::guest::{ShadowGuest, ShadowPort};
 use self::tap::{Heard, Stopper};
+use super::builder::InstanceBuilder;
 use super::compile::Urgency;
-use super::device::{InstanceBuilder, Tapper};
+use super::device::Tapper;
 use super::loader::{LoadError, Loader, Prepared};
 use super::offline::PlayedPort;
 use super::package::{Package, PackageError};

@@ -1,29 +1,31 @@
 //! A device's life: published, started with its ports and emulators, stopped.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use autobench_core::driver::versions::Granted;
 use autobench_core::driver::{
     LineSettings, LogLevel, PortAction, PortIndex, PortSetup, SharedInbox, StopReason, ring_capacity_bytes,
 };
 use autobench_core::state::OFFERED_MEMBERS;
 use autobench_core::wire::{DeviceEntry, DeviceStatus, DriverEntry, PortEntry, SeriesEntry};
-use autobench_sim::wattsup;
 
 use super::super::alarms::Alarms;
-use super::super::device::{Device, DeviceParts, InboxFeed, overrun_lines};
+use super::super::device::{Device, DeviceParts};
+use super::super::fit::fit;
 use super::super::host_state::ReadSlices;
+use super::super::inbox_feed::{InboxFeed, overrun_lines};
 use super::super::leases::{JournalPort, LeaseJournal, UndoFeed, UndoneHolds, left_of};
 use super::super::loader::Prepared;
 use super::super::manifest::{Manifest, Series};
 use super::super::record::DeviceRecord;
 use super::super::shadow;
 use super::super::sink::{DeviceSink, LogBudget};
-use super::{Bench, Simulated, Slot};
-use crate::config::{DeviceConfig, DeviceId, PortConfig, PortSource, SimDevice, SimSpec};
+use super::emulators::start_emulators;
+use super::grants::{granted, readable_slices};
+use super::{Bench, Slot};
+use crate::config::{DeviceConfig, DeviceId, PortConfig, PortSource};
 use crate::hub::EndpointInfo;
 use crate::logs::LogRecord;
 use crate::serial::{DisplayLine, Port, PortSettings, Recorder};
@@ -235,6 +237,7 @@ impl Bench {
             batches: Vec::new(),
             inbox: inbox.clone(),
             observing: None,
+            unsent: None,
             tap: None,
             log_budget: LogBudget::new(Instant::now()),
         };
@@ -402,22 +405,6 @@ impl Bench {
         }
     }
 
-    /// Says which slices a version wants to observe and may not: it hears nothing of them, and cannot know that.
-    pub(super) fn tell_not_granted(&self, id: &DeviceId, manifest: &Manifest) {
-        let Some(slot) = self.devices.get(id) else { return };
-        let refused: Vec<_> = (manifest.observes.iter())
-            .filter(|slice| !is_granted(&slot.config, slice))
-            .collect();
-        if !refused.is_empty() {
-            let message = format!(
-                "{} {} wants to observe {refused:?}, which it is not granted: it is told nothing of that and cannot read it; \
-                 if it may, add it to read-slices in [devices.{id}.grants]",
-                manifest.name, manifest.version
-            );
-            self.log(LogLevel::Warn, Some(id), message);
-        }
-    }
-
     /// Stops the driver of a device; the device stays configured, its slice stays and is marked stale. An offered member is as by default again: clients
     /// read it without a look at whose it is, so what nobody keeps up to date must not stand there.
     pub(super) async fn stop_driver(&mut self, id: &DeviceId, reason: StopReason) {
@@ -512,60 +499,6 @@ impl ReadSlices for StateSlices {
     }
 }
 
-/// Whether a device's configuration gives a driver what it needs.
-pub(super) fn fit(config: &DeviceConfig, manifest: &Manifest) -> Result<(), String> {
-    let slice = config.slice.as_str();
-    if OFFERED_MEMBERS.contains(&slice) && manifest.slice != slice {
-        return Err(format!(
-            "the member {slice:?} is of a type of its own, and only for drivers whose manifest names it as their slice; \
-             write another slice in [devices.{}]",
-            config.id
-        ));
-    }
-    for wish in manifest.ports.iter().filter(|wish| wish.required) {
-        if !config.ports.keys().any(|name| name.as_str() == wish.name) {
-            return Err(format!(
-                "it needs the port {0:?} ({1}); write [devices.{2}.ports.{0}] with path, usb or sim",
-                wish.name, wish.description, config.id
-            ));
-        }
-    }
-    for name in config.ports.keys() {
-        if !manifest.ports.iter().any(|wish| wish.name == name.as_str()) {
-            let known: Vec<&str> = manifest.ports.iter().map(|wish| wish.name.as_str()).collect();
-            return Err(format!(
-                "[devices.{}.ports.{name}] names a port that {} does not have; it has {}",
-                config.id,
-                manifest.name,
-                if known.is_empty() {
-                    "none".to_owned()
-                } else {
-                    known.join(", ")
-                }
-            ));
-        }
-    }
-    Ok(())
-}
-
-/// What a device's entry in `plugins.toml` names.
-fn granted(config: &DeviceConfig) -> Granted {
-    let DeviceConfig {
-        ports,
-        grants,
-        limits,
-        ..
-    } = config;
-    let bytes = |bytes: usize| u64::try_from(bytes).unwrap_or(u64::MAX);
-    Granted {
-        ports: ports.keys().map(ToString::to_string).collect(),
-        slices: grants.read_slices.iter().map(ToString::to_string).collect(),
-        dangerous_commands: grants.dangerous_commands.iter().cloned().collect(),
-        memory_bytes: bytes(limits.memory_bytes),
-        slice_bytes: bytes(limits.slice_bytes),
-    }
-}
-
 fn endpoint(id: &DeviceId, series: &Series, number: u32) -> EndpointInfo {
     EndpointInfo {
         id: number,
@@ -573,20 +506,6 @@ fn endpoint(id: &DeviceId, series: &Series, number: u32) -> EndpointInfo {
         unit: series.unit.clone(),
         kind: series.kind,
     }
-}
-
-/// What a driver may read: what its manifest observes and the configuration grants.
-pub(super) fn readable_slices(config: &DeviceConfig, manifest: &Manifest) -> Arc<[Arc<str>]> {
-    let observed = manifest.observes.iter();
-    observed
-        .filter(|slice| is_granted(config, slice))
-        .map(|slice| slice.as_str().into())
-        .collect()
-}
-
-fn is_granted(config: &DeviceConfig, slice: &str) -> bool {
-    let mut granted = config.grants.read_slices.iter();
-    granted.any(|granted| granted.as_str() == slice)
 }
 
 pub(super) fn series_entries(manifest: &Manifest, endpoints: &[u32]) -> BTreeMap<String, SeriesEntry> {
@@ -603,46 +522,4 @@ pub(super) fn series_entries(manifest: &Manifest, endpoints: &[u32]) -> BTreeMap
             (series.name.clone(), entry)
         })
         .collect()
-}
-
-fn start_emulators(
-    config: &DeviceConfig,
-    data_dir: &Path,
-) -> Result<Vec<(Simulated, wattsup::Emulator)>, String> {
-    let mut emulators = Vec::new();
-    for (port, port_config) in &config.ports {
-        let PortSource::Sim(spec) = &port_config.source else {
-            continue;
-        };
-        let folder = data_dir.join("sim");
-        std::fs::create_dir_all(&folder)
-            .map_err(|error| format!("{} cannot be made: {error}", folder.display()))?;
-        let link = folder.join(format!("{}-{port}", config.id));
-        emulators.push(start_emulator(config, port.as_str(), spec, link)?);
-    }
-    Ok(emulators)
-}
-
-fn start_emulator(
-    config: &DeviceConfig,
-    port: &str,
-    spec: &SimSpec,
-    link: PathBuf,
-) -> Result<(Simulated, wattsup::Emulator), String> {
-    let SimDevice::WattsUp = spec.device;
-    let options = wattsup::Options {
-        seed: spec.seed,
-        speed: spec.speed,
-        faults: spec.faults.clone(),
-        ..wattsup::Options::new(&link)
-    };
-    let emulator = wattsup::Emulator::start(options)
-        .map_err(|error| format!("the emulator behind the port {port}: {error}"))?;
-    let simulated = Simulated {
-        device: config.id.to_string(),
-        port: port.to_owned(),
-        link,
-        seed: emulator.seed(),
-    };
-    Ok((simulated, emulator))
 }

@@ -78,7 +78,7 @@ impl Bench {
                 self.log(
                     LogLevel::Error,
                     None,
-                    format!("the plugin folder {} is gone; drivers go on, and new files are taken when it is back", plugins_dir.display()),
+                    format!("the plugin folder {} is not there; drivers go on, and new files are taken when it is", plugins_dir.display()),
                 );
             }
         }

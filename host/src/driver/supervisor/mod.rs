@@ -7,7 +7,9 @@
 mod beside;
 mod configuration;
 mod devices;
+mod emulators;
 mod files;
+mod grants;
 mod orders;
 mod plugins;
 
@@ -198,7 +200,10 @@ impl Bench {
         loader: Loader,
         services: Services,
     ) -> std::io::Result<Self> {
-        std::fs::create_dir_all(&config.daemon.plugins_dir)?;
+        // A folder that devices name is somewhere, maybe not mounted yet: an empty one in its place would hide that.
+        if config.devices.is_empty() {
+            std::fs::create_dir_all(&config.daemon.plugins_dir)?;
+        }
         let config_path = std::path::absolute(config_loader.path())?;
         let drop_in_folder = std::path::absolute(config_loader.drop_in_folder())?;
         let watch = watch(&config.daemon.plugins_dir, &config_path, &drop_in_folder)?;
@@ -248,6 +253,9 @@ impl Bench {
     }
 
     async fn load_all(&mut self) {
+        if !self.config.daemon.plugins_dir.is_dir() {
+            self.watch_again();
+        }
         // The files first, so that it is known of which devices there are none.
         for stem in stems_in(&self.config.daemon.plugins_dir) {
             self.versions.file_found(&stem);
@@ -387,6 +395,7 @@ impl Bench {
                 }
                 Action::Stop { device } => self.stop_without_file(&device).await,
                 Action::Down { device, reason } => self.say_down(&device, reason),
+                Action::First { device } => self.say_first(&device),
                 Action::Missing { device } => self.say_missing(&device),
                 Action::Refuse { plugin, hash, reason } => self.say_refused(&plugin, hash, &reason),
                 Action::Wait {

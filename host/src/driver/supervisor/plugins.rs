@@ -5,14 +5,17 @@ use std::sync::Arc;
 use autobench_core::driver::versions::{Blame, InFile, VersionHash, WaitingVersion, Want, in_words};
 use autobench_core::driver::{LogLevel, Publication, StartReason, StopReason};
 use autobench_core::wire::{
-    DeviceStatus, DriverEntry, LastReload, PluginEntry, PluginStatus, ReloadVerdict, WaitingEntry, WantEntry,
+    DeviceEntry, DeviceStatus, DriverEntry, LastReload, PluginEntry, PluginStatus, ReloadVerdict,
+    WaitingEntry, WantEntry,
 };
 use tokio::time::Instant;
 
-use super::super::device::SwapOutcome;
 use super::super::events::envelope;
+use super::super::fit::fit;
 use super::super::loader::Prepared;
-use super::devices::{fit, readable_slices, series_entries};
+use super::super::swap::SwapOutcome;
+use super::devices::series_entries;
+use super::grants::readable_slices;
 use super::{Bench, RefusedFile, Slot, member_path};
 use crate::clock::now_iso;
 use crate::config::{DeviceConfig, DeviceId};
@@ -78,6 +81,17 @@ impl Bench {
         }
     }
 
+    /// Says what a device waits for that has never run: its plugin's file is there.
+    pub(super) fn say_first(&self, device: &str) {
+        if let Some(slot) = self.devices.get(device) {
+            let reason = format!("its plugin {}.wasm is being compiled", slot.config.plugin);
+            slot.record.change(|entry| {
+                entry.status = DeviceStatus::Starting;
+                entry.reason = Some(reason);
+            });
+        }
+    }
+
     /// Says that nothing runs on a device because its plugin's file is not there.
     pub(super) fn say_missing(&self, device: &str) {
         let Some(slot) = self.devices.get(device) else {
@@ -127,6 +141,9 @@ impl Bench {
         let Some(view) = self.versions.plugin(stem) else {
             return;
         };
+        if let (Some(hash), None) = (view.hash, &view.refusal) {
+            self.forget_refusals(stem, hash);
+        }
         let described_by = view.described_by.and_then(|hash| self.prepared.get(&hash));
         let manifest = described_by.map(|prepared| &prepared.manifest);
         // It stands beside the hash, so it is that file's, where that is known, and not that of another version which runs.
@@ -148,6 +165,7 @@ impl Bench {
             version: of_hash.map(|prepared| prepared.manifest.version.clone()),
             manifest: manifest.and_then(|manifest| serde_json::to_value(manifest).ok()),
             status: match (&view.refusal, &waiting, view.devices.is_empty()) {
+                _ if view.is_first => PluginStatus::Compiling,
                 (Some(_), _, _) => PluginStatus::Refused,
                 (None, Some(_), _) => PluginStatus::WaitingForConsent,
                 (None, None, true) => PluginStatus::Unbound,
@@ -176,6 +194,25 @@ impl Bench {
                 None,
                 format!("the plugin {stem} is not published: {error}"),
             );
+        }
+    }
+
+    /// What is in the file is good. Where it is what runs, the refusal of a file that is there no more is nothing to warn of.
+    fn forget_refusals(&self, stem: &str, hash: VersionHash) {
+        let has_refusal = |entry: &DeviceEntry| {
+            let driver = entry.driver.as_ref();
+            let last = driver.and_then(|driver| driver.last_reload.as_ref());
+            last.is_some_and(|last| last.verdict == ReloadVerdict::Refused)
+        };
+        for slot in self.bound(stem) {
+            let runs = slot.running.as_ref().map(|running| running.hash);
+            if runs == Some(hash) && slot.record.read(has_refusal) {
+                slot.record.change(|entry| {
+                    if let Some(driver) = &mut entry.driver {
+                        driver.last_reload = None;
+                    }
+                });
+            }
         }
     }
 
@@ -389,7 +426,7 @@ impl Bench {
                     (true, Some(why)) => format!("returned {why}"),
                 };
                 let message = format!(
-                    "driver {verb} to {} ({}): paused {} µs, {carried_bytes} bytes carried, {} ms after it was ready",
+                    "driver {verb} to {} ({}), generation {generation}: paused {} µs, {carried_bytes} bytes carried, {} ms after it was ready",
                     prepared.hash.short(),
                     prepared.manifest.version,
                     pause.as_micros(),

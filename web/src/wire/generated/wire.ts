@@ -276,7 +276,7 @@ version: string,
 generation: number,
 /** Counters of the host about it. */
 health: Record<string, unknown>,
-/** What came of the newest attempt to replace it; absent before the first. */
+/** What came of the newest attempt to replace it; absent before the first, and once the refused file has given way to the one that runs. */
 lastReload?: LastReload,
 /** The newest breakdown, of whichever version; absent before the first. */
 lastFault?: DriverFault, };
@@ -580,7 +580,7 @@ fault?: DriverFault,
 devices: Array<string>, };
 
 /** What became of a plugin. */
-export type PluginStatus = "bound" | "unbound" | "refused" | "waiting-for-consent";
+export type PluginStatus = "compiling" | "bound" | "unbound" | "refused" | "waiting-for-consent";
 
 /** Analysis after a run. */
 export type PnoEntry = {
