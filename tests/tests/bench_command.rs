@@ -33,8 +33,12 @@ fn measured(bench: &Bench, arguments: &[&str]) -> Value {
 
 /// What it says when it fails.
 fn refused(bench: &Bench, arguments: &[&str], token: Option<&str>) -> String {
+    ended_with(1, bench, arguments, token)
+}
+
+fn ended_with(code: i32, bench: &Bench, arguments: &[&str], token: Option<&str>) -> String {
     let output = run(bench, arguments, token);
-    assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}");
     let event: Value = serde_json::from_slice(&output.stdout).expect("one JSON object");
     assert_eq!(event["event"], "error", "{event}");
     event["message"].as_str().expect("a text").to_owned()
@@ -135,7 +139,7 @@ fn what_cannot_be_measured_is_told_with_where_and_what_to_do() {
         &[&nobody, "no daemon answers", "autobench serve"],
     );
     told(
-        refused(&bench, &["fanout", "--url", "https://127.0.0.1"], None),
+        ended_with(2, &bench, &["fanout", "--url", "https://127.0.0.1"], None),
         &["TLS", "http://127.0.0.1:9898"],
     );
 

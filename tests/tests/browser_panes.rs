@@ -53,7 +53,7 @@ async fn a_device_that_no_pane_was_written_for_is_shown_from_its_manifest() {
     browser.until_said("series-value", "8");
     browser.until_said("field", "Lines2");
     browser.until_said("port", "attached");
-    browser.until_said("reload", "none so far");
+    browser.until_said("reload", "none");
 
     bench.install("counter", &bench.artifacts.fixture("counter-next"));
     browser.until_said("reload", "swapped at");

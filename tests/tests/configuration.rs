@@ -68,6 +68,62 @@ fn a_port_that_is_taken_is_named_with_what_to_do() {
     assert!(said.contains("is in use") && said.contains("--listen"), "{said}");
 }
 
+#[tokio::test]
+async fn what_a_plugin_has_against_its_entry_is_told_before_anything_runs() {
+    let bench = Bench::new();
+    bench.install("power-meter", &bench.artifacts.plugin("power-meter"));
+    let config = bench.config().display().to_string();
+    let folder = bench.folder().display().to_string();
+    bench.configure(&[
+        DeviceEntry {
+            more: "[devices.meter.settings]\ninterval-s = \"often\"\n".to_owned(),
+            ..DeviceEntry::without_port("meter", "power-meter")
+        },
+        DeviceEntry::new("other", "power-meter", bench.folder()),
+    ]);
+    let checked = bench.run(&["check-config", &config]).await;
+    assert_eq!(checked.code, Some(1), "{checked:?}");
+    let told = |text: &str, device: &str, words: &str| {
+        let is_it = |line: &str| line.contains(&format!("\"{device}\"")) && line.contains(words);
+        assert!(text.lines().any(is_it), "{device} {words}: {text}");
+    };
+    told(&checked.errors, "meter", "it needs the port \"main\"");
+    told(&checked.errors, "meter", "its settings are refused: /interval-s");
+    told(&checked.errors, "other", "is a folder");
+    let json = bench.run(&["--json", "check-config", &config]).await;
+    let problems = json.lines()[0]["problems"].clone();
+    assert_eq!(problems.as_array().map(Vec::len), Some(3), "{problems}");
+    assert_eq!(problems[0]["code"], "misfit");
+
+    bench.configure(&[]);
+    let before = std::fs::read_to_string(bench.config()).unwrap();
+    let enable = async |ports: &[&str]| {
+        let command = ["plugin", "enable", "power-meter", "--device", "meter"];
+        bench
+            .run(&[&command, ports, &["--config", &config]].concat())
+            .await
+    };
+    let in_a_folder = format!("main={folder}");
+    for (ports, words) in [
+        (&[][..], "it needs the port \"main\""),
+        (
+            &["--port", "aux=/dev/null"],
+            "names a port that power-meter does not have",
+        ),
+        (&["--port", &in_a_folder], "is a folder"),
+    ] {
+        let refused = enable(ports).await;
+        assert_eq!(refused.code, Some(1), "{refused:?}");
+        assert!(refused.errors.contains(words), "{refused:?}");
+        assert_eq!(std::fs::read_to_string(bench.config()).unwrap(), before);
+    }
+    // A line that is away may come.
+    let good = enable(&["--port", "main=/dev/ttyUSB77"]).await;
+    assert_eq!(good.code, Some(0), "{good:?}");
+    let checked = bench.run(&["check-config", &config]).await;
+    assert_eq!(checked.code, Some(0), "{checked:?}");
+}
+
 #[test]
 fn wrong_usage_ends_with_two() {
     let artifacts = Artifacts::find();
@@ -284,7 +340,7 @@ async fn write_in_pieces(probe: Probe, at_its_word: Duration) -> bool {
 }
 
 #[tokio::test]
-async fn settings_that_were_corrected_end_a_quarantine() {
+async fn settings_that_are_refused_are_named_at_once_and_the_driver_starts_when_they_are_corrected() {
     let bench = Bench::new();
     let sim = Sim::start(&bench.artifacts, bench.folder(), 20.0, 6, "none");
     bench.install("power-meter", &bench.artifacts.plugin("power-meter"));
@@ -296,8 +352,25 @@ async fn settings_that_were_corrected_end_a_quarantine() {
     let daemon = bench.start();
     let mut client = daemon.client().await;
     client
-        .until_member("/devices/meter/status", &json!("quarantined"))
+        .until_member("/devices/meter/status", &json!("refused"))
         .await;
+    let reason = client
+        .member("/devices/meter/reason")
+        .and_then(Value::as_str)
+        .unwrap();
+    assert!(
+        reason.contains("its settings are refused") && reason.contains("[devices.meter] in plugins.toml"),
+        "{reason}"
+    );
+    client
+        .until("the log says so too", |client| {
+            client.has_logged("driver does not start").then_some(())
+        })
+        .await;
+    assert!(
+        !client.has_logged("started again in"),
+        "another start would end the same"
+    );
     bench.configure(&[meter]);
     client
         .until_member("/powerMeter/phase", &json!("streaming"))

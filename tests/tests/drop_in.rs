@@ -80,6 +80,36 @@ async fn a_plugin_is_dropped_in_enabled_and_taken_away_and_its_neighbour_notices
 }
 
 #[tokio::test]
+async fn a_bench_whose_plugin_folder_is_not_there_waits_for_it() {
+    let bench = Bench::new();
+    let link = bench.folder().join("line");
+    let _line = Terminal::create(&link);
+    bench.configure(&[DeviceEntry::new("probe", "counter", &link)]);
+    std::fs::remove_dir(bench.plugins()).expect("it is empty");
+    let daemon = bench.start();
+    let mut client = daemon.client().await;
+    client
+        .until_member("/devices/probe/status", &json!("stopped"))
+        .await;
+    client
+        .until("the log line", |client| {
+            client.has_logged("is not there; drivers go on").then_some(())
+        })
+        .await;
+    assert!(
+        !bench.plugins().exists(),
+        "no empty folder hides that it is missing"
+    );
+    // It comes as a whole, as a file system that is mounted does.
+    let aside = bench.folder().join("aside");
+    std::fs::create_dir(&aside).expect("a folder");
+    std::fs::write(aside.join("counter.wasm"), bench.artifacts.fixture("counter")).expect("a plugin");
+    std::fs::rename(&aside, bench.plugins()).expect("the folder comes");
+    client.until_member("/probe/attached", &json!(true)).await;
+    assert!(daemon.stop().success());
+}
+
+#[tokio::test]
 async fn a_device_whose_plugin_is_not_there_waits_for_it_and_its_neighbour_runs() {
     let bench = Bench::new();
     let sim = Sim::start(&bench.artifacts, bench.folder(), 20.0, 11, "none");
@@ -144,7 +174,17 @@ async fn a_device_whose_plugin_is_not_there_waits_for_it_and_its_neighbour_runs(
         .await;
 
     bench.install("counter", &bench.artifacts.fixture("counter"));
+    client
+        .until_member("/plugins/counter/status", &json!("compiling"))
+        .await;
+    client
+        .until_member(
+            "/devices/probe/reason",
+            &json!("its plugin counter.wasm is being compiled"),
+        )
+        .await;
     client.until_member("/probe/attached", &json!(true)).await;
+    assert_eq!(client.member("/devices/probe/reason"), None);
     line.send(b"12\n");
     client.until_member("/probe/bytes", &json!(3)).await;
     assert_eq!(

@@ -44,9 +44,9 @@ fn passes(folder: &Path, program: &str, arguments: &[&str]) {
     );
     // A runner that finds no test is content, too.
     assert!(
-        ["3 passed", "Ran 3 tests", "pass 3"]
+        ["4 passed", "Ran 4 tests", "pass 4"]
             .iter()
-            .any(|three| said.contains(three)),
+            .any(|four| said.contains(four)),
         "{said}"
     );
 }
@@ -84,17 +84,35 @@ fn what_is_there_is_left_alone_and_a_name_that_fits_nothing_is_refused() {
     let theirs = folder.path().join("mine");
     std::fs::create_dir(&theirs).expect("a folder");
     std::fs::write(theirs.join("driver.py"), "mine").expect("a file");
-    let refused = |arguments: &[&str], why: &str| {
+    let ends = |code: i32, arguments: &[&str], why: &str| {
         let output = plugin(folder.path(), arguments);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert_eq!(output.status.code(), Some(code), "{said}");
         assert!(said.contains(why), "{said}");
     };
-    refused(&["new", "mine", "--lang", "python"], "is there already");
-    refused(&["new", "../mine", "--lang", "python"], "is no name for a driver");
-    refused(&["new", "other", "--sdk", "."], "is not the folder `sdk`");
-    refused(&["build", "mine"], "driver.toml");
+    ends(1, &["new", "mine", "--lang", "python"], "is there already");
+    ends(
+        2,
+        &["new", "../mine", "--lang", "python"],
+        "is no name for a driver",
+    );
+    ends(1, &["new", "other", "--sdk", "."], "is not the folder `sdk`");
+    ends(1, &["build", "mine"], "driver.toml");
     let content = std::fs::read_to_string(theirs.join("driver.py")).expect("it is there");
     assert_eq!(content, "mine");
     assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 1);
+}
+
+#[test]
+fn a_mistyped_folder_for_what_is_built_is_named_and_is_not_made_a_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    succeeds(&plugin(folder.path(), &["new", "begun"]));
+    for out in ["plugns", "plugns/"] {
+        let output = plugin(folder.path(), &["build", "begun", "--out", out]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains("there is no folder plugns"), "{said}");
+    }
+    assert!(!folder.path().join("plugns").exists());
+    assert!(!folder.path().join("begun/target").exists(), "nothing was built");
 }

@@ -179,6 +179,13 @@ async fn what_is_no_driver_leaves_the_old_one_streaming() {
         client.member("/plugins/power-meter/sha256"),
         client.member("/devices/meter/driver/sha256")
     );
+    // Nothing is left to warn of.
+    client
+        .until("the refusal is gone", |client| {
+            let driver = client.member("/devices/meter/driver")?;
+            driver.get("lastReload").is_none().then_some(())
+        })
+        .await;
 
     // Nothing was lost over all of it, and another good file is swapped in.
     bench.install("power-meter", &variant_of(&meter, 1));
