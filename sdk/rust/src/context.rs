@@ -182,6 +182,15 @@ impl<'a, S: Slice> Context<'a, S> {
         Ok(())
     }
 
+    /// Sets a timer to a moment of the monotonic clock, which it reaches in whole milliseconds and not before. A moment that has passed is now.
+    pub fn set_timer_at(&mut self, id: u32, at_ns: u64) -> Result<(), TimerError> {
+        let remaining_ns = at_ns.saturating_sub(self.monotonic_ns());
+        self.set_timer(
+            id,
+            u32::try_from(remaining_ns.div_ceil(1_000_000)).unwrap_or(u32::MAX),
+        )
+    }
+
     /// Takes a timer back.
     pub fn cancel_timer(&mut self, id: u32) {
         if id != TRAILING_TIMER && self.desk.timer_over(id) {

@@ -75,7 +75,7 @@ pub use framer::{Line, LineFramer, PacketFramer, Piece};
 pub use host::Host;
 pub use manifest::{Manifest, PortWish, line};
 pub use slice::{Changes, History, Member, Slice};
-pub use time::iso_8601;
+pub use time::{iso_8601, whole_ms};
 
 pub use bindings::autobench::driver::commands::{CommandError, Outcome};
 pub use bindings::autobench::driver::events::EventError;

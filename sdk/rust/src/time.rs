@@ -1,4 +1,10 @@
-//! Times as text.
+//! Times as they stand in a slice.
+
+/// A time in whole milliseconds, for a slice that has its times as numbers. One before 1970 is 1970.
+#[must_use]
+pub fn whole_ms(milliseconds: f64) -> u64 {
+    milliseconds as u64
+}
 
 /// Milliseconds since 1970 as ISO 8601 in UTC, for example `2026-01-01T00:00:00.000Z`. Times that do not fit the years 0 to 9999 are
 /// clamped to them, because a longer year is no ISO text for a browser.
@@ -74,7 +80,7 @@ fn civil(days: i64) -> (i64, i64, i64) {
 
 #[cfg(test)]
 mod tests {
-    use super::iso_8601;
+    use super::{iso_8601, whole_ms};
 
     #[test]
     fn known_times_have_their_text() {
@@ -91,6 +97,13 @@ mod tests {
         assert_eq!(iso_8601(f64::INFINITY), "9999-12-31T23:59:59.999Z");
         assert_eq!(iso_8601(f64::NEG_INFINITY), "0000-01-01T00:00:00.000Z");
         assert_eq!(iso_8601(f64::NAN), "1970-01-01T00:00:00.000Z");
+    }
+
+    #[test]
+    fn a_begun_millisecond_does_not_count() {
+        assert_eq!(whole_ms(1_767_225_600_000.9), 1_767_225_600_000);
+        assert_eq!(whole_ms(-1.0), 0);
+        assert_eq!(whole_ms(f64::NAN), 0);
     }
 
     #[test]
