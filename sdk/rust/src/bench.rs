@@ -4,10 +4,16 @@
 //! is written however its lease ends, a swap gives the successor the bytes from its predecessor's consumed offset on, and what comes again is
 //! muted. It holds no thread, and time passes only in [`Bench::advance_ms`]. Misuse by the test itself, such as a port that the manifest does
 //! not name, panics.
+//!
+//! On it stand a [`Transcript`], which brings a driver the same bytes in all the ways in which a line may, and a [`Rig`], which puts a model of
+//! the device behind the port.
 
 mod host;
 mod leases;
 mod pointer;
+mod reasons;
+mod rig;
+mod transcript;
 
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
@@ -25,6 +31,9 @@ use crate::{
 use host::{FakeHost, Record};
 pub use host::{LogLine, Publication, Reply};
 pub use leases::Lease;
+pub use reasons::{blocked, failed};
+pub use rig::{Model, Rig};
+pub use transcript::{Interruption, Transcript};
 
 pub use guest::{DriverSnapshot, Event};
 
