@@ -3,10 +3,11 @@
 
 #![expect(clippy::expect_used, clippy::indexing_slicing, reason = "test helpers")]
 
-use autobench_sdk::bench::Bench;
+use autobench_sdk::bench::{Bench, Interruption, Transcript};
 use autobench_sdk::{Level, Refusal, Sample, StopReason};
 use power_meter::PowerMeter;
 use proptest::prelude::*;
+use proptest::sample::select;
 use serde_json::{Value as Json, json};
 
 const IDENTIFY: &[u8] = b"\x18#V,R,0;";
@@ -16,7 +17,9 @@ const VERSION: &[u8] = b"#v,-,8,1,65206,5,2,3,14,200612211910,0;\r\n";
 const ROW: &[u8] = b"#d,-,18,965,1204,792,1,0,69384,5550,965,1205,833,965,1203,779,100,0,0,500,965;\r\n";
 
 /// Real records with everything that meters and lines were seen to do to them.
-const TRANSCRIPT: &[u8] = b"EED05F01 $Revision: 4.41 $ 200612212301 60Hz 120V\r\n\
+const TRANSCRIPT: Transcript<'_> = Transcript::new(
+    "main",
+    b"EED05F01 $Revision: 4.41 $ 200612212301 60Hz 120V\r\n\
     #d,-,18,0,1203,0,79,0,34,2,0,1203,0,0,1200,0,100,0,0,600,0;\r\n\
     #d,-,18,965,1204,792,1,0,69384,5550,965,1205,833,965,1203,779,100,0,0,500,965;\r\n\
     \0\0#d,-,18,97\x002,2277,433,5,0,70035,5602,973,2280,435,972,2274,432,95,0,0,500,1020\0;\0\r\n\
@@ -30,7 +33,8 @@ const TRANSCRIPT: &[u8] = b"EED05F01 $Revision: 4.41 $ 200612212301 60Hz 120V\r\
     #d,-,16,616,1186,550,51,_,_,_,610,_,_,_,_,_,93,_,_;\r\n\
     #d,-,18,99999,1186,550,51,_,_,_,610,_,_,_,_,_,93,_,_,_,_;\r\n\
     #c,-,18,1,1,1,1,0,0,0,1,0,0,0,0,0,1,0,0,0,0;\r\n\
-    #d,-,18,617,1186,551,52,0,0,0,617,1186,551,0,1186,0,94,0,0,500,654;\r\n";
+    #d,-,18,617,1186,551,52,0,0,0,617,1186,551,0,1186,0,94,0,0,500,654;\r\n",
+);
 
 const WATTS: [f64; 11] = [0.0, 96.5, 97.2, 12.4, 61.0, 61.1, 61.2, 61.3, 61.5, 61.6, 61.7];
 const BAD_ROWS: u64 = 3;
@@ -63,57 +67,33 @@ fn check_transcript(bench: &mut Bench<PowerMeter>) {
     let stats = &bench.slice()["stats"];
     assert_eq!(stats["totalSamples"], WATTS.len());
     assert_eq!(stats["badRows"], BAD_ROWS);
-    assert_eq!(stats["bytesReceived"], TRANSCRIPT.len());
+    assert_eq!(stats["bytesReceived"], TRANSCRIPT.length_bytes());
     assert_eq!(bench.slice()["lastSample"]["watts"], 61.7);
 }
 
 #[test]
 fn a_transcript_in_one_chunk_gives_its_rows() {
-    let mut bench = bench();
-    bench.feed("main", TRANSCRIPT);
-    check_transcript(&mut bench);
+    TRANSCRIPT.whole(bench, check_transcript);
 }
 
 #[test]
 fn every_split_in_two_gives_the_same_samples() {
-    for border in 0..=TRANSCRIPT.len() {
-        let mut bench = bench();
-        let (front, back) = TRANSCRIPT.split_at(border);
-        bench.feed("main", front);
-        bench.feed("main", back);
-        check_transcript(&mut bench);
-    }
+    TRANSCRIPT.split_everywhere(bench, check_transcript);
 }
 
 #[test]
 fn byte_by_byte_gives_the_same_samples() {
-    let mut bench = bench();
-    for byte in TRANSCRIPT {
-        bench.feed("main", &[*byte]);
-    }
-    check_transcript(&mut bench);
+    TRANSCRIPT.byte_by_byte(bench, check_transcript);
 }
 
 #[test]
 fn a_swap_at_every_byte_gives_every_sample_once() {
-    for border in 0..=TRANSCRIPT.len() {
-        let mut bench = bench();
-        let (front, back) = TRANSCRIPT.split_at(border);
-        bench.feed("main", front);
-        let mut bench = bench.swap().expect("the successor starts");
-        bench.feed("main", back);
-        check_transcript(&mut bench);
-    }
+    TRANSCRIPT.swapped_everywhere(bench, check_transcript);
 }
 
 #[test]
 fn a_swap_after_each_byte_gives_every_sample_once() {
-    let mut bench = bench();
-    for byte in TRANSCRIPT {
-        bench.feed("main", &[*byte]);
-        bench = bench.swap().expect("the successor starts");
-    }
-    check_transcript(&mut bench);
+    TRANSCRIPT.swapped_after_each_byte(bench, check_transcript);
 }
 
 fn cases() -> ProptestConfig {
@@ -127,31 +107,9 @@ proptest! {
     /// Chunks, pauses, checkpoints, swaps and restarts from an old checkpoint in any order.
     #[test]
     fn nothing_between_the_bytes_changes_what_they_say(
-        steps in prop::collection::vec((1..90_usize, 0..6_u8, 0..120_u64), 0..60),
+        pieces in prop::collection::vec((1..90_usize, 0..120_u64, select(&Interruption::ALL[..])), 0..60),
     ) {
-        let mut bench = bench();
-        let mut checkpoint = None;
-        let mut rest = TRANSCRIPT;
-        for (length, step, pause_ms) in steps {
-            let (chunk, after) = rest.split_at(length.min(rest.len()));
-            rest = after;
-            if !chunk.is_empty() {
-                bench.feed("main", chunk);
-            }
-            bench.advance_ms(pause_ms);
-            match step {
-                0 => checkpoint = Some(bench.checkpoint()),
-                1 => bench = bench.swap().expect("the successor starts"),
-                2 if checkpoint.is_some() => {
-                    bench = bench.restart(checkpoint.as_ref()).expect("the driver starts again");
-                }
-                _ => {}
-            }
-        }
-        if !rest.is_empty() {
-            bench.feed("main", rest);
-        }
-        check_transcript(&mut bench);
+        TRANSCRIPT.interrupted(bench, pieces, check_transcript);
     }
 
     /// Whatever comes, the driver stands, and each row afterwards is read.
