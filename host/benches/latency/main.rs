@@ -26,6 +26,8 @@ mod join;
 mod plugins;
 mod process;
 mod serial;
+#[path = "../common/serving.rs"]
+mod serving;
 mod update;
 
 use std::time::Duration;

@@ -1,19 +1,15 @@
 //! The daemon as a user runs it, with the power meter on a pseudo-terminal.
 
-use std::io::{BufRead, BufReader, Lines};
-use std::net::{Shutdown, TcpStream};
+use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use autobench_sim::pty::Pty;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
 use tokio_tungstenite::tungstenite;
 
-use crate::plugins;
 use crate::serial::Line;
+use crate::serving::{self, Further, Serving};
 
 /// A cold start compiles the driver.
 const START: Duration = Duration::from_secs(120);
@@ -22,37 +18,24 @@ const VERSION: &[u8] = b"#v,-,8,1,131071,5,2,3,14,0,0;\r\n";
 
 pub struct Process {
     // Goes before its line: a line that is lost would be worth warnings.
-    _daemon: Daemon,
+    _daemon: Serving,
     pub line: Line,
-}
-
-/// Ends with this.
-struct Daemon {
-    child: Child,
-    events: Lines<BufReader<ChildStdout>>,
 }
 
 impl Process {
     /// In a folder of its own.
     pub fn start(folder: &Path, interval: Duration) -> Self {
         let pty = Pty::create(&folder.join("meter")).unwrap();
-        let plugin = plugins::path_of("power-meter");
-        std::fs::create_dir(folder.join("plugins")).unwrap();
-        if let Err(error) = std::fs::copy(&plugin, folder.join("plugins/power-meter.wasm")) {
-            panic!("{}: {error}\n{}", plugin.display(), plugins::HINT);
-        }
-        let config = format!(
-            "[daemon]\nlisten = \"127.0.0.1:0\"\nplugins-dir = \"plugins\"\ndata-dir = \"data\"\n\
-             broadcast-interval-ms = {}\n\
-             [devices.meter]\nplugin = \"power-meter\"\nslice = \"powerMeter\"\n\
-             [devices.meter.ports.main]\npath = \"{}\"\n",
-            interval.as_millis(),
-            pty.link().display()
-        );
-        std::fs::write(folder.join("plugins.toml"), config).unwrap();
-        let mut daemon = Daemon::start(&folder.join("plugins.toml"));
-        let address = daemon.address();
-        let stream = TcpStream::connect(&address).unwrap();
+        let further = Further {
+            daemon: &format!("broadcast-interval-ms = {}\n", interval.as_millis()),
+            device: "slice = \"powerMeter\"\n",
+            ..Further::default()
+        };
+        serving::set_up(folder, pty.link(), &further);
+        // What goes wrong shows; the rest would be between the numbers.
+        let daemon = Serving::start(folder, Some("warn"));
+        let address = &daemon.address;
+        let stream = TcpStream::connect(address).unwrap();
         let (socket, _) = tungstenite::client(format!("ws://{address}/ws"), stream).unwrap();
         let mut line = Line::new(pty, socket);
         until_asked(&line.pty, "#V,R,0;");
@@ -64,51 +47,6 @@ impl Process {
             _daemon: daemon,
             line,
         }
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // A daemon that stops waits for clients that do not go.
-        let _ = self.line.socket.get_ref().shutdown(Shutdown::Both);
-    }
-}
-
-impl Daemon {
-    fn start(config: &Path) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_autobench"))
-            .args(["serve", "--json", "--config"])
-            .arg(config)
-            // What goes wrong shows; the rest would be between the numbers.
-            .env("LOG_LEVEL", "warn")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let events = BufReader::new(child.stdout.take().unwrap()).lines();
-        Self { child, events }
-    }
-
-    /// Waits until it serves.
-    fn address(&mut self) -> String {
-        for line in &mut self.events {
-            let event: Value = serde_json::from_str(&line.unwrap()).unwrap();
-            if let ("listening", Some(url)) = (
-                event.get("event").and_then(Value::as_str).unwrap_or_default(),
-                event.get("url").and_then(Value::as_str),
-            ) {
-                return url.trim_start_matches("http://").trim_end_matches('/').to_owned();
-            }
-        }
-        panic!("the daemon ended before it served; what it said is above");
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
-        let _ = kill_process(pid.unwrap(), Signal::TERM);
-        let _ = self.child.wait();
     }
 }
 

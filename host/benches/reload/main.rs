@@ -6,23 +6,24 @@
 
 #![expect(
     clippy::unwrap_used,
-    clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
     reason = "a benchmark that cannot run says so and ends"
 )]
 
+#[path = "../common/plugins.rs"]
+mod plugins;
+#[path = "../common/serving.rs"]
+mod serving;
+
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use autobench_sim::wattsup::{Emulator, Options};
 use serde_json::Value;
-
-#[path = "../common/plugins.rs"]
-mod plugins;
+use serving::{Further, Serving};
 
 const TURNS: u32 = 20;
 /// Something is stuck.
@@ -31,9 +32,6 @@ const STUCK: Duration = Duration::from_secs(60);
 const BETWEEN: Duration = Duration::from_millis(300);
 
 fn main() {
-    let plugin = plugins::path_of("power-meter");
-    let wasm = std::fs::read(&plugin)
-        .unwrap_or_else(|error| panic!("{}: {error}\n{}", plugin.display(), plugins::HINT));
     let folder = tempfile::tempdir().unwrap();
     let line = folder.path().join("line");
     let emulator = Emulator::start(Options {
@@ -41,8 +39,13 @@ fn main() {
         ..Options::new(&line)
     })
     .unwrap();
-    std::fs::create_dir(folder.path().join("plugins")).unwrap();
-    let mut reloads = Reloads::start(folder.path(), &line, &wasm);
+    let further = Further {
+        port: "baud-rate = 115200\n",
+        ..Further::default()
+    };
+    serving::set_up(folder.path(), &line, &further);
+    let mut reloads = Reloads::start(folder.path());
+    let wasm = std::fs::read(&reloads.plugin).unwrap();
     let (mut new, mut known, mut pauses) = (Vec::new(), Vec::new(), Vec::new());
     for turn in 1..=TURNS {
         for (times, file) in [(&mut new, variant_of(&wasm, turn)), (&mut known, wasm.clone())] {
@@ -72,39 +75,16 @@ fn variant_of(wasm: &[u8], number: u32) -> Vec<u8> {
 
 /// A daemon, and what it says of its drivers.
 struct Reloads {
-    child: Child,
+    _daemon: Serving,
     plugin: PathBuf,
     events: BufReader<TcpStream>,
 }
 
 impl Reloads {
-    fn start(folder: &Path, line: &Path, wasm: &[u8]) -> Self {
-        let plugin = folder.join("plugins/power-meter.wasm");
-        std::fs::write(&plugin, wasm).unwrap();
-        let config = format!(
-            "[daemon]\nlisten = \"127.0.0.1:0\"\nplugins-dir = \"plugins\"\ndata-dir = \"data\"\n\
-             [devices.meter]\nplugin = \"power-meter\"\n[devices.meter.ports.main]\npath = \"{}\"\nbaud-rate = 115200\n",
-            line.display()
-        );
-        std::fs::write(folder.join("plugins.toml"), config).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_autobench"))
-            .args(["--json", "serve", "--config"])
-            .arg(folder.join("plugins.toml"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let url = loop {
-            let line = lines.next().expect("it serves").unwrap();
-            let event: Value = serde_json::from_str(&line).unwrap();
-            if event["event"] == "listening" {
-                break event["url"].as_str().unwrap().to_owned();
-            }
-        };
-        let address = url.trim_start_matches("http://").trim_end_matches('/').to_owned();
-        let mut stream = TcpStream::connect(&address).unwrap();
+    fn start(folder: &Path) -> Self {
+        let daemon = Serving::start(folder, None);
+        let address = &daemon.address;
+        let mut stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(STUCK)).unwrap();
         write!(
             stream,
@@ -112,9 +92,9 @@ impl Reloads {
         )
         .unwrap();
         let mut reloads = Self {
-            child,
-            plugin,
+            plugin: folder.join("plugins/power-meter.wasm"),
             events: BufReader::new(stream),
+            _daemon: daemon,
         };
         reloads.until(|line| line.contains("streaming"));
         reloads
@@ -145,13 +125,6 @@ impl Reloads {
             );
         }
         line
-    }
-}
-
-impl Drop for Reloads {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

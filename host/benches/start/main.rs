@@ -5,22 +5,22 @@
 
 #![expect(
     clippy::unwrap_used,
-    clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
     reason = "a benchmark that cannot run says so and ends"
 )]
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
-use std::path::Path;
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
-
-use serde_json::Value;
-
 #[path = "../common/plugins.rs"]
 mod plugins;
+#[path = "../common/serving.rs"]
+mod serving;
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serving::{Further, Serving};
 
 const TURNS: usize = 8;
 /// Something is stuck.
@@ -28,17 +28,11 @@ const STUCK: Duration = Duration::from_secs(120);
 
 fn main() {
     let folder = tempfile::tempdir().unwrap();
-    let plugin = plugins::path_of("power-meter");
-    std::fs::create_dir(folder.path().join("plugins")).unwrap();
-    if let Err(error) = std::fs::copy(&plugin, folder.path().join("plugins/power-meter.wasm")) {
-        panic!("{}: {error}\n{}", plugin.display(), plugins::HINT);
-    }
-    let config = format!(
-        "[daemon]\nlisten = \"127.0.0.1:0\"\nplugins-dir = \"plugins\"\ndata-dir = \"data\"\n\
-         [devices.meter]\nplugin = \"power-meter\"\n[devices.meter.ports.main]\npath = \"{}\"\n",
-        folder.path().join("no-such-line").display()
+    serving::set_up(
+        folder.path(),
+        &folder.path().join("no-such-line"),
+        &Further::default(),
     );
-    std::fs::write(folder.path().join("plugins.toml"), config).unwrap();
     let (mut cold, mut warm) = (Vec::new(), Vec::new());
     for _ in 0..TURNS {
         let data = folder.path().join("data");
@@ -55,30 +49,11 @@ fn main() {
 /// How long one start takes until the bench says that it is ready.
 fn start(folder: &Path) -> Duration {
     let begin = Instant::now();
-    let mut child = Command::new(env!("CARGO_BIN_EXE_autobench"))
-        .args(["--json", "serve", "--config"])
-        .arg(folder.join("plugins.toml"))
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let url = loop {
-        let line = lines.next().expect("it serves").unwrap();
-        let event: Value = serde_json::from_str(&line).unwrap();
-        if event["event"] == "listening" {
-            break event["url"].as_str().unwrap().to_owned();
-        }
-    };
-    let address = url.trim_start_matches("http://").trim_end_matches('/').to_owned();
-    while !is_ready(&address) {
+    let daemon = Serving::start(folder, None);
+    while !is_ready(&daemon.address) {
         assert!(begin.elapsed() < STUCK, "it is never ready");
     }
-    let took = begin.elapsed();
-    child.kill().unwrap();
-    child.wait().unwrap();
-    took
+    begin.elapsed()
 }
 
 fn is_ready(address: &str) -> bool {

@@ -40,6 +40,10 @@ impl Clock {
         }
     }
 
+    pub(crate) fn now_ms(&self) -> u64 {
+        u64::try_from(self.now().as_millis()).unwrap_or(u64::MAX)
+    }
+
     /// Real time until a simulated moment; none if it does not come nearer.
     pub(crate) fn until(&self, due: Duration) -> Option<Duration> {
         let left = due.saturating_sub(self.now());

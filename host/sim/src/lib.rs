@@ -8,10 +8,14 @@ pub mod board;
 #[cfg(test)]
 mod client;
 mod clock;
+mod control;
+mod device;
 pub mod frontpanel;
+mod journal;
 pub mod keyboard;
 mod line;
 pub mod pc;
 pub mod pty;
 pub mod random;
+mod runner;
 pub mod wattsup;

@@ -1,44 +1,37 @@
 //! Where a driver's effects go in the daemon: store, hub, log and ports.
 
+mod changes;
+mod life;
 mod log_budget;
+mod logs;
+mod skipped;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
 
 use autobench_core::driver::leases::reason;
 use autobench_core::driver::shadow::Tapped;
-use autobench_core::driver::versions::Broken;
 use autobench_core::driver::{
-    AlarmChange, Breakdown, Cause, Command, Commit, Effects, Event, Lease, LeaseOver, LifeChange, LogLevel,
-    LogLine, LogOrigin, PortAction, Sample, Severity, SharedInbox, Sink, Skipped, SliceRefused, StartReason,
-    StatusChange, Taken, Verdict,
+    Breakdown, Cause, Command, Commit, Effects, Event, Lease, LeaseOver, LifeChange, LogLevel, LogLine,
+    LogOrigin, PortAction, Sample, SharedInbox, Sink, Skipped, SliceRefused, StatusChange, Taken,
 };
-use autobench_core::state::StateError;
-use autobench_core::wire::DeviceStatus;
 
-use log_budget::LOG_LINES_PER_SECOND;
 pub use log_budget::LogBudget;
 
-use super::alarms::{AlarmUpdate, Alarms};
+use super::alarms::Alarms;
 use super::events::envelope;
-use super::fault;
 use super::health::Health;
-use super::host_state::LOG_LINES_PER_CALL;
 use super::leases::LeaseJournal;
 use super::lives::Lives;
 use super::loader::Version;
 use super::record::DeviceRecord;
 use super::shadow::Feed;
-use crate::clock::{Clock, now_iso};
+use crate::clock::Clock;
 use crate::commands::DeviceCommands;
 use crate::hub::Hub;
-use crate::logs::{LogHandle, LogRecord};
+use crate::logs::LogHandle;
 use crate::serial::{PortControl, PortView};
 use crate::state::{Observing, StateHandle, Unsent};
-
-/// Files of skipped bytes that are kept per device; the oldest goes.
-const SKIPPED_FILES_LIMIT: usize = 16;
 
 /// Samples for which a series' batch has room from call to call. What a call with more of them took is given back: a call may push 43,690 of one
 /// series, a manifest may have 256 series, and what the host keeps counts towards no limit of the driver.
@@ -246,139 +239,11 @@ impl Sink for DeviceSink {
     }
 
     fn life(&mut self, change: LifeChange<'_>) {
-        use LogLevel::{Error, Info, Warn};
-        self.end_shadow_run(&change);
-        match change {
-            LifeChange::Started {
-                reason,
-                generation,
-                replayed_bytes,
-                lost_bytes,
-                from_snapshot,
-            } => {
-                let generation = self.first_generation + generation;
-                if reason == StartReason::Restart {
-                    self.health.restarts.add(1);
-                }
-                self.health.generation.set(generation);
-                let how = match (reason, from_snapshot) {
-                    (_, false) => Some("it starts from nothing".to_owned()),
-                    (StartReason::Cold | StartReason::Restart, true) => Some(format!(
-                        "it goes on from a snapshot, {replayed_bytes} bytes replayed"
-                    )),
-                    // Whoever has asked for it tells how it went. The device waits for what is said here.
-                    (StartReason::Swap | StartReason::Return, true) => None,
-                };
-                if let Some(how) = how {
-                    self.log(Info, format!("driver is live, generation {generation}: {how}"));
-                }
-                if lost_bytes > 0 {
-                    self.health.overrun_bytes.add(lost_bytes);
-                    self.log(
-                        Warn,
-                        format!("{lost_bytes} bytes that its predecessor had not dealt with are lost"),
-                    );
-                }
-                if !from_snapshot {
-                    self.go_live(generation);
-                }
-                self.lives.live(&self.device, self.version.hash);
-            }
-            LifeChange::BrokeDown { breakdown, verdict } => self.broke_down(breakdown, verdict),
-            LifeChange::CheckpointDropped { breakdown } => {
-                self.log(Warn, format!("its checkpoint is given up: {breakdown}"));
-            }
-            LifeChange::LastWordsLost { breakdown } => {
-                let version = self.version.clone();
-                self.note_fault(breakdown, &version);
-                self.log(Error, format!("its last words are lost: {breakdown}"));
-            }
-            LifeChange::Stopped(_) => {
-                self.commands.down("the driver was stopped", true);
-                self.clear_alarms();
-                self.hub.abort_blocks(&self.device);
-                self.record.change(|entry| {
-                    entry.status = DeviceStatus::Stopped;
-                    // What the driver said last is no longer so: nobody looks at the device.
-                    entry.phase = None;
-                    entry.stale_since.get_or_insert_with(now_iso);
-                });
-            }
-        }
+        self.tell_life(change);
     }
 }
 
 impl DeviceSink {
-    /// Raises a critical alarm of the device that no driver has asked for.
-    pub fn raise(&mut self, key: &str, message: String) {
-        let raised = self.alarms.change(AlarmChange::Raise {
-            key: key.to_owned(),
-            severity: Severity::Critical,
-            message,
-        });
-        self.tell_alarms(raised.into_iter().collect());
-    }
-
-    fn go_live(&self, generation: u64) {
-        if let Err(error) = self.record.go_live(generation, None, |_| Ok(())).map(drop) {
-            self.log(LogLevel::Error, format!("that it runs is not published: {error}"));
-        }
-    }
-
-    /// Counts a breakdown, and shows it with the version whose it is.
-    pub fn note_fault(&self, breakdown: &Breakdown, version: &Version) {
-        self.health.broke_down(breakdown, self.clock.now().wall_ms);
-        self.record.change(|entry| {
-            let plugin = entry.plugin.clone();
-            if let Some(driver) = &mut entry.driver {
-                let shown = fault::of_breakdown(breakdown, plugin, version.hash, &version.name);
-                driver.last_fault = Some(shown);
-            }
-        });
-    }
-
-    /// Slice, phase and alarms of one call, as one version. If the slice refuses its operations, the rest is applied all the same.
-    fn apply_to_state(&mut self, effects: &mut Effects) -> Result<(), StateError> {
-        // A failure is the cell's to act on; of several phases in one call only the last ever was the phase.
-        let phase = newest_phase(&effects.status);
-        effects.status.clear();
-        let alarms: Vec<_> = effects
-            .alarms
-            .drain(..)
-            .filter_map(|change| self.alarms.change(change))
-            .collect();
-        if phase.is_none() && alarms.is_empty() {
-            if effects.operations.is_empty() {
-                return Ok(());
-            }
-            return self
-                .state
-                .apply_slice(&self.slice, &effects.operations)
-                .map(|_| ());
-        }
-        let mut applied = Ok(());
-        let published = self.record.change_with(
-            |entry| {
-                if let Some(phase) = phase {
-                    entry.phase = Some(phase);
-                }
-            },
-            |transaction| {
-                applied = transaction.apply(&self.slice, &effects.operations);
-                alarms.iter().for_each(|alarm| alarm.apply(transaction));
-            },
-        );
-        if let Err(error) = published {
-            // The size of a slice is only known at the end: everything else goes out without it.
-            applied = Err(error);
-            self.publish_alarms(&alarms);
-        }
-        for alarm in alarms {
-            self.hub.publish_alarm(alarm.message);
-        }
-        applied
-    }
-
     /// Behind the writes: a command that is told as sent has its bytes with the port.
     fn answer_commands(&self, effects: &mut Effects, commit: &Commit<'_>) {
         if let Cause::Event(Taken::Event(Event::Command(command))) = commit.cause {
@@ -400,141 +265,6 @@ impl DeviceSink {
         }
         if forgets {
             self.commands.forgotten(&answered);
-        }
-    }
-
-    fn publish_alarms(&self, alarms: &[AlarmUpdate]) {
-        let published = self.record.change_with(
-            |_| (),
-            |transaction| alarms.iter().for_each(|alarm| alarm.apply(transaction)),
-        );
-        if let Err(error) = published {
-            self.log(LogLevel::Error, format!("its alarms are not published: {error}"));
-        }
-    }
-
-    /// The driver's thread ends by a fault of the daemon. Nobody is left who waits for it, and who starts drivers hears of it last: another thread has
-    /// its own word on all of this.
-    pub fn thread_ended(&mut self) {
-        let reason = "its thread ended by a fault of the daemon; standard error says which";
-        let _told_last = self.lives.ending(&self.device);
-        if let Some(tap) = self.tap.take() {
-            tap.replaced(format!("the driver is down: {reason}"));
-        }
-        // Those that are undone already, and have yet to leave, go out once more.
-        for lease in self.leases.standing() {
-            self.lease_over(&LeaseOver {
-                lease,
-                reason: reason::DRIVER_FAILED.into(),
-            });
-        }
-        self.log(LogLevel::Error, format!("the driver is down: {reason}"));
-        self.commands.down(reason, true);
-        self.clear_alarms();
-        self.hub.abort_blocks(&self.device);
-        self.record.change(|entry| {
-            entry.status = DeviceStatus::Stopped;
-            entry.reason = Some(reason.to_owned());
-            entry.phase = None;
-            entry.stale_since.get_or_insert_with(now_iso);
-        });
-    }
-
-    /// The driver is down: says why, and what brings it back.
-    fn broke_down(&mut self, breakdown: &Breakdown, verdict: Verdict) {
-        let version = self.version.clone();
-        self.note_fault(breakdown, &version);
-        let mut reason = breakdown.to_string();
-        let status = match verdict {
-            Verdict::Restart { at_ns } => {
-                let pause_ms = at_ns.saturating_sub(self.clock.monotonic_ns()) / 1_000_000;
-                self.log(
-                    LogLevel::Warn,
-                    format!("driver broke down: {reason}; it is started again in {pause_ms} ms"),
-                );
-                DeviceStatus::Restarting
-            }
-            Verdict::Quarantine => {
-                self.log(
-                    LogLevel::Error,
-                    format!("driver broke down too often and is in quarantine: {reason}; a new version of its file ends it, and so does `autobench plugin reload`"),
-                );
-                self.stays_down(&format!("the driver is in quarantine: {reason}"));
-                DeviceStatus::Quarantined
-            }
-            Verdict::AwaitsConfiguration => {
-                reason.push_str(&format!(
-                    "; correct [devices.{}] in plugins.toml, and it is started",
-                    self.device
-                ));
-                self.log(LogLevel::Error, format!("driver does not start: {reason}"));
-                self.stays_down(&format!("the driver does not start: {reason}"));
-                DeviceStatus::Refused
-            }
-        };
-        let broken = Broken {
-            hash: version.hash,
-            reason: reason.clone(),
-            blame: breakdown.blame(),
-            is_quarantined: status != DeviceStatus::Restarting,
-        };
-        self.record.change(|entry| {
-            entry.status = status;
-            entry.reason = Some(reason);
-            entry.stale_since.get_or_insert_with(now_iso);
-        });
-        self.lives.broke_down(&self.device, broken);
-    }
-
-    /// Nobody waits any more for a driver that is not started again by itself.
-    fn stays_down(&self, why: &str) {
-        self.hub.abort_blocks(&self.device);
-        self.commands.down(why, false);
-    }
-
-    /// The version that rested is back, and its alarms with it.
-    pub fn bring_alarms_back(&mut self) {
-        if let Some(former) = self.former_alarms.take() {
-            let alarms = self.alarms.go_back_to(former);
-            self.tell_alarms(alarms);
-        }
-    }
-
-    fn clear_alarms(&mut self) {
-        let alarms = self.alarms.clear_all();
-        self.tell_alarms(alarms);
-    }
-
-    fn tell_alarms(&self, alarms: Vec<AlarmUpdate>) {
-        if alarms.is_empty() {
-            return;
-        }
-        self.publish_alarms(&alarms);
-        for alarm in alarms {
-            self.hub.publish_alarm(alarm.message);
-        }
-    }
-
-    /// A shadow run compares with the version that it began with, in the life that it began in.
-    fn end_shadow_run(&mut self, change: &LifeChange<'_>) {
-        let why = match change {
-            LifeChange::Started {
-                reason: StartReason::Restart,
-                ..
-            } => "the driver was started again since the run began".to_owned(),
-            LifeChange::Started { .. } => {
-                let hash = self.version.hash.to_string();
-                let hash = hash.get(..12).unwrap_or(&hash);
-                format!("another version runs since the run began: {hash}")
-            }
-            LifeChange::BrokeDown { breakdown, .. } => {
-                format!("the version that runs broke down on the bench: {breakdown}")
-            }
-            LifeChange::Stopped(_) => "the driver was stopped since the run began".to_owned(),
-            LifeChange::CheckpointDropped { .. } | LifeChange::LastWordsLost { .. } => return,
-        };
-        if let Some(tap) = self.tap.take() {
-            tap.replaced(why);
         }
     }
 
@@ -565,66 +295,6 @@ impl DeviceSink {
                 batch.clear();
                 batch.shrink_to(BATCH_KEPT_SAMPLES);
             }
-        }
-    }
-
-    /// What the driver logs, as long as it leaves room in the ring for what others have to say.
-    fn append_lines(&mut self, lines: &mut Vec<LogLine>, suppressed: u64, mark: Option<&str>) {
-        if lines.is_empty() && suppressed == 0 {
-            return;
-        }
-        let now = Instant::now();
-        let mut left_out = suppressed;
-        for mut line in lines.drain(..) {
-            if !self.log_budget.admit(now) {
-                left_out += 1;
-                continue;
-            }
-            if let Some(mark) = mark {
-                line.attributes.push(("line".to_owned(), mark.to_owned()));
-            }
-            self.logs.append(LogRecord::of_driver(&self.device, &line));
-        }
-        if left_out > 0 {
-            self.health.log_lines_left_out.add(left_out);
-            if let Some(total) = self.log_budget.leave_out(left_out, now) {
-                self.log(LogLevel::Warn, format!("{total} of its log lines are left out: it may write {LOG_LINES_PER_CALL} in one call and {LOG_LINES_PER_SECOND} per second"));
-            }
-        }
-    }
-
-    fn log(&self, level: LogLevel, message: String) {
-        self.logs
-            .append(LogRecord::new("device", level, message).of_device(&*self.device));
-    }
-
-    /// Keeps skipped bytes in a file and names it, or says why not.
-    fn dump(&self, offset: u64, bytes: &[u8]) -> String {
-        let path = self.dumps.join(format!("{}@{offset}.bytes", self.device));
-        let written = std::fs::create_dir_all(&self.dumps).and_then(|()| {
-            self.forget_old_dumps();
-            std::fs::write(&path, bytes)
-        });
-        match written {
-            Ok(()) => format!(", kept in {}", path.display()),
-            Err(error) => format!(", not kept in {}: {error}", path.display()),
-        }
-    }
-
-    fn forget_old_dumps(&self) {
-        let prefix = format!("{}@", self.device);
-        let mut files: Vec<_> = std::fs::read_dir(&self.dumps)
-            .into_iter()
-            .flatten()
-            .flatten()
-            .filter(|file| file.file_name().to_string_lossy().starts_with(&prefix))
-            .filter_map(|file| Some((file.metadata().ok()?.modified().ok()?, file.path())))
-            .collect();
-        files.sort();
-        let surplus = (files.len() + 1).saturating_sub(SKIPPED_FILES_LIMIT);
-        for (_, path) in files.into_iter().take(surplus) {
-            // One file too many does no harm; the next dump tries again.
-            let _ = std::fs::remove_file(path);
         }
     }
 }

@@ -1,10 +1,10 @@
-//! Steering a bench that runs in another process: a line of text asks, a line of JSON answers when it has been done.
+//! What a line can ask of a bench.
 
 use super::Device;
 use super::desk::Faults;
 use super::emulator::{Control, Stats};
 use super::journal::Entry;
-use crate::wattsup::ControlEnd;
+use crate::control::{ControlEnd, invalid, serve};
 use serde::Serialize;
 use std::io::{self, BufRead, Write};
 use std::time::Duration;
@@ -19,33 +19,12 @@ const REQUESTS: &str = "pause, resume, unplug DEVICE, replug DEVICE, reset DEVIC
 /// bench stands then, with `screen` its 25 rows and with `journal` its entries in it, or `{"ok":false,"error":TEXT}`.
 ///
 /// The answer to `quit` comes before the bench is stopped, which is left to the caller.
-pub fn run_control(control: &Control, input: impl BufRead, mut output: impl Write) -> io::Result<ControlEnd> {
-    for line in input.lines() {
-        let line = line?;
-        let line = line.trim();
-        if line.is_empty() {
-            continue;
-        }
-        let answer = match obey(control, line) {
-            Ok(done) => serde_json::to_string(&done),
-            Err(error) => serde_json::to_string(&Refused {
-                ok: false,
-                error: error.to_string(),
-            }),
-        };
-        writeln!(output, "{}", answer.map_err(io::Error::other)?)?;
-        output.flush()?;
-        if line == "quit" {
-            return Ok(ControlEnd::Quit);
-        }
-    }
-    Ok(ControlEnd::EndOfInput)
+pub fn run_control(control: &Control, input: impl BufRead, output: impl Write) -> io::Result<ControlEnd> {
+    serve(input, output, |line| obey(control, line))
 }
 
 #[derive(Serialize)]
-struct Done<'a> {
-    ok: bool,
-    did: &'a str,
+struct Done {
     #[serde(flatten)]
     stats: Stats,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -54,13 +33,7 @@ struct Done<'a> {
     journal: Option<Vec<Entry>>,
 }
 
-#[derive(Serialize)]
-struct Refused {
-    ok: bool,
-    error: String,
-}
-
-fn obey<'a>(control: &Control, line: &'a str) -> io::Result<Done<'a>> {
+fn obey(control: &Control, line: &str) -> io::Result<Done> {
     let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
     let rest = rest.trim();
     let (mut screen, mut journal) = (None, None);
@@ -89,8 +62,6 @@ fn obey<'a>(control: &Control, line: &'a str) -> io::Result<Done<'a>> {
         _ => Err(invalid(format!("`{line}` is no request; there are {REQUESTS}"))),
     }?;
     Ok(Done {
-        ok: true,
-        did: line,
         stats,
         screen,
         journal,
@@ -112,8 +83,4 @@ fn faults(text: &str) -> io::Result<Faults> {
         Device::Atx => Faults::Atx(plan.parse().map_err(invalid)?),
         Device::Keyboard => Faults::Keyboard(plan.parse().map_err(invalid)?),
     })
-}
-
-fn invalid(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, error)
 }

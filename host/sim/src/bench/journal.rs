@@ -1,17 +1,14 @@
-//! What happened on the bench, and the file that says so: one line of JSON for each thing, in the order of time.
+//! What happened on the bench: the entries of its journal, in the order of time.
 //!
 //! Every edge on a contact that stands in for a button is in it, with its cause. A run whose journal has no edge has pressed nothing.
 
-use super::desk::{Counts, PcEvent};
+use super::desk::PcEvent;
 use crate::board::NoteKind;
 use crate::frontpanel::Edge;
 use crate::keyboard::KeyEdge;
 use crate::pc::machine::{Contact, Switch};
 use crate::wattsup::Record;
 use serde::{Serialize, Serializer};
-use std::fs::File;
-use std::io::{self, Write};
-use std::path::Path;
 use std::time::Duration;
 
 /// Who did it.
@@ -95,48 +92,6 @@ impl Entry {
     pub fn closes(&self, switch: Switch) -> bool {
         self.edge()
             .is_some_and(|edge| edge.switch == switch && edge.contact == Contact::Closed)
-    }
-}
-
-#[derive(Serialize)]
-struct Summary {
-    summary: bool,
-    #[serde(flatten)]
-    counts: Counts,
-    seed: u64,
-}
-
-/// The journal's file.
-#[derive(Debug)]
-pub(super) struct Journal {
-    file: File,
-}
-
-impl Journal {
-    pub(super) fn create(path: &Path) -> io::Result<Self> {
-        Ok(Self {
-            file: File::create(path)?,
-        })
-    }
-
-    /// One write per entry, so that a reader of the growing file never waits for what has happened.
-    pub(super) fn entry(&mut self, entry: &Entry) -> io::Result<()> {
-        self.line(entry)
-    }
-
-    pub(super) fn summary(&mut self, counts: Counts, seed: u64) -> io::Result<()> {
-        self.line(&Summary {
-            summary: true,
-            counts,
-            seed,
-        })?;
-        self.file.sync_all()
-    }
-
-    fn line(&mut self, value: &impl Serialize) -> io::Result<()> {
-        let mut line = serde_json::to_vec(value).map_err(io::Error::other)?;
-        line.push(b'\n');
-        self.file.write_all(&line)
     }
 }
 

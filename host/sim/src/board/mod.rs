@@ -11,6 +11,8 @@ mod cable;
 #[cfg(test)]
 mod cable_laws;
 mod fault;
+#[cfg(test)]
+pub(crate) mod probe;
 
 pub use cable::{BoardCable, Fate, Note, NoteKind};
 pub use fault::{BoardFault, BoardFaults, BoardFaultsError};

@@ -1,57 +1,17 @@
 //! The front-panel controller against its documented talk, line by line, and its contacts against what asked for them.
 
 use super::firmware::{Cause, Edge, FrontPanel};
-use crate::board::{BOOTLOADER, Firmware, Output, Restart};
+use crate::board::BOOTLOADER;
+use crate::board::probe::Probe;
 use crate::pc::machine::{Contact, Switch};
 use crate::random::Random;
-use std::time::Duration;
 
 const HELD: &str = "debug: front panel power button held";
 const RELEASED: &str = "debug: front panel power button released";
 
-#[derive(Default)]
-struct Board {
-    board: FrontPanel,
-    now: Duration,
-    lines: Vec<String>,
-    edges: Vec<Edge>,
-}
+type Board = Probe<FrontPanel, Vec<Edge>>;
 
 impl Board {
-    fn identified() -> Self {
-        let mut board = Self::default();
-        board.send("identify\nidentify_complete\n");
-        board.lines.clear();
-        board
-    }
-
-    fn do_it(&mut self, act: impl FnOnce(&mut FrontPanel, Duration, &mut Vec<Output<Edge>>)) {
-        let mut outputs = Vec::new();
-        act(&mut self.board, self.now, &mut outputs);
-        for output in outputs {
-            match output {
-                Output::Line(line) => self.lines.push(line),
-                Output::Effect(edge) => self.edges.push(edge),
-            }
-        }
-    }
-
-    fn send(&mut self, bytes: &str) {
-        self.do_it(|board, now, outputs| board.receive(bytes.as_bytes(), now, outputs));
-    }
-
-    /// What it says to a line.
-    fn ask(&mut self, line: &str) -> Vec<String> {
-        self.lines.clear();
-        self.send(&format!("{line}\n"));
-        self.said()
-    }
-
-    fn pass(&mut self, milliseconds: u64) {
-        self.now += Duration::from_millis(milliseconds);
-        self.do_it(|board, now, outputs| board.advance(now, outputs));
-    }
-
     fn five_volts(&mut self, on: bool) {
         self.do_it(|board, now, outputs| board.five_volts(on, now, outputs));
     }
@@ -64,13 +24,9 @@ impl Board {
         self.do_it(|board, now, outputs| board.local_button(down, now, outputs));
     }
 
-    fn said(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.lines)
-    }
-
     /// What happened on the contacts: milliseconds, switch, contact, cause.
     fn moved(&mut self) -> Vec<(u128, Switch, Contact, Cause)> {
-        std::mem::take(&mut self.edges)
+        std::mem::take(&mut self.seen)
             .into_iter()
             .map(|edge| (edge.at.as_millis(), edge.switch, edge.contact, edge.cause))
             .collect()
@@ -245,7 +201,7 @@ fn a_reset_opens_the_contacts_and_forgets_who_asked() {
     board.pass(1000);
     board.moved();
     board.said();
-    board.do_it(|board, now, outputs| board.restart(Restart::Reset, now, outputs));
+    board.reset();
     assert_eq!(
         board.moved(),
         [(1000, Switch::Power, Contact::Open, Cause::BoardReset)]
@@ -272,9 +228,7 @@ fn anything(seed: u64, chunks: bool) -> Board {
                 let milliseconds = random.below(12_000) as u64;
                 board.pass(milliseconds);
             }
-            4 if random.percent(10) => {
-                board.do_it(|board, now, outputs| board.restart(Restart::Reset, now, outputs));
-            }
+            4 if random.percent(10) => board.reset(),
             _ => {
                 let mut bytes = String::new();
                 for _ in 0..random.between(1, 3) {
@@ -290,13 +244,7 @@ fn anything(seed: u64, chunks: bool) -> Board {
                     ];
                     bytes.push_str(random.pick(&lines, ""));
                 }
-                let mut rest = bytes.as_str();
-                while chunks && rest.len() > 1 {
-                    let (head, tail) = rest.split_at(cuts.between(1, rest.len() - 1));
-                    board.send(head);
-                    rest = tail;
-                }
-                board.send(rest);
+                board.send_cut(bytes.as_bytes(), chunks.then_some(&mut cuts));
                 board.pass(random.below(40) as u64);
             }
         }
@@ -308,7 +256,7 @@ fn anything(seed: u64, chunks: bool) -> Board {
 fn however_the_bytes_are_cut_the_same_happens() {
     for seed in 0..200 {
         let (whole, cut) = (anything(seed, false), anything(seed, true));
-        assert_eq!((whole.lines, whole.edges), (cut.lines, cut.edges), "seed {seed}");
+        assert_eq!((whole.lines, whole.seen), (cut.lines, cut.seen), "seed {seed}");
     }
 }
 
@@ -319,7 +267,7 @@ fn no_contact_stays_closed_for_longer_than_a_hold_may_and_no_edge_repeats_the_on
         board.pass(20_000);
         for switch in [Switch::Power, Switch::Reset] {
             assert_eq!(board.board.contact(switch), Contact::Open, "seed {seed}");
-            let edges: Vec<&Edge> = board.edges.iter().filter(|edge| edge.switch == switch).collect();
+            let edges: Vec<&Edge> = board.seen.iter().filter(|edge| edge.switch == switch).collect();
             for (index, edge) in edges.iter().enumerate() {
                 let closes = index % 2 == 0;
                 assert_eq!(edge.contact == Contact::Closed, closes, "seed {seed}: {edge:?}");

@@ -1,71 +1,50 @@
 //! The keyboard adapter against its documented talk, on both sides, and against a PC that knows set 2.
 
 use super::firmware::{Effect, KeyAction, KeyCause, Keyboard};
-use crate::board::{BOOTLOADER, Firmware, Output, Restart};
+use crate::board::probe::Probe;
+use crate::board::{BOOTLOADER, Firmware};
 use crate::random::Random;
-use std::time::Duration;
 
-#[derive(Default)]
-struct Board {
-    board: Keyboard,
-    now: Duration,
-    lines: Vec<String>,
+/// What it does at the PC's side.
+#[derive(Debug, Default, PartialEq)]
+struct Seen {
     to_pc: Vec<u8>,
     keys: Vec<(u128, KeyAction, u8, u8, KeyCause)>,
     pin: bool,
 }
 
-impl Board {
-    fn identified() -> Self {
-        let mut board = Self::default();
-        board.send("identify\nidentify_complete\n");
-        board.lines.clear();
-        board
-    }
-
-    fn do_it(&mut self, act: impl FnOnce(&mut Keyboard, Duration, &mut Vec<Output<Effect>>)) {
-        let mut outputs = Vec::new();
-        act(&mut self.board, self.now, &mut outputs);
-        for output in outputs {
-            match output {
-                Output::Line(line) => self.lines.push(line),
-                Output::Effect(Effect::ToPc(byte)) => self.to_pc.push(byte),
-                Output::Effect(Effect::PowerPin(on)) => self.pin = on,
-                Output::Effect(Effect::Key(key)) => {
+impl Extend<Effect> for Seen {
+    fn extend<T: IntoIterator<Item = Effect>>(&mut self, effects: T) {
+        for effect in effects {
+            match effect {
+                Effect::ToPc(byte) => self.to_pc.push(byte),
+                Effect::PowerPin(on) => self.pin = on,
+                Effect::Key(key) => {
                     self.keys
                         .push((key.at.as_millis(), key.action, key.prefix, key.code, key.cause));
                 }
             }
         }
     }
+}
 
-    fn send(&mut self, bytes: &str) {
-        self.do_it(|board, now, outputs| board.receive(bytes.as_bytes(), now, outputs));
-    }
+type Board = Probe<Keyboard, Seen>;
 
+impl Board {
     fn pc_says(&mut self, byte: u8) {
         self.do_it(|board, now, outputs| board.pc_byte(byte, now, outputs));
     }
 
-    fn pass(&mut self, milliseconds: u64) {
-        self.now += Duration::from_millis(milliseconds);
-        self.do_it(|board, now, outputs| board.advance(now, outputs));
-    }
-
     /// What it says to a line within a quarter of a second.
-    fn ask(&mut self, line: &str) -> Vec<String> {
-        self.lines.clear();
-        self.send(&format!("{line}\n"));
+    fn ask_and_wait(&mut self, line: &str) -> Vec<String> {
+        let mut said = self.ask(line);
         self.pass(250);
-        self.said()
-    }
-
-    fn said(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.lines)
+        said.extend(self.said());
+        said
     }
 
     fn sent(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.to_pc)
+        std::mem::take(&mut self.seen.to_pc)
     }
 }
 
@@ -73,12 +52,12 @@ impl Board {
 fn the_documented_talk_word_by_word() {
     let mut board = Board::default();
     assert_eq!(
-        board.ask("press 0:1c"),
+        board.ask_and_wait("press 0:1c"),
         ["debug: command is press 0:1c. nothing to do"]
     );
-    assert_eq!(board.ask("identify"), ["KB"]);
+    assert_eq!(board.ask_and_wait("identify"), ["KB"]);
     assert_eq!(
-        board.ask("identify_complete\r"),
+        board.ask_and_wait("identify_complete\r"),
         ["debug: keyboard identification complete"]
     );
     for (line, answer) in [
@@ -104,20 +83,24 @@ fn the_documented_talk_word_by_word() {
         ),
         ("nonsense", "debug: command is nonsense. nothing to do"),
     ] {
-        assert_eq!(board.ask(line), [answer], "{line}");
+        assert_eq!(board.ask_and_wait(line), [answer], "{line}");
     }
-    assert_eq!(board.ask("tap 0:1c"), [""; 0], "an unknown verb is not answered");
+    assert_eq!(
+        board.ask_and_wait("tap 0:1c"),
+        [""; 0],
+        "an unknown verb is not answered"
+    );
 }
 
 #[test]
 fn a_prefixed_key_breaks_in_the_wrong_order() {
     let mut board = Board::identified();
-    board.ask("press 0:1c");
+    board.ask_and_wait("press 0:1c");
     assert_eq!(board.sent(), [0x1C, 0xF0, 0x1C]);
-    board.ask("press e0:75");
+    board.ask_and_wait("press e0:75");
     assert_eq!(board.sent(), [0xE0, 0x75, 0xF0, 0xE0, 0xF0, 0x75]);
-    board.ask("hold e0:14");
-    board.ask("release e0:14");
+    board.ask_and_wait("hold e0:14");
+    board.ask_and_wait("release e0:14");
     assert_eq!(board.sent(), [0xE0, 0x14, 0xF0, 0xE0, 0xF0, 0x14]);
 }
 
@@ -130,7 +113,7 @@ fn a_press_lasts_100_ms_and_is_answered_after_that() {
     board.pass(1);
     assert_eq!(board.said(), ["success: press command for scan code 1C"]);
     assert_eq!(
-        board.keys,
+        board.seen.keys,
         [
             (0, KeyAction::Make, 0, 0x1C, KeyCause::Press),
             (100, KeyAction::Break, 0, 0x1C, KeyCause::Press)
@@ -164,7 +147,7 @@ fn a_line_without_an_end_is_taken_after_a_second() {
         board.said(),
         ["debug: keyboard accepts power ON command, sets PIN 5 to HIGH"]
     );
-    assert!(board.pin);
+    assert!(board.seen.pin);
 }
 
 #[test]
@@ -223,7 +206,7 @@ fn a_reset_in_a_press_leaves_the_key_down() {
     let mut board = Board::identified();
     board.send("press 0:1c\n");
     board.pass(50);
-    board.do_it(|board, now, outputs| board.restart(Restart::Reset, now, outputs));
+    board.reset();
     board.pass(5000);
     assert_eq!((board.sent(), board.said()), (vec![0x1C], Vec::new()));
     assert!(!board.board.is_identified());
@@ -243,7 +226,7 @@ fn however_the_bytes_are_cut_the_same_happens() {
                     board.pc_says(byte);
                 }
                 if random.percent(2) {
-                    board.do_it(|board, now, outputs| board.restart(Restart::Reset, now, outputs));
+                    board.reset();
                     board.pass(BOOTLOADER.as_millis() as u64);
                 }
                 let lines = [
@@ -257,16 +240,10 @@ fn however_the_bytes_are_cut_the_same_happens() {
                     "\u{0}\u{1}junk é\n",
                 ];
                 let bytes = random.pick(&lines, "").as_bytes();
-                let mut rest = bytes;
-                while chunks && rest.len() > 1 {
-                    let (head, tail) = rest.split_at(cuts.between(1, rest.len() - 1));
-                    board.do_it(|board, now, outputs| board.receive(head, now, outputs));
-                    rest = tail;
-                }
-                board.do_it(|board, now, outputs| board.receive(rest, now, outputs));
+                board.send_cut(bytes, chunks.then_some(&mut cuts));
                 board.pass(random.below(400) as u64);
             }
-            (board.lines, board.to_pc, board.keys, board.board.serial_lost())
+            (board.lines, board.seen, board.board.serial_lost())
         };
         assert_eq!(run(false), run(true), "seed {seed}");
     }

@@ -1,11 +1,12 @@
 //! The emulator on real pseudo-terminals, opened as any program opens a serial port.
 
 use super::cable_laws::ReferenceReader;
-use super::control::{ControlEnd, run_control};
+use super::control::run_control;
 use super::emulator::{Emulator, Options};
 use super::fault::{Fault, FaultPlan};
 use super::journal::Verdict;
 use crate::client::{Client, DEADLINE};
+use crate::control::ControlEnd;
 use rustix::fs::{Mode, OFlags};
 use rustix::termios::{OptionalActions, ioctl_tiocexcl, tcgetattr, tcsetattr};
 use std::collections::BTreeMap;

@@ -1,13 +1,10 @@
-//! What became of each row, and the file that says so.
+//! What became of each row: the records of the meter's journal.
 //!
-//! One line of JSON per row, written when it is settled, which is when the host has read the row's last byte or never will. Lines are
+//! There is one line of JSON per row, written when it is settled, which is when the host has read the row's last byte or never will. Lines are
 //! nearly in the order of rows: a row that was lost at once is written before one that still waits to be read. The last line sums up.
 
 use super::fault::Fault;
 use serde::Serialize;
-use std::fs::File;
-use std::io::{self, Write};
-use std::path::Path;
 use std::time::Duration;
 
 /// How a driver should have read a row.
@@ -133,47 +130,5 @@ impl Tally {
         if record.verdict != Verdict::Lost {
             self.newest_readable = self.newest_readable.max(record.row);
         }
-    }
-}
-
-#[derive(Serialize)]
-struct Summary {
-    summary: bool,
-    #[serde(flatten)]
-    tally: Tally,
-    seed: u64,
-}
-
-/// The journal's file.
-#[derive(Debug)]
-pub(crate) struct Journal {
-    file: File,
-}
-
-impl Journal {
-    pub(crate) fn create(path: &Path) -> io::Result<Self> {
-        Ok(Self {
-            file: File::create(path)?,
-        })
-    }
-
-    /// One write per row, so that a reader of the growing file never waits for a row that is settled.
-    pub(crate) fn row(&mut self, record: &Record) -> io::Result<()> {
-        self.line(record)
-    }
-
-    pub(crate) fn summary(&mut self, tally: Tally, seed: u64) -> io::Result<()> {
-        self.line(&Summary {
-            summary: true,
-            tally,
-            seed,
-        })?;
-        self.file.sync_all()
-    }
-
-    fn line(&mut self, value: &impl Serialize) -> io::Result<()> {
-        let mut line = serde_json::to_vec(value).map_err(io::Error::other)?;
-        line.push(b'\n');
-        self.file.write_all(&line)
     }
 }

@@ -22,7 +22,8 @@ mod emulator_stories;
 #[cfg(test)]
 mod meter_laws;
 
-pub use control::{ControlEnd, run_control};
+pub use crate::control::ControlEnd;
+pub use control::run_control;
 pub use emulator::{Control, Emulator, Options, Stats};
 pub use fault::{Fault, FaultPlan, FaultPlanError};
 pub use journal::{LostReason, Record, Tally, Verdict};

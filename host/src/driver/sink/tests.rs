@@ -1,12 +1,16 @@
+use std::time::Instant;
+
 use autobench_core::driver::versions::VersionHash;
-use autobench_core::driver::{LeaseId, PortIndex};
+use autobench_core::driver::{AlarmChange, LeaseId, PortIndex, Severity, StartReason};
 use autobench_core::state::Store;
-use autobench_core::wire::AppState;
+use autobench_core::wire::{AppState, DeviceStatus};
 use serde_json::json;
 
+use super::super::host_state::LOG_LINES_PER_CALL;
 use super::super::record::tests::probe;
 use super::log_budget::LOG_LINES_BURST;
 use super::*;
+use crate::clock::now_iso;
 use crate::commands::Commands;
 use crate::config::LogConfig;
 use crate::hub::HubConfig;
