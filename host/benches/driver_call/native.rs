@@ -257,6 +257,7 @@ impl Host for CollectingHost {
         _port: &str,
         _release: &[u8],
         _maximum_ms: u32,
+        _holder: Option<&str>,
     ) -> Result<(), LeaseError> {
         Err(LeaseError::NotSupported)
     }

@@ -9,7 +9,8 @@
 //! ```
 //!
 //! One lock holds the book and what is on its way, for a few map operations at a time; nobody writes to a disk, calls a driver or waits for a
-//! client under it. What must wait for the disk waits on the worker's thread. The lock comes before those of an inbox, of the hub's rings and of
+//! client under it. What must wait for the disk waits on the worker's thread, and what was not renewed ends on a thread of its own, which never
+//! waits for anything else. The lock comes before those of an inbox, of the hub's rings and of
 //! a client, and none of them is held when it is taken.
 //!
 //! Bounds: [`COMMANDS`](autobench_core::driver::COMMANDS) commands under way per device, one more is refused with `busy`; with them the worker's
@@ -17,6 +18,7 @@
 
 mod device;
 mod file;
+mod holds;
 mod router;
 mod worker;
 
@@ -27,8 +29,8 @@ use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use autobench_core::commands::{Book, Change, Ending, Ledger, Line, Stage};
-use autobench_core::driver::{Command, CommandId, LogLevel, SharedInbox};
+use autobench_core::commands::{Book, Change, Ending, Holds, Ledger, Line, Stage};
+use autobench_core::driver::{Cancelled, Command, CommandId, LogLevel, SharedInbox};
 use autobench_core::wire::CommandStatus;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::sync::watch;
@@ -46,10 +48,10 @@ pub const WAIT_MAX: Duration = Duration::from_secs(60);
 /// Name of the ledger in the data folder.
 const LEDGER: &str = "commands.jsonl";
 
-/// The router while it runs. Closing it ends its thread.
+/// The router while it runs. Closing it ends its threads.
 pub struct Commands {
     router: Router,
-    thread: Option<JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 /// A handle on the router. Cheap to clone.
@@ -73,6 +75,8 @@ struct Shared {
     inner: Mutex<Inner>,
     /// The worker has something to do.
     work: Condvar,
+    /// Something is held.
+    held: Condvar,
     /// Counts changes, for those who wait for one.
     changes: watch::Sender<u64>,
     clock: Clock,
@@ -82,6 +86,7 @@ struct Shared {
 
 struct Inner {
     book: Book,
+    holds: Holds,
     devices: BTreeMap<Arc<str>, Device>,
     jobs: VecDeque<Job>,
     /// Commands among the jobs, or in the worker's hands: their drivers have not heard of them.
@@ -147,26 +152,35 @@ impl Commands {
             shared: Arc::new(Shared {
                 inner: Mutex::new(Inner {
                     book,
+                    holds: Holds::default(),
                     devices: BTreeMap::new(),
                     jobs: VecDeque::new(),
                     unsent: HashSet::new(),
                     is_closing: false,
                 }),
                 work: Condvar::new(),
+                held: Condvar::new(),
                 changes: watch::channel(0).0,
                 clock,
                 hub,
                 logs,
             }),
         };
-        let shared = Arc::clone(&router.shared);
-        let thread = std::thread::Builder::new()
-            .name("commands".to_owned())
-            .spawn(move || worker::run(&shared, ledger))?;
-        Ok(Self {
+        let mut commands = Self {
             router,
-            thread: Some(thread),
-        })
+            threads: Vec::new(),
+        };
+        let shared = Arc::clone(&commands.router.shared);
+        commands.spawn("commands", move || worker::run(&shared, ledger))?;
+        let shared = Arc::clone(&commands.router.shared);
+        commands.spawn("holds", move || holds::run(&shared))?;
+        Ok(commands)
+    }
+
+    fn spawn(&mut self, name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(work)?;
+        self.threads.push(thread);
+        Ok(())
     }
 
     /// The router.
@@ -174,7 +188,7 @@ impl Commands {
         &self.router
     }
 
-    /// Writes down what is left and ends the thread. Blocks for as long as the disk takes. Called when no driver runs any more.
+    /// Writes down what is left and ends the threads. Blocks for as long as the disk takes. Called when no driver runs any more.
     pub fn close(self) {
         drop(self);
     }
@@ -184,7 +198,8 @@ impl Drop for Commands {
     fn drop(&mut self) {
         self.router.shared.inner.lock().is_closing = true;
         self.router.shared.work.notify_one();
-        if let Some(thread) = self.thread.take() {
+        self.router.shared.held.notify_one();
+        for thread in self.threads.drain(..) {
             // A panic of the thread has been reported by the panic hook already.
             let _ = thread.join();
         }
@@ -198,9 +213,26 @@ impl Shared {
         }
     }
 
+    /// Takes a command that is under way back: at once if its driver has not heard of it, otherwise its driver is asked.
+    fn withdraw(&self, inner: &mut MutexGuard<'_, Inner>, device: &str, id: &CommandId, why: &str) {
+        let is_unheard = inner.unsent.contains(id)
+            || inner.inbox(device).is_some_and(|inbox| {
+                let cancelled = inbox.cancel_command(id, why);
+                matches!(cancelled, Cancelled::BeforeDelivery(_))
+            });
+        if is_unheard {
+            let reason = format!("on-request: {why} before it was sent");
+            self.end(inner, id, Ending::Cancelled, &reason);
+        }
+    }
+
     /// Tells everybody, and has it written down where the command has a key.
     fn publish(&self, inner: &mut MutexGuard<'_, Inner>, change: Change) {
         self.tell(&change.status);
+        if change.status.status.is_final() {
+            let id = CommandId(change.status.command_id.as_str().into());
+            inner.holds.command_over(&id);
+        }
         if let Some(line) = change.line {
             inner.jobs.push_back(Job::Write(line));
             self.work.notify_one();

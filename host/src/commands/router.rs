@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use autobench_core::commands::{Admission, Ending, Fingerprint, Refused, Request};
-use autobench_core::driver::{Cancelled, CommandId, SharedInbox};
+use autobench_core::commands::{Admission, ClientId, Fingerprint, Refused, Request};
+use autobench_core::driver::{CommandId, SharedInbox};
 use autobench_core::wire::{CommandRequest, CommandStatus, DeviceStatus, ErrorCode};
 use sha2::{Digest, Sha256};
 
@@ -13,12 +13,13 @@ use crate::driver::record::DeviceRecord;
 use crate::driver::{CommandTable, Unfit};
 
 impl Router {
-    /// Takes a command, or says why not. `on_taken` sees it while nobody is told of another stage: whoever begins to follow it there
+    /// Takes a command, or says why not. A command that holds something is taken only from a client that can let it go. `on_taken` sees it while nobody is told of another stage: whoever begins to follow it there
     /// misses none and hears none twice.
     pub fn submit(
         &self,
         request: CommandRequest,
         actor: &str,
+        client: Option<ClientId>,
         on_taken: impl FnOnce(&CommandStatus),
     ) -> Result<CommandStatus, Refused> {
         let CommandRequest {
@@ -41,21 +42,30 @@ impl Router {
         };
         // A key that is known is answered whatever the device does now: nothing is going to be sent.
         let is_known = self.shared.inner.lock().book.known(&request)?.is_some();
-        if !is_known {
-            self.check(&request, &arguments)?;
-        }
+        let is_hold = !is_known && self.check(&request, &arguments)?;
+        let holder = match (is_hold, client) {
+            (true, None) => return Err(needs_socket(&request)),
+            (true, holder) => holder,
+            (false, _) => None,
+        };
         let mut inner = self.shared.inner.lock();
-        match inner.book.submit(request, self.shared.clock.now())? {
+        let now = self.shared.clock.now();
+        match inner.book.submit(request, now)? {
             Admission::Known(status) => {
                 on_taken(&status);
                 Ok(status)
             }
             Admission::New(command, change) => {
+                let device: Arc<str> = change.status.device.as_str().into();
+                if let Some(client) = holder {
+                    inner.holds.begin(&device, &command.id, client, now.monotonic_ns);
+                    self.shared.held.notify_one();
+                }
                 self.shared.tell(&change.status);
                 on_taken(&change.status);
                 inner.unsent.insert(command.id.clone());
                 inner.jobs.push_back(Job::Send {
-                    device: change.status.device.as_str().into(),
+                    device,
                     command,
                     line: change.line,
                 });
@@ -94,21 +104,7 @@ impl Router {
         };
         let (device, id) = (Arc::clone(device), CommandId(id.into()));
         if !stage.is_final() {
-            let reason = format!("cancelled by {actor}");
-            let is_withdrawn = inner.unsent.contains(&id)
-                || match inner.inbox(&device) {
-                    Some(inbox) => {
-                        matches!(
-                            inbox.cancel_command(&id, reason.as_str()),
-                            Cancelled::BeforeDelivery(_)
-                        )
-                    }
-                    None => false,
-                };
-            if is_withdrawn {
-                let reason = format!("on-request: {reason} before it was sent");
-                shared.end(&mut inner, &id, Ending::Cancelled, &reason);
-            }
+            shared.withdraw(&mut inner, &device, &id, &format!("cancelled by {actor}"));
         }
         inner.book.status(&id.0).ok_or_else(unknown)
     }
@@ -185,7 +181,8 @@ impl Router {
 
     // --- inside ---
 
-    fn check(&self, request: &Request, arguments: &serde_json::Value) -> Result<(), Refused> {
+    /// Answers whether it is a hold.
+    fn check(&self, request: &Request, arguments: &serde_json::Value) -> Result<bool, Refused> {
         let (found, known) = {
             let inner = self.shared.inner.lock();
             let known: Vec<String> = inner.devices.keys().map(ToString::to_string).collect();
@@ -206,7 +203,7 @@ impl Router {
             _ => return Err(not_ready(id, status, phase, reason)),
         };
         let unfit = match driver.table.check(&request.name, arguments, &device.granted) {
-            Ok(()) => return Ok(()),
+            Ok(()) => return Ok(driver.table.is_hold(&request.name)),
             Err(unfit) => unfit,
         };
         Err(match unfit {
@@ -265,6 +262,16 @@ fn not_ready(device: &str, status: DeviceStatus, phase: Option<String>, reason: 
     refused(
         ErrorCode::NotReady,
         format!("the driver of {device} is {status}{phase}{reason}"),
+    )
+}
+
+fn needs_socket(request: &Request) -> Refused {
+    refused(
+        ErrorCode::NeedsSocket,
+        format!(
+            "what {:?} of {} begins lasts only while a client holds it, so it is taken over the socket alone",
+            request.name, request.device
+        ),
     )
 }
 

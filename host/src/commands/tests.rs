@@ -69,6 +69,7 @@ fn bench_with(data_dir: &Path, boot_id: &str, guard: impl FnOnce(LogHandle) -> G
         description: String::new(),
         arguments_schema: json!({"type": "object", "properties": {"ms": {"type": "integer"}}, "additionalProperties": false}),
         dangerous,
+        hold: name == "hold",
     };
     let table = CommandTable::compile(&[describe("on", false), describe("explode", true)]).unwrap();
     let inbox = SharedInbox::new([]);
@@ -94,7 +95,9 @@ fn request(value: Value) -> CommandRequest {
 
 impl Bench {
     fn submit(&self, value: Value) -> Result<CommandStatus, Refused> {
-        self.commands.router().submit(request(value), "local", |_| ())
+        self.commands
+            .router()
+            .submit(request(value), "local", None, |_| ())
     }
 
     fn code(&self, value: Value) -> (ErrorCode, String) {

@@ -24,6 +24,7 @@ struct Declared {
     /// The names of its arguments, where it takes no others.
     closed: Option<Vec<String>>,
     is_dangerous: bool,
+    is_hold: bool,
 }
 
 /// Why a command cannot be as a client wants it.
@@ -51,12 +52,18 @@ impl CommandTable {
                 arguments,
                 closed: closed(&description.arguments_schema),
                 is_dangerous: description.dangerous,
+                is_hold: description.hold,
             };
             Ok((description.name.clone(), declared))
         });
         Ok(Self {
             commands: declared.collect::<Result<_, String>>()?,
         })
+    }
+
+    /// Whether what this command begins lasts only as long as a client holds it.
+    pub fn is_hold(&self, name: &str) -> bool {
+        self.commands.get(name).is_some_and(|declared| declared.is_hold)
     }
 
     /// Whether a command of this name takes these arguments, and whether it is granted where it is dangerous.
@@ -142,6 +149,7 @@ mod tests {
             description: String::new(),
             arguments_schema: schema,
             dangerous,
+            hold: false,
         }])
     }
 

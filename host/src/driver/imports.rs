@@ -66,8 +66,9 @@ impl lease::Host for HostState {
         port: String,
         release: Vec<u8>,
         maximum_ms: u32,
+        holder: Option<String>,
     ) -> wasmtime::Result<Result<(), lease::LeaseError>> {
-        self.charge(release.len() + port.len())?;
+        self.charge(release.len() + port.len() + holder.as_ref().map_or(0, String::len))?;
         let Some(rights) = self.rights() else {
             return Ok(Err(lease::LeaseError::NotGranted));
         };
@@ -122,6 +123,7 @@ impl lease::Host for HostState {
             port,
             release: release.into(),
             maximum_ms,
+            holder: holder.map(|command| core::CommandId(command.into())),
         });
         Ok(Ok(()))
     }

@@ -347,6 +347,7 @@ fn lease(number: u64, written: &WrittenHold, port: PortIndex) -> Lease {
         port,
         release: written.release.as_slice().into(),
         ends_ns: 0,
+        holder: None,
     }
 }
 
@@ -384,6 +385,7 @@ mod tests {
             port: PortIndex(0),
             release: release.into(),
             ends_ns: 1,
+            holder: None,
         }
     }
 

@@ -105,6 +105,8 @@ pub struct CommandDescription {
     pub arguments_schema: serde_json::Value,
     /// Whether it can harm what the bench runs.
     pub dangerous: bool,
+    /// Whether what it begins lasts only as long as the client that asked for it holds it.
+    pub hold: bool,
 }
 
 impl Manifest {
@@ -239,6 +241,7 @@ fn command(raw: guest::CommandDescription) -> Result<CommandDescription, String>
         description: raw.description,
         arguments_schema,
         dangerous: raw.dangerous,
+        hold: raw.hold,
     })
 }
 

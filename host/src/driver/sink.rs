@@ -103,8 +103,10 @@ impl Sink for DeviceSink {
         self.push_samples(effects);
         for (port, action) in effects.port_actions.drain(..) {
             if let Some(control) = self.ports.get(port.0) {
-                if let PortAction::Write(data) = &action {
-                    self.health.bytes_out.add(data.len() as u64);
+                match &action {
+                    PortAction::Write(data) => self.health.bytes_out.add(data.len() as u64),
+                    PortAction::Undo(lease) => self.commands.lease_over(lease),
+                    _ => {}
                 }
                 control.perform(action);
             }
@@ -188,6 +190,7 @@ impl Sink for DeviceSink {
                 format!("its holds cannot be written down ({error}): should the daemon crash now, nobody undoes them"),
             );
         }
+        self.commands.leases_opened(opened);
     }
 
     fn lease_over(&mut self, over: &LeaseOver) {
@@ -208,6 +211,7 @@ impl Sink for DeviceSink {
         if let Some(port) = port {
             port.perform(PortAction::Undo(lease.clone()));
         }
+        self.commands.lease_over(lease);
     }
 
     fn skipped(&mut self, skipped: Skipped<'_>) {

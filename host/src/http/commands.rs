@@ -55,7 +55,7 @@ pub(super) async fn submit(
         request.idempotency_key = Some(key);
     }
     let deed = command_action(&request.device, &request.name);
-    let status = match router.submit(request, name_of(&visitor), |_| ()) {
+    let status = match router.submit(request, name_of(&visitor), None, |_| ()) {
         Ok(status) => status,
         Err(refused) => {
             let mut response = Problem::Command(refused).into_response();
@@ -117,9 +117,10 @@ pub(super) const fn status_of(code: ErrorCode) -> StatusCode {
         ErrorCode::NotGranted => StatusCode::FORBIDDEN,
         ErrorCode::NotReady => StatusCode::SERVICE_UNAVAILABLE,
         ErrorCode::Busy | ErrorCode::TooManyKeys => StatusCode::TOO_MANY_REQUESTS,
-        ErrorCode::UnknownCommand | ErrorCode::BadArguments | ErrorCode::IdempotencyMismatch => {
-            StatusCode::UNPROCESSABLE_ENTITY
-        }
+        ErrorCode::UnknownCommand
+        | ErrorCode::BadArguments
+        | ErrorCode::IdempotencyMismatch
+        | ErrorCode::NeedsSocket => StatusCode::UNPROCESSABLE_ENTITY,
         _ => StatusCode::BAD_REQUEST,
     }
 }
@@ -135,6 +136,7 @@ pub(super) const fn code_of(code: ErrorCode) -> &'static str {
         ErrorCode::TooManyKeys => "too-many-keys",
         ErrorCode::UnknownCommand => "unknown-command",
         ErrorCode::BadArguments => "bad-arguments",
+        ErrorCode::NeedsSocket => "needs-socket",
         ErrorCode::IdempotencyMismatch => "idempotency-mismatch",
         ErrorCode::BadDeadline => "bad-deadline",
         ErrorCode::BadKey => "bad-key",
@@ -228,6 +230,7 @@ mod tests {
             ErrorCode::TooManyKeys,
             ErrorCode::UnknownCommand,
             ErrorCode::BadArguments,
+            ErrorCode::NeedsSocket,
             ErrorCode::IdempotencyMismatch,
             ErrorCode::BadDeadline,
             ErrorCode::BadKey,

@@ -370,6 +370,7 @@ mod tests {
                 port: autobench_core::driver::PortIndex(0),
                 release: release.into(),
                 ends_ns: 0,
+                holder: None,
             })
         };
         let numbers = |leases: Vec<Lease>| leases.iter().map(|lease| lease.number).collect::<Vec<_>>();

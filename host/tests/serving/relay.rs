@@ -59,6 +59,7 @@ impl Relay {
                 "additionalProperties": false
             }),
             dangerous: false,
+            hold: false,
         };
         let table = Arc::new(CommandTable::compile(&[on]).unwrap());
         let inbox = SharedInbox::new([]);

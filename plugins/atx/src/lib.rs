@@ -87,7 +87,11 @@ impl Driver for Atx {
             .slice("frontPanel")
             .port(port)
             .dangerous_command::<Closing>("press", "Presses a button.")
-            .dangerous_command::<Closing>("hold", "Holds a button down until it is released.")
+            .dangerous_command::<Closing>(
+                "hold",
+                "Holds a button down until it is released, or whoever asked for it is gone.",
+            )
+            .hold()
             .command::<Releasing>("release", "Lets a held button go.")
             .dangerous_command::<NoArguments>("on", "Switches the PC on, if it is off.")
             .dangerous_command::<NoArguments>(

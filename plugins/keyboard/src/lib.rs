@@ -28,7 +28,7 @@ use autobench_sdk::{
 };
 
 use conversation::{Conversation, Cx};
-use settings::{Combo, Hold, Macro, Plan, Press, Release, Settings, Type};
+use settings::{Combo, Hold, Keys, Macro, Plan, Press, Release, Settings, Type};
 pub use state::State;
 
 autobench_sdk::export_driver!(Keyboard);
@@ -63,8 +63,11 @@ impl Driver for Keyboard {
         .command::<Press>("press", "Presses a key and lets it go.")
         .command::<Hold>(
             "hold",
-            "Holds a key until it is released or its time is over. Of a key that is held, the time begins anew.",
+            "Holds a key until it is released, its time is over, or whoever asked for it is gone. Of a key that is held, the time begins anew.",
         )
+        .hold()
+        .command::<Keys>("keys", "Puts keys down and up, one after the other, as somebody at the keyboard does.")
+        .hold()
         .command::<Release>("release", "Lets a key go.")
         .command::<NoArguments>(
             "release-all",
@@ -173,6 +176,7 @@ impl Keyboard {
         let mut job = match command.name.as_str() {
             "press" => command.arguments::<Press>()?.job()?,
             "hold" => command.arguments::<Hold>()?.job(plan)?,
+            "keys" => command.arguments::<Keys>()?.job(plan)?,
             "release" => command.arguments::<Release>()?.job()?,
             "combo" => command.arguments::<Combo>()?.job()?,
             "type" => {

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use crate::keys::{Key, Modifiers};
 use crate::layout::{self, Layout};
 use crate::protocol::Mode;
-use crate::work::{Job, Step, Stroke, Unit, Work, text};
+use crate::work::{Job, Step, Stroke, Unit, Work, strike, text};
 
 /// The longest text of one command, in characters.
 const LONGEST_TEXT: usize = 4000;
@@ -139,6 +139,25 @@ pub struct Hold {
     pub maximum_ms: Option<u32>,
 }
 
+/// Arguments of `keys`.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Keys {
+    /// What happens to keys, in order.
+    #[schemars(length(min = 1, max = 64))]
+    pub events: Vec<KeyEvent>,
+}
+
+/// A key goes down or up.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KeyEvent {
+    /// The key.
+    pub key: String,
+    /// Whether it goes down.
+    pub down: bool,
+}
+
 /// Arguments of `release`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -212,6 +231,25 @@ impl Hold {
             true,
             vec![Step::Keep(key, ms)],
         ))
+    }
+}
+
+impl Keys {
+    /// The job, or why there is none.
+    pub fn job(&self, plan: &Plan) -> Result<Job, String> {
+        let mut planned = Vec::new();
+        for KeyEvent { key: name, down } in &self.events {
+            let key = Key::named(name).map_err(|refusal| refusal.to_string())?;
+            match (Key::to_hold(name), down) {
+                (Ok(key), true) => planned.push(Step::Keep(key, plan.settings.hold_maximum_ms)),
+                (Ok(key), false) => planned.push(Step::Up(key)),
+                // It goes down and up in one, and cannot be kept down.
+                (Err(_), true) => planned.extend(strike(key, None)),
+                (Err(_), false) => {}
+            }
+        }
+        let label = format!("{} key events", self.events.len());
+        Ok(steps("keys", label, true, planned))
     }
 }
 

@@ -254,7 +254,8 @@ impl Job {
     }
 }
 
-fn strike(key: Key, ms: Option<u32>) -> Vec<Step> {
+/// A key goes down and up, after so many milliseconds or as fast as it goes.
+pub(crate) fn strike(key: Key, ms: Option<u32>) -> Vec<Step> {
     if let Some(whole) = key.whole() {
         return whole.into_iter().map(Step::Say).collect();
     }

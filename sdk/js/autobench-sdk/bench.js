@@ -274,7 +274,7 @@ export class Bench {
         if (!port?.attached) throw new HostError(port ? 'not-attached' : 'not-granted')
         later(() => (port.written += new TextDecoder().decode(data)))
       },
-      acquireLease: (id, name, release, maximumMs) => {
+      acquireLease: (id, name, release, maximumMs, holder) => {
         const port = this.#ports.get(name)
         if (!port) throw new HostError('not-granted')
         const count = release.length
@@ -293,7 +293,7 @@ export class Bench {
         later(() => {
           const before = this.leases.get(id)
           this.leases.delete(id)
-          this.leases.set(id, { port: name, release, endsNs })
+          this.leases.set(id, { port: name, release, endsNs, holder })
           if (before && before.port !== name) this.#left.push(before)
         })
       },

@@ -69,10 +69,11 @@ export class Context {
   }
   /**
    * Leaves with the host what undoes a hold, to be written after `maximumMs` at the latest, or takes a lease that is open once more, with these bytes
-   * and this time. Where it is refused, the hold must not begin.
+   * and this time. `holder` is the id of a command that is a hold: the lease then ends as well when the client that sent it lets go or is gone. Where it
+   * is refused, the hold must not begin.
    */
-  acquireLease(id, port, release, maximumMs) {
-    this.#host.acquireLease(id, port, bytesOf(release), maximumMs)
+  acquireLease(id, port, release, maximumMs, holder) {
+    this.#host.acquireLease(id, port, bytesOf(release), maximumMs, holder)
   }
   /** Ends a lease; its bytes go out in their place among what this call writes. One that is not open is no error. */
   releaseLease(id) {

@@ -54,6 +54,7 @@ export function manifestRecord(driverClass) {
       description: command.description ?? '',
       argumentsSchema: text(command.arguments ?? NO_ARGUMENTS),
       dangerous: command.dangerous ?? false,
+      hold: command.hold ?? false,
       attributes: [],
     })),
     observes: said.observes ?? [],

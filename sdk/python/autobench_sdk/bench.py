@@ -497,7 +497,7 @@ class _Host:
             pushed = self.series[self._series_names[series]]
             self._effects.append(lambda pushed=pushed, sample=(timestamp_ms, value): pushed.append(sample))
 
-    def acquire_lease(self, id: int, port: str, release: bytes, maximum_ms: int) -> None:
+    def acquire_lease(self, id: int, port: str, release: bytes, maximum_ms: int, holder: str | None = None) -> None:
         if port not in self.ports:
             raise HostError("not-granted")
         if not 1 <= len(release) <= _MOST_RELEASE_BYTES:
@@ -508,7 +508,7 @@ class _Host:
         known, waiting = self._knows(), sum(len(state.waiting) for state in self.ports.values())
         if id not in known and len(known) + waiting >= _MOST_LEASES:
             raise HostError("full")
-        lease = (port, bytes(release), self.now_ns + maximum_ms * 1_000_000)
+        lease = (port, bytes(release), self.now_ns + maximum_ms * 1_000_000, holder)
 
         def take() -> None:
             before = self.leases.pop(id, None)

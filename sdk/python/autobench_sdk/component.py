@@ -146,8 +146,8 @@ class Imports:
         except Err as error:
             raise _host_error(error) from None
 
-    def acquire_lease(self, id: int, port: str, release: bytes, maximum_ms: int) -> None:
-        _asked(lease.acquire, id, port, bytes(release), maximum_ms)
+    def acquire_lease(self, id: int, port: str, release: bytes, maximum_ms: int, holder: str | None) -> None:
+        _asked(lease.acquire, id, port, bytes(release), maximum_ms, holder)
 
     def release_lease(self, id: int) -> None:
         lease.release(id)
@@ -228,8 +228,8 @@ def manifest_record(driver_class: type[Driver]) -> guest.Manifest:
         for name, unit, kind, description in manifest.series
     ]
     descriptions = [
-        guest.CommandDescription(name, description, schema, dangerous, [])
-        for name, description, schema, dangerous in manifest.commands
+        guest.CommandDescription(name, description, schema, dangerous, hold, [])
+        for name, description, schema, dangerous, hold in manifest.commands
     ]
     return guest.Manifest(
         name=manifest.name,

@@ -118,10 +118,11 @@ class Context:
         """What the system knows of the device, while it is attached."""
         return self._host.identity(port)
 
-    def acquire_lease(self, id: int, port: str, release: bytes, maximum_ms: int) -> None:
+    def acquire_lease(self, id: int, port: str, release: bytes, maximum_ms: int, holder: str | None = None) -> None:
         """Leaves with the host the bytes that undo a hold, to be written after `maximum_ms` at the latest, or takes a lease that is open once more,
-        with these bytes and this time. Where it is refused, the hold must not begin."""
-        self._host.acquire_lease(id, port, release, maximum_ms)
+        with these bytes and this time. `holder` is the id of a command that is a hold: the lease then ends as well when the client that sent it lets
+        go or is gone. Where it is refused, the hold must not begin."""
+        self._host.acquire_lease(id, port, release, maximum_ms, holder)
 
     def release_lease(self, id: int) -> None:
         """Ends a lease; its bytes go out in their place among what this call writes. One that is not open is no error."""

@@ -65,9 +65,12 @@ class Manifest:
         self.series.append((name, unit, "total", description))
         return self
 
-    def command(self, name: str, description: str, arguments: type[Arguments] = NoArguments, dangerous: bool = False) -> "Manifest":
-        """Adds a command with arguments of this type. A dangerous one can harm or stop what the bench runs."""
-        self.commands.append((name, description, json_text(arguments.json_schema()), dangerous))
+    def command(
+        self, name: str, description: str, arguments: type[Arguments] = NoArguments, dangerous: bool = False, hold: bool = False
+    ) -> "Manifest":
+        """Adds a command with arguments of this type. A dangerous one can harm or stop what the bench runs. What a hold begins lasts only as long as the
+        client that asked for it says so; its lease names the command as its `holder`."""
+        self.commands.append((name, description, json_text(arguments.json_schema()), dangerous, hold))
         return self
 
     def observes(self, slice: str) -> "Manifest":

@@ -152,7 +152,21 @@ impl<'a, S: Slice> Context<'a, S> {
         release: &[u8],
         maximum_ms: u32,
     ) -> Result<(), LeaseError> {
-        self.host.acquire_lease(id, port, release, maximum_ms)
+        self.host.acquire_lease(id, port, release, maximum_ms, None)
+    }
+
+    /// The same for a command that is a hold ([`ManifestBuilder::hold`](crate::ManifestBuilder::hold)): the lease ends as well when the client that sent
+    /// it lets go or is gone.
+    pub fn acquire_lease_for(
+        &mut self,
+        holder: &str,
+        id: u32,
+        port: &str,
+        release: &[u8],
+        maximum_ms: u32,
+    ) -> Result<(), LeaseError> {
+        self.host
+            .acquire_lease(id, port, release, maximum_ms, Some(holder))
     }
 
     /// Ends a lease; its bytes go out in their place among what this call writes. One that is not open is no error.

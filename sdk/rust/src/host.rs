@@ -41,6 +41,7 @@ pub trait Host {
         port: &str,
         release: &[u8],
         maximum_ms: u32,
+        holder: Option<&str>,
     ) -> Result<(), LeaseError>;
     /// `lease.release`.
     fn release_lease(&mut self, id: u32);

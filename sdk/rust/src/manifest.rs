@@ -96,8 +96,19 @@ impl Manifest {
             description: description.to_owned(),
             arguments_schema: schemars::schema_for!(A).as_value().to_string(),
             dangerous,
+            hold: false,
             attributes: Vec::new(),
         });
+        self
+    }
+
+    /// Marks the command that was added last as a hold: what it begins lasts only as long as the client that asked for it says so. Its lease is taken with
+    /// [`Context::acquire_lease_for`](crate::Context::acquire_lease_for).
+    #[must_use]
+    pub fn hold(mut self) -> Self {
+        if let Some(command) = self.0.commands.last_mut() {
+            command.hold = true;
+        }
         self
     }
 

@@ -75,8 +75,9 @@ impl Host for Imports {
         port: &str,
         release: &[u8],
         maximum_ms: u32,
+        holder: Option<&str>,
     ) -> Result<(), LeaseError> {
-        lease::acquire(id, port, release, maximum_ms)
+        lease::acquire(id, port, release, maximum_ms, holder)
     }
     fn release_lease(&mut self, id: u32) {
         lease::release(id);

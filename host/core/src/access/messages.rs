@@ -40,8 +40,8 @@ roles! {
     ClientMessage::Subscribe(_) => "subscribe", Viewer, r#"{"type":"subscribe","channel":"telemetry","endpointIds":[1]}"#;
     ClientMessage::Command(_) => "command", Operator, r#"{"type":"command","id":1,"device":"relay","name":"on"}"#;
     ClientMessage::CommandCancel { .. } => "command.cancel", Operator, r#"{"type":"command.cancel","commandId":"7f3a0000-1"}"#;
-    ClientMessage::LeaseRenew { .. } => "lease.renew", Operator, r#"{"type":"lease.renew","leaseId":1}"#;
-    ClientMessage::LeaseEnd { .. } => "lease.end", Operator, r#"{"type":"lease.end","leaseId":1}"#;
+    ClientMessage::LeaseRenew { .. } => "lease.renew", Operator, r#"{"type":"lease.renew","commandId":"a-1"}"#;
+    ClientMessage::LeaseEnd { .. } => "lease.end", Operator, r#"{"type":"lease.end","commandId":"a-1"}"#;
     ClientMessage::Unsubscribe(_) => "unsubscribe", Viewer, r#"{"type":"unsubscribe","channel":"events"}"#;
     ClientMessage::SubscribeLogs { .. } => "subscribe_logs", Viewer, r#"{"type":"subscribe_logs","filters":{"level":"error"}}"#;
     ClientMessage::UnsubscribeLogs => "unsubscribe_logs", Viewer, r#"{"type":"unsubscribe_logs"}"#;

@@ -14,15 +14,17 @@
 //!   what a driver says later is not heard.
 //!
 //! [`Life`] is one command's stages and their times, [`Book`] the commands of a run and the keys of a day, [`Ledger`] the keys on the disk,
-//! [`schema`] what a manifest's schema may be. Whoever sends commands to drivers, and whoever is told of stages, is not known here.
+//! [`Holds`] which client holds what, [`schema`] what a manifest's schema may be. Whoever sends commands to drivers, and whoever is told of stages, is not known here.
 
 mod book;
+mod holds;
 mod keys;
 mod ledger;
 mod life;
 pub mod schema;
 
 pub use book::{Admission, Book, Change, DEADLINE_DEFAULT_MS, DEADLINE_MAX_MS, RECENT, Refused, Request};
+pub use holds::{ClientId, Ended, HOLD_MS, Holds, NotHeld, RENEW_MS};
 pub use keys::{Fingerprint, KEY_CHARS, KEYS, KEYS_KEPT_MS};
 pub use ledger::{Ledger, Line, Restored, Storage};
 pub use life::{Ending, Life, Stage, Times};

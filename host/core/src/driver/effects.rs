@@ -189,6 +189,8 @@ pub enum LeaseChange {
         release: Arc<[u8]>,
         /// Longest duration from now on.
         maximum_ms: u32,
+        /// The command whose sender holds it; none if nobody but the driver does.
+        holder: Option<CommandId>,
     },
     /// Given back.
     Release {

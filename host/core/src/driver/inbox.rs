@@ -243,9 +243,9 @@ impl Inbox {
         self.commands_in_flight.clear();
     }
 
-    /// Somebody other than the driver ends a lease. False if it is not open.
-    pub fn end_lease(&mut self, id: LeaseId, reason: &str) -> bool {
-        self.leases.end(id, reason)
+    /// Whoever sent this command holds nothing any more. Answers which of its leases were open.
+    pub fn end_held(&mut self, holder: &CommandId, reason: &str) -> Vec<LeaseId> {
+        self.leases.end_held(holder, reason)
     }
 
     /// Something else that the driver should hear soon. False if too many urgent events wait.

@@ -9,7 +9,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::{LeaseChange, LeaseId, PortIndex};
+use super::{CommandId, LeaseChange, LeaseId, PortIndex};
 
 /// Most leases of one driver. A call that takes more is broken off as a fault (`limit exceeded`); the runtime answers `full` before that.
 pub const LEASES: usize = 16;
@@ -34,6 +34,12 @@ pub mod reason {
     pub const DRIVER_STOPPED: &str = "driver-stopped";
     /// The driver that goes on knows nothing of it.
     pub const UNKNOWN: &str = "unknown-to-driver";
+    /// The client that held it let it go.
+    pub const RELEASED: &str = "released";
+    /// The client that held it did not renew it in time.
+    pub const EXPIRED: &str = "expired";
+    /// The client that held it is gone, or nobody held it any more when it was taken.
+    pub const CLIENT_GONE: &str = "client-gone";
 }
 
 /// One hold.
@@ -49,6 +55,8 @@ pub struct Lease {
     pub release: Arc<[u8]>,
     /// When it ends at the latest, on the monotonic clock.
     pub ends_ns: u64,
+    /// The command whose sender holds it; none if nobody but the driver does.
+    pub holder: Option<CommandId>,
 }
 
 /// A lease that is over, of which the driver does not yet know.
@@ -101,6 +109,7 @@ impl Leases {
                     port,
                     release,
                     maximum_ms,
+                    holder,
                 } => {
                     self.taken += 1;
                     let lease = Lease {
@@ -109,6 +118,7 @@ impl Leases {
                         port: *port,
                         release: Arc::clone(release),
                         ends_ns: now_ns.saturating_add(u64::from(*maximum_ms) * 1_000_000),
+                        holder: holder.clone(),
                     };
                     let before = self.take(*id, lease.clone());
                     let (here, elsewhere) = match before {
@@ -137,12 +147,14 @@ impl Leases {
         turn
     }
 
-    /// Somebody other than the driver ends one. False if it is not open.
-    pub fn end(&mut self, id: LeaseId, reason: &str) -> bool {
-        let lease = self.remove(id);
-        let is_open = lease.is_some();
-        self.untold.extend(lease.map(|lease| Untold::of(lease, reason)));
-        is_open
+    /// Whoever sent this command holds nothing any more. Answers which of its leases were open.
+    pub fn end_held(&mut self, holder: &CommandId, reason: &str) -> Vec<LeaseId> {
+        let is_held = |lease: &mut Lease| lease.holder.as_ref() == Some(holder);
+        let held: Vec<_> = self.open.extract_if(.., is_held).collect();
+        let ids = held.iter().map(|lease| lease.id).collect();
+        self.untold
+            .extend(held.into_iter().map(|lease| Untold::of(lease, reason)));
+        ids
     }
 
     /// A line is lost.
@@ -271,9 +283,9 @@ mod tests {
 
     #[derive(Debug, Clone)]
     enum Act {
-        Acquire(u32, usize, u32),
+        Acquire(u32, usize, u32, u8),
         Release(u32),
-        End(u32),
+        EndHeld(u8),
         Lose(usize),
         Pass(u64),
         Take,
@@ -281,14 +293,20 @@ mod tests {
 
     fn acts() -> impl Strategy<Value = Vec<Act>> {
         let act = prop_oneof![
-            (0..6u32, 0..2usize, 1..50u32).prop_map(|(id, port, ms)| Act::Acquire(id, port, ms)),
+            (0..6u32, 0..2usize, 1..50u32, 0..4u8)
+                .prop_map(|(id, port, ms, holder)| Act::Acquire(id, port, ms, holder)),
             (0..6u32).prop_map(Act::Release),
-            (0..6u32).prop_map(Act::End),
+            (1..4u8).prop_map(Act::EndHeld),
             (0..2usize).prop_map(Act::Lose),
             (0..20u64).prop_map(Act::Pass),
             Just(Act::Take),
         ];
         prop::collection::vec(act, 0..80)
+    }
+
+    /// Of nobody for 0.
+    fn command(holder: u8) -> Option<CommandId> {
+        (holder > 0).then(|| CommandId(holder.to_string().into()))
     }
 
     proptest! {
@@ -303,13 +321,14 @@ mod tests {
             for act in acts {
                 let mut turn = LeaseTurn::default();
                 match act {
-                    Act::Acquire(id, port, maximum_ms) => {
+                    Act::Acquire(id, port, maximum_ms, holder) => {
                         number += 1;
                         let acquire = LeaseChange::Acquire {
                             id: LeaseId(id),
                             port: PortIndex(port),
                             release: [number].into(),
                             maximum_ms,
+                            holder: command(holder),
                         };
                         turn = leases.apply(&[acquire], now_ns);
                         prop_assert_eq!(turn.opened.len(), 1);
@@ -326,9 +345,13 @@ mod tests {
                         turn = leases.apply(&[release], now_ns);
                         prop_assert!(leases.known().all(|known| known.0 != id));
                     }
-                    Act::End(id) => {
-                        let is_open = leases.open.iter().any(|lease| lease.id.0 == id);
-                        prop_assert_eq!(leases.end(LeaseId(id), "client-gone"), is_open);
+                    Act::EndHeld(holder) => {
+                        let holder = command(holder);
+                        let is_held = |lease: &&Lease| lease.holder == holder;
+                        let held = leases.open.iter().filter(is_held).map(|lease| lease.id);
+                        let held: Vec<_> = held.collect();
+                        let ended = leases.end_held(&holder.unwrap(), reason::CLIENT_GONE);
+                        prop_assert_eq!(ended, held);
                     }
                     Act::Lose(port) => leases.lose(PortIndex(port)),
                     Act::Pass(ms) => now_ns += ms * 1_000_000,
@@ -359,6 +382,7 @@ mod tests {
             port: PortIndex(port),
             release: [port as u8].into(),
             maximum_ms,
+            holder: None,
         };
         let mut leases = Leases::default();
         assert!(leases.apply(&[acquire(0, 10)], 0).over.is_empty());

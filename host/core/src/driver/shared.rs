@@ -102,9 +102,9 @@ impl SharedInbox {
         self.put(|inbox| inbox.forget_command(id));
     }
 
-    /// Somebody other than the driver ends a lease. False if it is not open.
-    pub fn end_lease(&self, id: LeaseId, reason: &str) -> bool {
-        self.put(|inbox| inbox.end_lease(id, reason))
+    /// Whoever sent this command holds nothing any more. Answers which of its leases were open.
+    pub fn end_held(&self, holder: &CommandId, reason: &str) -> Vec<LeaseId> {
+        self.put(|inbox| inbox.end_held(holder, reason))
     }
 
     /// Something that the frozen world does not name. False if too many urgent events wait.

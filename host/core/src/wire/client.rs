@@ -102,17 +102,17 @@ pub enum ClientMessage {
         /// Which.
         command_id: String,
     },
-    /// Renews a lease.
+    /// Goes on holding what a command of this client began.
     #[serde(rename = "lease.renew", rename_all = "camelCase")]
     LeaseRenew {
-        /// Which.
-        lease_id: u64,
+        /// The command.
+        command_id: String,
     },
-    /// Ends a lease.
+    /// Lets go of it.
     #[serde(rename = "lease.end", rename_all = "camelCase")]
     LeaseEnd {
-        /// Which.
-        lease_id: u64,
+        /// The command.
+        command_id: String,
     },
 }
 

@@ -435,7 +435,9 @@ pub enum ErrorCode {
     TooManyKeys,
     /// No command of this id is known.
     UnknownCommandId,
-    /// No lease of this number is open.
+    /// The command is a hold, which lasts as long as a client on a socket says so: send it over the socket.
+    NeedsSocket,
+    /// This client holds nothing by this command, or not any more.
     UnknownLease,
     /// Not an answer: the client was so far behind that messages of a channel, which the text names, were dropped.
     Missed,

@@ -172,7 +172,12 @@ fn commands(manifest: &Manifest) -> Vec<String> {
     let commands = manifest.commands.iter();
     commands
         .map(|command| {
-            let mark = if command.dangerous { " (dangerous)" } else { "" };
+            let mark = match (command.dangerous, command.hold) {
+                (true, true) => " (dangerous, while held)",
+                (true, false) => " (dangerous)",
+                (false, true) => " (while held)",
+                (false, false) => "",
+            };
             format!("{}{mark}: {}", command.name, command.description)
         })
         .collect()

@@ -90,6 +90,7 @@ async fn a_thread_that_ends_undoes_what_is_held() {
         port: PortIndex(0),
         release: (*b"up").into(),
         ends_ns: 0,
+        holder: None,
     };
     sink.leases_opened(&[(lease, None)]);
     assert_eq!(sink.ports[0].waiting_undos(), 0);

@@ -30,6 +30,7 @@ mod tests;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use autobench_core::commands::ClientId;
 use autobench_core::deflate::{Compression, compress_apart};
 use autobench_core::frame::{self, CloseCode};
 use autobench_core::logs::{LogFilter, LogReader};
@@ -173,6 +174,11 @@ impl Client {
     /// Its name on the wire.
     pub(super) fn id(&self) -> String {
         id(self.number)
+    }
+
+    /// By which it holds what its commands begin.
+    pub(super) fn holder(&self) -> ClientId {
+        ClientId(self.number)
     }
 
     /// Who it is, if it is known.

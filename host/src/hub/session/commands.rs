@@ -28,7 +28,8 @@ impl Session {
         let action = command_action(&request.device, &request.name);
         // Who follows all commands could hear of this one from the ring before its answer is even made.
         self.client.hold();
-        let submitted = router.submit(request, actor, |status| {
+        self.has_asked = true;
+        let submitted = router.submit(request, actor, Some(self.client.holder()), |status| {
             if !status.status.is_final() {
                 self.shared.following.follow(&self.client, &status.command_id);
             }
@@ -65,6 +66,40 @@ impl Session {
                 command_id: Some(status.command_id),
             })),
             Err(Refused { code, message }) => self.refuse(code, message, id),
+        }
+    }
+
+    /// Goes on holding what a command of this client began.
+    pub(super) fn renew_hold(&self, id: Option<MessageId>, command_id: &str) -> Result<(), Full> {
+        let renewed = self
+            .router()
+            .map(|router| router.renew(command_id, self.client.holder()));
+        self.answer_hold(id, renewed)
+    }
+
+    /// Lets go of it.
+    pub(super) fn let_go_of(&self, id: Option<MessageId>, command_id: &str) -> Result<(), Full> {
+        let let_go = self
+            .router()
+            .map(|router| router.let_go(command_id, self.client.holder()));
+        if let Some(let_go) = &let_go {
+            self.record(&format!("let go of {command_id}"), let_go.as_ref().err());
+        }
+        self.answer_hold(id, let_go)
+    }
+
+    /// Lets go of everything, because nobody is there any more.
+    pub(super) fn let_go_of_all(&self) {
+        if let (true, Some(router)) = (self.has_asked, self.router()) {
+            router.client_gone(self.client.holder());
+        }
+    }
+
+    fn answer_hold(&self, id: Option<MessageId>, done: Option<Result<(), Refused>>) -> Result<(), Full> {
+        match done {
+            Some(Ok(())) => self.acknowledge(id),
+            Some(Err(Refused { code, message })) => self.refuse(code, message, id),
+            None => self.refuse(ErrorCode::NotReady, "the daemon is starting".to_owned(), id),
         }
     }
 

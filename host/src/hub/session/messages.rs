@@ -110,10 +110,8 @@ impl Session {
             ClientMessage::Subscribe(Subscription::Topic(topic)) => self.subscribe(id, topic),
             ClientMessage::Command(request) => self.command(id, request),
             ClientMessage::CommandCancel { command_id } => self.cancel_command(id, &command_id),
-            ClientMessage::LeaseRenew { lease_id } | ClientMessage::LeaseEnd { lease_id } => {
-                let message = format!("no lease {lease_id} is open");
-                self.refuse(ErrorCode::UnknownLease, message, id)
-            }
+            ClientMessage::LeaseRenew { command_id } => self.renew_hold(id, &command_id),
+            ClientMessage::LeaseEnd { command_id } => self.let_go_of(id, &command_id),
             ClientMessage::Unsubscribe(topic) => self.unsubscribe(id, topic),
             ClientMessage::SubscribeLogs { filters } => {
                 self.acknowledge(id)?;

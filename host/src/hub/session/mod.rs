@@ -46,6 +46,8 @@ pub(super) struct Session {
     subscriptions: Vec<SmallVec<[Channel; 1]>>,
     /// The same for messages that named commands.
     command_lists: Vec<Vec<String>>,
+    /// Whether it has asked for a command, by which it may hold something.
+    has_asked: bool,
     /// Given back last, when everything else of the client is gone.
     seat: Seat,
 }
@@ -79,6 +81,7 @@ impl Session {
             is_paused: false,
             subscriptions: Vec::new(),
             command_lists: Vec::new(),
+            has_asked: false,
             client,
             shared,
             seat,
@@ -94,6 +97,7 @@ impl Session {
         self.take(&early);
         drop(early);
         let end = self.serve().await;
+        self.let_go_of_all();
         let metrics = &self.shared.channels.metrics;
         match end {
             End::Aborted(_) => metrics.dropped.inc(),
@@ -251,6 +255,7 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
+        self.let_go_of_all();
         for channel in self.subscriptions.iter().flatten() {
             self.left(*channel);
         }

@@ -207,8 +207,11 @@ impl Panel {
             return;
         };
         let (button, ms, is_hold) = (action.leg.button, action.leg.ms, action.is_hold());
-        let maximum_ms = if is_hold { ms } else { ms + LEASE_MARGIN_MS };
-        let taken = cx.acquire_lease(lease(button), PORT, button.release(), maximum_ms);
+        let taken = if is_hold {
+            cx.acquire_lease_for(&action.order.id, lease(button), PORT, button.release(), ms)
+        } else {
+            cx.acquire_lease(lease(button), PORT, button.release(), ms + LEASE_MARGIN_MS)
+        };
         if let Err(error) = taken {
             self.fail(
                 cx,

@@ -11,6 +11,8 @@ use crate::{COMPLETE, HELD, IDENTIFY, RELEASED, ready};
 fn holding() -> Bench<Atx> {
     let mut bench = ready();
     let hold = bench.command("hold", &json!({ "button": "power" }));
+    let holders: Vec<_> = bench.leases().iter().map(|lease| lease.holder.as_ref()).collect();
+    assert_eq!(holders, [Some(&hold)]);
     bench.feed("main", HELD);
     assert_eq!(
         bench.outcome(&hold),

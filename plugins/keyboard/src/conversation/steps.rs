@@ -1,6 +1,6 @@
 //! One step of a job after the other: the lease before a key goes down, the line to the adapter, and the next one when it was answered.
 
-use autobench_sdk::{Outcome, Value, debug, iso_8601};
+use autobench_sdk::{LeaseError, Outcome, Value, debug, iso_8601};
 
 use super::report::{operation, so_far};
 use super::{Conversation, Cx, Stage, TICK};
@@ -89,7 +89,7 @@ impl Conversation {
             }
             Step::Keep(key, ms) if self.memory.held.contains(&key) => {
                 // Held already: for so much longer.
-                if let Err(error) = cx.acquire_lease(lease_of(key), PORT, &Step::Up(key).bytes(), ms) {
+                if let Err(error) = keep(cx, job, key, ms) {
                     job.end(
                         Ending::Failed(format!("{key} cannot be held longer: {error}")),
                         None,
@@ -98,13 +98,15 @@ impl Conversation {
                 return After::GoOn;
             }
             Step::Down(key) => {
-                if !self.guard(cx, job, key, GUARD_MS) {
+                let guarded = cx.acquire_lease(lease_of(key), PORT, &Step::Up(key).bytes(), GUARD_MS);
+                if !self.is_guarded(cx, job, key, guarded) {
                     return After::GoOn;
                 }
                 self.memory.renewed_ns = cx.monotonic_ns();
             }
             Step::Keep(key, ms) => {
-                if !self.guard(cx, job, key, ms) {
+                let guarded = keep(cx, job, key, ms);
+                if !self.is_guarded(cx, job, key, guarded) {
                     return After::GoOn;
                 }
             }
@@ -135,9 +137,8 @@ impl Conversation {
         After::Wait
     }
 
-    /// Leaves with the host what lets go of a key, before it goes down.
-    fn guard(&self, cx: &mut Cx<'_>, job: &mut Job, key: Key, ms: u32) -> bool {
-        let result = cx.acquire_lease(lease_of(key), PORT, &Step::Up(key).bytes(), ms);
+    /// Whether the host has what lets go of a key. If not, it does not go down.
+    fn is_guarded(&self, cx: &mut Cx<'_>, job: &mut Job, key: Key, result: Result<(), LeaseError>) -> bool {
         if let Err(error) = &result {
             let text = format!("{key} cannot be held: {error}");
             self.note_error(cx, Scope::Hold, &text);
@@ -183,4 +184,13 @@ impl Conversation {
 /// The number of a key's lease.
 pub(super) fn lease_of(key: Key) -> u32 {
     u32::from(key.number())
+}
+
+/// Leaves with the host what lets go of a key that stays down for as long as its client holds it.
+fn keep(cx: &mut Cx<'_>, job: &Job, key: Key, ms: u32) -> Result<(), LeaseError> {
+    let release = Step::Up(key).bytes();
+    match &job.command {
+        Some(command) => cx.acquire_lease_for(command, lease_of(key), PORT, &release, ms),
+        None => cx.acquire_lease(lease_of(key), PORT, &release, ms),
+    }
 }

@@ -17,6 +17,7 @@ fn a_hold_has_its_lease_before_its_line_and_ends_with_it() {
     let leases = rig.bench().leases().to_vec();
     assert_eq!(leases.len(), 1);
     assert_eq!(leases[0].release, b"release 0:1c\n");
+    assert_eq!(leases[0].holder.as_ref(), Some(&id));
     assert_eq!(rig.end_of(&id), Outcome::Succeeded(None));
     assert_eq!(rig.device.written, b"hold 0:1c\n");
     rig.advance_ms(1000);
@@ -32,6 +33,36 @@ fn a_hold_has_its_lease_before_its_line_and_ends_with_it() {
     assert_eq!(rig.device.down(), []);
     assert_eq!(rig.device.written, b"hold 0:1c\nrelease 0:1c\n");
     assert_eq!(rig.slice()["heldKeys"], json!([]));
+}
+
+#[test]
+fn key_events_go_down_and_up_in_order_and_what_stays_down_is_held_by_their_client() {
+    let mut rig = ready();
+    let event = |key: &str, down: bool| json!({ "key": key, "down": down });
+    let events = [
+        event("ShiftLeft", true),
+        event("KeyA", true),
+        event("KeyA", false),
+        event("PrintScreen", true),
+        event("PrintScreen", false),
+        event("KeyB", true),
+    ];
+    let id = rig.bench_mut().command("keys", &json!({ "events": events }));
+    assert_eq!(rig.end_of(&id), Outcome::Succeeded(None));
+    let down = [Code::plain(0x12), Code::plain(0x32)];
+    assert_eq!(rig.device.down(), down);
+    let leases = rig.bench().leases();
+    let holders: Vec<_> = leases.iter().map(|lease| lease.holder.as_ref()).collect();
+    assert_eq!(holders, [Some(&id), Some(&id)], "only for what is down");
+    let up = [event("KeyB", false), event("ShiftLeft", false)];
+    assert_eq!(
+        rig.run("keys", &json!({ "events": up })),
+        Outcome::Succeeded(None)
+    );
+    assert_eq!(rig.device.down(), []);
+    let events = [event("ShiftLeft", true), event("NoSuchKey", true)];
+    assert!(blocked(&rig.run("keys", &json!({ "events": events }))).contains("NoSuchKey"));
+    assert_eq!(rig.device.down(), [], "none of them, if one is wrong");
 }
 
 #[test]

@@ -478,6 +478,7 @@ impl Host for FakeHost {
         port: &str,
         release: &[u8],
         maximum_ms: u32,
+        holder: Option<&str>,
     ) -> Result<(), LeaseError> {
         let granted = self.ports.get(port).ok_or(LeaseError::NotGranted)?;
         leases::in_range(release, maximum_ms)?;
@@ -493,6 +494,7 @@ impl Host for FakeHost {
             port: port.to_owned(),
             release: release.to_vec(),
             ends_ns: self.now_ns + u64::from(maximum_ms) * 1_000_000,
+            holder: holder.map(str::to_owned),
         }));
         Ok(())
     }

@@ -18,6 +18,8 @@ pub struct Lease {
     pub release: Vec<u8>,
     /// When it ends at the latest.
     pub ends_ns: u64,
+    /// The command whose sender holds it; none if nobody but the driver does.
+    pub holder: Option<String>,
 }
 
 /// What a call does to its ports, in order: the bytes of a lease that it gives back go out in their place among what it writes.

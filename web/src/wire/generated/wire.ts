@@ -148,10 +148,10 @@ filters?: LogFilter, } | { "type": "unsubscribe_logs" } | { "type": "identify_cl
 clientInfo: ClientInfo, } | { "type": "request_initial_state" } | { "type": "hardware_health_update" } & HardwareHealth | { "type": "command" } & CommandRequest | { "type": "command.cancel",
 /** Which. */
 commandId: string, } | { "type": "lease.renew",
-/** Which. */
-leaseId: number, } | { "type": "lease.end",
-/** Which. */
-leaseId: number, });
+/** The command. */
+commandId: string, } | { "type": "lease.end",
+/** The command. */
+commandId: string, });
 
 /** The answer to `identify_client`. */
 export type ClientIdentified = {
@@ -305,7 +305,7 @@ sha256: string,
 coreDump?: string, };
 
 /** Why a message of a client was not taken. */
-export type ErrorCode = "bad-json" | "bad-message" | "unknown-type" | "unknown-channel" | "unknown-endpoint" | "unauthorized" | "forbidden" | "too-large" | "rate-limited" | "too-many-subscriptions" | "unknown-device" | "not-ready" | "unknown-command" | "not-granted" | "bad-arguments" | "bad-deadline" | "bad-key" | "busy" | "idempotency-mismatch" | "too-many-keys" | "unknown-command-id" | "unknown-lease" | "missed";
+export type ErrorCode = "bad-json" | "bad-message" | "unknown-type" | "unknown-channel" | "unknown-endpoint" | "unauthorized" | "forbidden" | "too-large" | "rate-limited" | "too-many-subscriptions" | "unknown-device" | "not-ready" | "unknown-command" | "not-granted" | "bad-arguments" | "bad-deadline" | "bad-key" | "busy" | "idempotency-mismatch" | "too-many-keys" | "unknown-command-id" | "needs-socket" | "unknown-lease" | "missed";
 
 /** A message of the client was not taken. */
 export type ErrorMessage = {

@@ -191,9 +191,11 @@ pub(crate) fn lease<'a>(change: &LeaseChange, port_name: impl FnOnce(PortIndex) 
             port,
             release,
             maximum_ms,
+            holder,
         } => json!({
             "acquire": id.0,
             "maximumMs": maximum_ms,
+            "holder": holder.as_ref().map(|command| &*command.0),
             "release": port_action(port_name(*port), &PortAction::Write(release.to_vec())),
         }),
         LeaseChange::Release { id, .. } => json!({ "release": id.0 }),

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use super::super::leases::reason;
 use super::super::*;
 use super::guest::FOREIGN_SLICES;
-use super::memory::LEASES_USED;
+use super::memory::{LEASES_USED, holder};
 use super::{PORTS, Schedule};
 
 impl Schedule {
@@ -116,9 +117,10 @@ impl Schedule {
                 }
             }
             3 => {
-                let id = LeaseId(self.rng.below(LEASES_USED.into()) as u32);
+                let holder = holder(self.rng.below(LEASES_USED.into()) as u32);
                 // One that it has ended before is held until the driver's next step.
-                assert!(!self.inbox.end_lease(id, "client-gone") || self.world.is_held(id));
+                let ended = self.inbox.end_held(&holder, reason::CLIENT_GONE);
+                assert!(ended.into_iter().all(|id| self.world.is_held(id)));
             }
             4 => assert!(self.inbox.other("news", "{}")),
             _ => self.change_foreign_slice(),

@@ -316,6 +316,7 @@ impl Guest for TestGuest {
             port: PortIndex(0),
             release: (*b"up").into(),
             maximum_ms: 1000,
+            holder: None,
         });
         Ok(())
     }

@@ -19,6 +19,11 @@ const HISTORY: usize = 8;
 const ALARMS: u64 = 4;
 /// Leases that it takes and gives back.
 pub const LEASES_USED: u32 = 6;
+
+/// A command whose sender holds leases.
+pub fn holder(number: u32) -> CommandId {
+    CommandId(format!("hold-{number}").into())
+}
 /// What the slice's limit refuses.
 pub const TOO_LARGE: &str = "too large";
 
@@ -292,6 +297,7 @@ impl Memory {
                 port: PortIndex((digest >> 24) as usize % 2),
                 release: digest.to_le_bytes().into(),
                 maximum_ms: 1 + (digest >> 28) as u32 % 3_000,
+                holder: (!digest.is_multiple_of(5)).then(|| holder((digest >> 40) as u32 % LEASES_USED)),
             });
         }
         if digest.is_multiple_of(14) {

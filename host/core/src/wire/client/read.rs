@@ -105,19 +105,13 @@ fn read_message(fields: &Map<String, Value>) -> Result<ClientMessage, Refused> {
         "hardware_health_update" => ClientMessage::HardwareHealthUpdate(read_health(fields)?),
         "command" => ClientMessage::Command(CommandRequest::read(fields).map_err(bad)?),
         "command.cancel" => ClientMessage::CommandCancel {
-            command_id: optional_text(fields, kind, "commandId")?
-                .filter(|id| id.len() <= ID_BYTES)
-                .ok_or_else(|| {
-                    bad(format!(
-                        "\"command.cancel\" needs \"commandId\", a text of at most {ID_BYTES} bytes"
-                    ))
-                })?,
+            command_id: read_command_id(fields, kind)?,
         },
         "lease.renew" => ClientMessage::LeaseRenew {
-            lease_id: read_lease_id(fields, kind)?,
+            command_id: read_command_id(fields, kind)?,
         },
         "lease.end" => ClientMessage::LeaseEnd {
-            lease_id: read_lease_id(fields, kind)?,
+            command_id: read_command_id(fields, kind)?,
         },
         other => {
             return Err((
@@ -187,11 +181,14 @@ fn read_command_ids(fields: &Map<String, Value>, kind: &str) -> Result<Option<Ve
         })
 }
 
-fn read_lease_id(fields: &Map<String, Value>, kind: &str) -> Result<u64, Refused> {
-    fields
-        .get("leaseId")
-        .and_then(Value::as_u64)
-        .ok_or_else(|| bad(format!("{kind:?} needs \"leaseId\", a whole number from 0 on")))
+fn read_command_id(fields: &Map<String, Value>, kind: &str) -> Result<String, Refused> {
+    optional_text(fields, kind, "commandId")?
+        .filter(|id| id.len() <= ID_BYTES)
+        .ok_or_else(|| {
+            bad(format!(
+                "{kind:?} needs \"commandId\", a text of at most {ID_BYTES} bytes"
+            ))
+        })
 }
 
 fn read_snapshot_request(fields: &Map<String, Value>) -> Result<SnapshotRequest, Refused> {

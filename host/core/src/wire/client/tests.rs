@@ -113,8 +113,12 @@ fn what_is_written_is_read_back_as_it_was() {
         ClientMessage::CommandCancel {
             command_id: "a-1".into(),
         },
-        ClientMessage::LeaseRenew { lease_id: 1 },
-        ClientMessage::LeaseEnd { lease_id: 1 },
+        ClientMessage::LeaseRenew {
+            command_id: "a-1".into(),
+        },
+        ClientMessage::LeaseEnd {
+            command_id: "a-1".into(),
+        },
     ] {
         let frame = ClientFrame {
             id: Some(MessageId::Number(4)),
@@ -314,9 +318,9 @@ fn a_refusal_names_what_is_wrong_and_echoes_the_id() {
             "commandId",
         ),
         (
-            r#"{"id":"a","type":"lease.renew","leaseId":"x"}"#,
+            r#"{"id":"a","type":"lease.renew","commandId":1}"#,
             ErrorCode::BadMessage,
-            "leaseId",
+            "commandId",
         ),
     ] {
         let refused = refusal(text);

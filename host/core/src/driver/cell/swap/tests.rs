@@ -228,6 +228,7 @@ fn a_start_that_holds_something_takes_over_from_a_driver_at_rest_only() {
                 port: PORT,
                 release: (*b"up").into(),
                 maximum_ms: 1000,
+                holder: None,
             });
         },
         ..CALM
