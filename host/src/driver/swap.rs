@@ -85,7 +85,8 @@ pub(super) struct Start {
     standing_alarms: BTreeSet<String>,
 }
 
-/// The driver was restarted, or came to rest, before its successor was there.
+/// The driver is not where its successor started any more, by a way that the successor could have gone after it: it was restarted, came to rest once more, was
+/// told or lost something that a successor cannot live through, or anything at all where the start itself did something.
 pub(super) struct TooLate;
 
 /// What the sink knew of the version before, to be put back should its successor be refused.
@@ -214,8 +215,8 @@ impl Worker {
             Successor::Started(started) => self.let_succeed(version, *started),
             Successor::New(built) => {
                 let built = built.map(|mut successor| {
-                    let standing_alarms = self.sink.alarms.names();
-                    successor.serve(version.builder(&self.builder).rights(&standing_alarms));
+                    let builder = version.builder(&self.builder);
+                    successor.serve(builder.rights(&self.sink.alarms.names()));
                     successor
                 });
                 Ok(self.swap_at_rest(version, built, None))
@@ -258,8 +259,7 @@ impl Worker {
             None => "another version ran before the one that failed".to_owned(),
         };
         // What runs now has failed, and nothing waits for it.
-        let standing_alarms = self.sink.alarms.names();
-        let built = version.builder(&self.builder).build(&standing_alarms);
+        let built = self.build(version);
         self.swap_at_rest(version, built, Some(why_not_as_it_was))
     }
 
@@ -298,9 +298,13 @@ impl Worker {
             // A driver that is down has nothing to lose: a new version that cannot use its old checkpoint starts from nothing.
             may_forget_checkpoint = false;
             self.cell.forget_checkpoint();
-            let standing_alarms = self.sink.alarms.names();
-            built = version.builder(&self.builder).build(&standing_alarms);
+            built = self.build(version);
         }
+    }
+
+    /// An instance of another version, for this device as it is now.
+    fn build(&self, version: &NewVersion) -> Result<Instance, Fault> {
+        version.builder(&self.builder).build(&self.sink.alarms.names())
     }
 
     /// The version that ran before comes back as it was.
@@ -313,13 +317,8 @@ impl Worker {
             Ok(report) => {
                 self.sink.bring_alarms_back();
                 self.builder = version.builder(&self.builder);
-                Ok(SwapOutcome::Swapped {
-                    reason: report.reason,
-                    generation: self.sink.first_generation + report.generation,
-                    pause: began.elapsed(),
-                    carried_bytes: report.carried_bytes,
-                    why_not_as_it_was: report.gap.map(|why| format!("over a gap: {why}")),
-                })
+                let why = report.gap.as_ref().map(|why| format!("over a gap: {why}"));
+                Ok(self.went_well(&report, began.elapsed(), why))
             }
             Err(why) => {
                 self.sink.former_alarms = None;
@@ -344,12 +343,22 @@ impl Worker {
         };
         self.former = report.predecessor_ran.then_some(before.version.hash);
         self.sink.former_alarms = report.predecessor_ran.then_some(before.alarms);
+        let why = why_not_as_it_was.map(|why| format!("{from}: {why}"));
+        self.went_well(&report, pause, why)
+    }
+
+    fn went_well(
+        &self,
+        report: &SwapReport,
+        pause: Duration,
+        why_not_as_it_was: Option<String>,
+    ) -> SwapOutcome {
         SwapOutcome::Swapped {
             reason: report.reason,
             generation: self.sink.first_generation + report.generation,
             pause,
             carried_bytes: report.carried_bytes,
-            why_not_as_it_was: why_not_as_it_was.map(|why| format!("{from}: {why}")),
+            why_not_as_it_was,
         }
     }
 

@@ -246,6 +246,7 @@ async fn what_is_unsent_goes_out_with_the_next_change_and_at_the_latest_when_it_
     assert!(patches(&state, begin).is_empty(), "nobody is told");
     drop(unsent);
     assert_eq!(patches(&state, begin).len(), 1);
+    // Time is paused: nobody waits here, the clock jumps past the interval.
     tokio::time::sleep(Duration::from_millis(20)).await;
     let unsent = set_unsent(2);
     set_watts(&state, 3);
