@@ -15,8 +15,9 @@ use super::{Board, until_ended};
 /// How long a hold stands without being renewed.
 const HOLD: Duration = Duration::from_millis(1500);
 
-async fn ask(client: &mut Client, message: Value) -> Value {
+async fn ask(client: &mut Client, mut message: Value) -> Value {
     let asked = client.answers.len();
+    message["id"] = asked.into();
     client.send(&message).await;
     client
         .until("an answer", |client| client.answers.get(asked).cloned())

@@ -97,7 +97,9 @@ impl Session {
 
     fn answer_hold(&self, id: Option<MessageId>, done: Option<Result<(), Refused>>) -> Result<(), Full> {
         match done {
-            Some(Ok(())) => self.acknowledge(id),
+            Some(Ok(())) if id.is_some() => self.acknowledge(id),
+            // It comes twice a second.
+            Some(Ok(())) => Ok(()),
             Some(Err(Refused { code, message })) => self.refuse(code, message, id),
             None => self.refuse(ErrorCode::NotReady, "the daemon is starting".to_owned(), id),
         }
