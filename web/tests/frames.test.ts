@@ -72,6 +72,8 @@ describe('the frames of a client', () => {
       unsubscribe: true,
       command: true,
       'command.cancel': true,
+      'lease.renew': true,
+      'lease.end': true,
     }
     expect(Object.keys(files('client'))).toEqual(expect.arrayContaining(Object.keys(sends)))
   })

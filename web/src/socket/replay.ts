@@ -67,7 +67,7 @@ export function replayOpener(lines: readonly ReplayLine[]): Opener {
 /** What a recording says to a message. */
 function answerOf(message: ClientMessage): object | null {
   if (message.type === 'ping') return { type: 'pong' }
-  if (message.type !== 'command' && message.type !== 'command.cancel') return null
+  if (message.type !== 'command' && message.type !== 'command.cancel' && message.type !== 'lease.renew' && message.type !== 'lease.end') return null
   return { type: 'error', code: 'replay', message: 'A recording takes no commands.', id: message.id }
 }
 

@@ -1,9 +1,14 @@
 import { acceptHMRUpdate, defineStore } from 'pinia'
 import { computed, ref, shallowRef } from 'vue'
 import type { SessionEffect } from '../socket/session'
-import type { WelcomeFrame } from '../wire/types'
+import type { MessageLimits, WelcomeFrame } from '../wire/types'
 
 export type LinkStatus = 'connecting' | 'live' | 'resyncing' | 'waiting' | 'stopped' | 'locked'
+
+/** Whether the socket is there that holds hang on: a resync keeps it. */
+export function isConnected(status: LinkStatus): boolean {
+  return status === 'live' || status === 'resyncing'
+}
 
 /**
  * How the page is connected: status, since when, failed attempts, latency, and by how much the daemon's clock differs from this
@@ -20,6 +25,8 @@ export const useLink = defineStore('link', () => {
   const faults = ref(0)
   const lastFault = ref<string | null>(null)
   const server = shallowRef<{ readonly version: string; readonly clientId: string } | null>(null)
+  /** What the daemon takes from this page. */
+  const limits = shallowRef<MessageLimits>({ messagesPerS: 10, messageBurst: 20 })
   /** Whether a recording plays instead of a daemon. */
   const replay = ref(false)
   const isLive = computed(() => status.value === 'live')
@@ -68,6 +75,7 @@ export const useLink = defineStore('link', () => {
 
   function welcome(frame: WelcomeFrame): void {
     server.value = { version: frame.serverVersion, clientId: frame.clientId }
+    limits.value = frame.limits
     const serverMs = Date.parse(frame.serverTime)
     if (!Number.isNaN(serverMs)) clockOffsetMs.value = serverMs - Date.now()
   }
@@ -94,6 +102,7 @@ export const useLink = defineStore('link', () => {
     faults,
     lastFault,
     server,
+    limits,
     replay,
     isLive,
     phase,

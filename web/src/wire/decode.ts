@@ -16,6 +16,7 @@ import type {
   Level,
   LogEntry,
   LogsFrame,
+  MessageLimits,
   PatchFrame,
   PatchOperation,
   PongFrame,
@@ -126,7 +127,14 @@ function decodeWelcome(raw: JsonObject): WelcomeFrame {
     clientId: text(raw, 'clientId'),
     resumed: raw['resumed'] === true,
     authRequired: raw['authRequired'] === true,
+    limits: decodeLimits(raw['limits']),
   }
+}
+
+/** A daemon that says no limits has those that daemons have by themselves. */
+function decodeLimits(raw: Json | undefined): MessageLimits {
+  const limit = (field: string, fallback: number) => Math.max(1, (isObject(raw) ? optionalNumber(raw, field) : undefined) ?? fallback)
+  return { messagesPerS: limit('messagesPerS', 10), messageBurst: limit('messageBurst', 20) }
 }
 
 function decodeSnapshot(raw: JsonObject): SnapshotFrame {

@@ -124,6 +124,8 @@ export interface CommandDescription {
   /** JSON Schema of its arguments. */
   readonly argumentsSchema: Json
   readonly dangerous: boolean
+  /** Whether what it begins lasts only while the client that sent it says so. */
+  readonly hold: boolean
 }
 
 export interface Manifest {
@@ -207,6 +209,7 @@ function readManifest(manifest: JsonObject | null): Manifest | null {
       description: textOf(entry, 'description') ?? '',
       argumentsSchema: entry['argumentsSchema'] ?? {},
       dangerous: entry['dangerous'] === true,
+      hold: entry['hold'] === true,
     })),
     requiredPorts: named(manifest, 'ports').flatMap(({ name, entry }) => (entry['required'] === true ? [name] : [])),
     sliceSchema: memberOf(manifest, 'sliceSchema'),

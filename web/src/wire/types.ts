@@ -28,9 +28,13 @@ export type LogEntry = Readonly<Omit<Wire.LogEntry, 'color'>> & { readonly color
 /** A range of sequence numbers, both ends included. */
 export type SeqRange = Readonly<Wire.LogSpan>
 
+/** How many messages the daemon takes from this page. */
+export type MessageLimits = Readonly<Pick<Wire.Limits, 'messagesPerS' | 'messageBurst'>>
+
 export type WelcomeFrame = { readonly type: 'welcome' } & Readonly<Omit<Wire.Welcome, 'limits' | 'features'>> & {
     /** A token has to be sent before anything else comes. */
     readonly authRequired: boolean
+    readonly limits: MessageLimits
   }
 
 export type SnapshotFrame = { readonly type: 'state.snapshot' } & Readonly<Omit<Wire.StateSnapshot, 'data'>> & { readonly data: JsonObject }
@@ -105,6 +109,8 @@ export type ClientMessage =
 export type Question =
   | ({ readonly type: 'command' } & Readonly<Omit<Wire.CommandRequest, 'args'>> & { readonly args: JsonObject })
   | { readonly type: 'command.cancel'; readonly commandId: string }
+  /** What a command holds goes on being held, or is let go. */
+  | { readonly type: 'lease.renew' | 'lease.end'; readonly commandId: string }
 
 /** What the daemon, or the page in its place, says to a question. */
 export type Answer =
