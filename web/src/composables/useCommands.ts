@@ -13,26 +13,34 @@ export function useFollowedCommands(): void {
   onBeforeUnmount(() => release?.())
 }
 
+interface SendOptions {
+  /** Of an earlier attempt at the same. */
+  readonly key?: string
+  /** How long it may take; the daemon's own time if nothing is said. */
+  readonly deadlineMs?: number
+}
+
 /** Sends commands, and keeps in the store what becomes of each wish. */
 export function useCommander() {
   const client = useClient()
   const commands = useCommands()
 
-  async function send(device: string, name: string, args: JsonObject, key = newKey()): Promise<void> {
-    commands.setWish(device, name, { args, key, state: 'asked' })
-    const answer = await client.ask({ type: 'command', device, name, args, idempotencyKey: key })
+  async function send(device: string, name: string, args: JsonObject, { key = newKey(), deadlineMs }: SendOptions = {}): Promise<void> {
+    const deadline = deadlineMs === undefined ? {} : { deadlineMs }
+    commands.setWish(device, name, { args, key, ...deadline, state: 'asked' })
+    const answer = await client.ask({ type: 'command', device, name, args, idempotencyKey: key, ...deadline })
     // Somebody may have sent it once more meanwhile; then that is the wish.
     if (commands.wishOf(device, name)?.key !== key) return
-    if (answer.ok && answer.commandId !== null) commands.setWish(device, name, { args, key, state: 'taken', commandId: answer.commandId })
-    else if (answer.ok) commands.setWish(device, name, { args, key, state: 'refused', code: 'bad-answer', message: 'The daemon took it without giving it a name.' })
-    else if (answer.code === 'link-lost') commands.setWish(device, name, { args, key, state: 'unsure' })
-    else commands.setWish(device, name, { args, key, state: 'refused', code: answer.code, message: answer.message })
+    if (answer.ok && answer.commandId !== null) commands.setWish(device, name, { key, state: 'taken', commandId: answer.commandId })
+    else if (answer.ok) commands.setWish(device, name, { key, state: 'refused', code: 'bad-answer', message: 'The daemon took it without giving it a name.' })
+    else if (answer.code === 'link-lost') commands.setWish(device, name, { args, key, ...deadline, state: 'unsure' })
+    else commands.setWish(device, name, { key, state: 'refused', code: answer.code, message: answer.message })
   }
 
   /** Asks once more for what nobody knows whether it arrived. The key makes it the same command: it is done at most once. */
   async function sendAgain(device: string, name: string): Promise<void> {
     const wish = commands.wishOf(device, name)
-    if (wish?.state === 'unsure') await send(device, name, wish.args, wish.key)
+    if (wish?.state === 'unsure') await send(device, name, wish.args, wish)
   }
 
   /** Null, or why it was not even asked for. */

@@ -8,16 +8,21 @@ export const COMMANDS_CAPACITY = 1_000
 
 /** What became of a wish of this page, before the daemon has taken it: from then on its record says more. */
 export type Wish = {
-  readonly args: JsonObject
   /** The same for every attempt: the daemon does it once. */
   readonly key: string
 } & (
-  | { readonly state: 'asked' }
+  | ({ readonly state: 'asked' } & Attempt)
   | { readonly state: 'taken'; readonly commandId: string }
   | { readonly state: 'refused'; readonly code: string; readonly message: string }
   /** It was sent, and the link broke before the answer. */
-  | { readonly state: 'unsure' }
+  | ({ readonly state: 'unsure' } & Attempt)
 )
+
+/** What was asked for, as long as it may have to be asked again. Not longer: a text to be typed may be a password. */
+interface Attempt {
+  readonly args: JsonObject
+  readonly deadlineMs?: number
+}
 
 /** How far along a stage is. Stages are never gone back to, and the last ones are all as final. */
 const RANK: Readonly<Record<CommandStage, number>> = { queued: 0, sent: 1, acked: 2, succeeded: 3, failed: 3, blocked: 3, expired: 3, cancelled: 3 }
