@@ -1,6 +1,7 @@
 import type { Component } from 'vue'
 import CommandsPane from './CommandsPane.vue'
 import DevicePane from './DevicePane.vue'
+import FrontPanelPane from './FrontPanelPane.vue'
 import LogsPane from './LogsPane.vue'
 import PowerMeterPane from './PowerMeterPane.vue'
 import StatePane from './StatePane.vue'
@@ -12,7 +13,10 @@ export interface PaneKind {
 }
 
 /** Panes that were written for one type of device; its driver says the type. */
-const DEVICE_PANES: ReadonlyMap<string, PaneKind> = new Map([['power-meter', { component: PowerMeterPane, share: 3 }]])
+const DEVICE_PANES: ReadonlyMap<string, PaneKind> = new Map<string, PaneKind>([
+  ['power-meter', { component: PowerMeterPane, share: 3 }],
+  ['atx', { component: FrontPanelPane, share: 0 }],
+])
 
 /** The pane of the bench's commands; the page adds it where the layout does not name it and some device takes commands. */
 export const COMMANDS_NAME = 'commands'
