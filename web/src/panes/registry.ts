@@ -2,6 +2,7 @@ import type { Component } from 'vue'
 import CommandsPane from './CommandsPane.vue'
 import DevicePane from './DevicePane.vue'
 import FrontPanelPane from './FrontPanelPane.vue'
+import KeyboardPane from './KeyboardPane.vue'
 import LogsPane from './LogsPane.vue'
 import PowerMeterPane from './PowerMeterPane.vue'
 import StatePane from './StatePane.vue'
@@ -16,6 +17,7 @@ export interface PaneKind {
 const DEVICE_PANES: ReadonlyMap<string, PaneKind> = new Map<string, PaneKind>([
   ['power-meter', { component: PowerMeterPane, share: 3 }],
   ['atx', { component: FrontPanelPane, share: 0 }],
+  ['keyboard', { component: KeyboardPane, share: 0 }],
 ])
 
 /** The pane of the bench's commands; the page adds it where the layout does not name it and some device takes commands. */
