@@ -4,7 +4,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { AppState } from '../src/wire/generated/wire'
 import { readFrontPanel } from '../src/wire/frontPanel'
-import type { ClientMessage, CommandRecord, JsonObject } from '../src/wire/types'
+import type { ClientMessage, CommandRecord } from '../src/wire/types'
 import { close, daemon, open, pass, text } from './support/page'
 import { T0, pcJson } from './support/pc'
 
@@ -302,7 +302,7 @@ describe('the pane of a front panel', () => {
   it('says what it does not have', async () => {
     await shows((document) => delete document['frontPanel'])
     expect(pane().textContent).toContain('The state has no member “frontPanel” yet')
-    bench.says({ type: 'state.snapshot', bootId: 'b1', stateVersion: 13, data: pcJson((document) => Object.assign(document, { frontPanel: {} }), 13) as JsonObject })
+    bench.says({ type: 'state.snapshot', bootId: 'b1', stateVersion: 13, data: pcJson((document) => Object.assign(document, { frontPanel: {} }), 13) })
     await pass(50)
     expect(pane().textContent).toContain('is not the slice of a front panel')
   })

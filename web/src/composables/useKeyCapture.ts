@@ -164,6 +164,7 @@ export function useKeyCapture(options: UseKeyCaptureOptions) {
     () => isConnected(link.status),
     (connected) => {
       if (connected) return
+      if (capturing.value) problem.value = 'The connection broke: the daemon lets go of what was down at the PC.'
       leave()
       for (const runner of [...runners.values()]) runner.linkGone()
     },
