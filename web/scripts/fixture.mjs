@@ -1,4 +1,4 @@
-// Writes the recordings in fixtures/: what the socket of a bench with one power meter says, made from a fixed seed.
+// Writes the recordings in fixtures/: what the socket of a bench with one power meter, or with a PC on it, says, made from a fixed seed.
 //     node scripts/fixture.mjs
 
 import { writeFileSync } from 'node:fs'
@@ -7,6 +7,8 @@ import { runnerImport } from 'vite'
 
 const { module } = await runnerImport(join(import.meta.dirname, '..', 'tests', 'support', 'state.ts'))
 const { stateDocument } = module
+const { module: pcModule } = await runnerImport(join(import.meta.dirname, '..', 'tests', 'support', 'pc.ts'))
+const { pcDocument } = pcModule
 
 const start = Date.UTC(2026, 0, 1, 12, 0, 0)
 const bootId = '7f3a91c04be25d68'
@@ -211,9 +213,43 @@ function trouble() {
   ]
 }
 
+/** A bench with a PC on it: its front panel cuts the power, a text is typed, and two commands wait. */
+function pc() {
+  const data = document(57, sampleAt(-1), 204)
+  const { plugins, devices, frontPanel, ps2Keyboard } = pcDocument()
+  for (const name of ['atx', 'keyboard']) {
+    data.plugins[name] = plugins[name]
+    data.devices[name] = { ...devices[name], lastSeen: iso(start) }
+  }
+  const running = (id, kind, label, createdAt) => ({ id, kind, status: 'running', createdAt, requestedBy: 'wall', label })
+  data.frontPanel = {
+    ...frontPanel,
+    hddActive: true,
+    powerButtonHeld: true,
+    busy: true,
+    queueDepth: 1,
+    currentOp: running('c-1', 'force-off', "cut the PC's power", start - 2_000),
+    lastError: { at: start - 60_000, scope: 'protocol', message: 'the board let go by itself before its time was over' },
+  }
+  data.ps2Keyboard = { ...ps2Keyboard, busy: true, queueDepth: 1, currentOp: running('t-1', 'type', 'type 40 characters', iso(start - 3_000)), heldKeys: ['ShiftLeft'] }
+  const asked = (commandId, device, name, ms, more) => ({ type: 'command_status', commandId, device, name, actor: 'wall', queuedAt: iso(start - ms), deadlineAt: iso(start + 30_000), ...more })
+  return [
+    [0, welcome()],
+    [0, { type: 'state.snapshot', bootId, stateVersion: 57, data }],
+    [0, { type: 'logs.history', fromSeq: 1, toSeq: 12, entries: history }],
+    [20, asked('c-1', 'atx', 'force-off', 2_000, { status: 'acked', sentAt: iso(start - 1_998), ackedAt: iso(start - 1_990) })],
+    [20, asked('c-2', 'atx', 'on', 1_000, { status: 'queued' })],
+    [20, asked('t-1', 'keyboard', 'type', 3_000, { status: 'acked', sentAt: iso(start - 2_998), ackedAt: iso(start - 2_900), progress: { message: '10 of 40', share: 0.25 } })],
+    [20, asked('t-2', 'keyboard', 'macro', 900, { status: 'sent', sentAt: iso(start - 899) })],
+    [40, telemetry(Array.from({ length: 60 }, (_, i) => i - 60))],
+  ]
+}
+
 for (const [name, lines] of [
   ['bench', bench()],
   ['trouble', trouble()],
+  // Last: the noise of the others is drawn from one sequence.
+  ['pc', pc()],
 ]) {
   const file = join(import.meta.dirname, '..', 'fixtures', `${name}.jsonl`)
   writeFileSync(file, lines.map(([atMs, frame]) => JSON.stringify({ ...frame, atMs })).join('\n') + '\n')

@@ -20,6 +20,8 @@ const SHOTS = [
   { name: 'wall-dark', recording: 'bench', width: 2560, height: 1440, scheme: 'dark' },
   { name: 'wall-light', recording: 'bench', width: 2560, height: 1440, scheme: 'light' },
   { name: 'trouble-dark', recording: 'trouble', width: 1280, height: 800, scheme: 'dark', full: true },
+  { name: 'pc-dark', recording: 'pc', width: 1280, height: 800, scheme: 'dark', full: true },
+  { name: 'pc-phone', recording: 'pc', width: 360, height: 780, scheme: 'light', full: true },
   { name: 'trouble-phone', recording: 'trouble', width: 360, height: 780, scheme: 'light', full: true },
 ]
 

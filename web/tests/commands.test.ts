@@ -444,4 +444,48 @@ describe('the forms of a device', () => {
     await pass(50)
     expect(text('commands-blocked')).toBe('')
   })
+
+  describe('that hold', () => {
+    const text = (name: string) => form(name).querySelector('[data-testid="hold-said"]')?.textContent ?? ''
+
+    async function point(name: string, type: string): Promise<void> {
+      button(name, 'Squeeze while pressed')?.dispatchEvent(new PointerEvent(type, { button: 0, isPrimary: true, pointerId: 1, bubbles: true }))
+      await pass(1)
+    }
+
+    async function given(dangerous: boolean): Promise<void> {
+      const document = relayJson(13) as unknown as { plugins: { relay: { manifest: { commands: object[] } } } }
+      const argumentsSchema = { type: 'object', required: ['ms'], properties: { ms: { type: 'integer', minimum: 1 } } }
+      document.plugins.relay.manifest.commands.push({ name: 'squeeze', description: 'Squeezes.', argumentsSchema, dangerous, hold: true })
+      bench.says({ type: 'state.snapshot', bootId: 'b1', stateVersion: 13, data: document })
+      await pass(50)
+    }
+
+    it('hold while their button is pressed, and are not sent by an Enter in a field', async () => {
+      await given(false)
+      await point('squeeze', 'pointerdown')
+      expect(form('squeeze').textContent).toContain('ms is needed')
+      await fill('squeeze', '/ms', '5')
+      await submit('squeeze')
+      expect(commands()).toEqual([])
+      await point('squeeze', 'pointerdown')
+      expect(commands()).toMatchObject([{ name: 'squeeze', args: { ms: 5 } }])
+      await take('s1')
+      expect(text('squeeze')).toBe('Held')
+      await pass(1_100)
+      await point('squeeze', 'pointerup')
+      const leases = bench.sent.flatMap((message) => (message.type === 'lease.renew' || message.type === 'lease.end' ? [message.type] : []))
+      expect(leases).toEqual(['lease.renew', 'lease.renew', 'lease.end'])
+    })
+
+    it('are confirmed by what one does anyway, where they are dangerous', async () => {
+      await given(true)
+      await fill('squeeze', '/ms', '5')
+      await submit('squeeze')
+      expect(commands()).toEqual([])
+      expect(form('squeeze').textContent).toContain('This can harm what the bench runs.')
+      await point('squeeze', 'pointerdown')
+      expect(commands()).toMatchObject([{ name: 'squeeze', args: { ms: 5 } }])
+    })
+  })
 })

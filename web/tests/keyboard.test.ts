@@ -394,10 +394,10 @@ describe('the pane of a keyboard', () => {
   it('shows the PC’s lights in words, and whether it is on', async () => {
     await shows()
     const lamps = () => [...pane().querySelectorAll('[data-testid="lamp"]')].map((lamp) => `${lamp.getAttribute('data-lamp')}: ${lamp.querySelector('dd')?.textContent?.trim()}`)
-    expect(lamps()).toEqual(['PC: on, by the front panel', 'Num lock: on', 'Caps lock: off', 'Scroll lock: off'])
+    expect(lamps()).toEqual(['PC: on (front panel)', 'Num lock: on', 'Caps lock: off', 'Scroll lock: off'])
     bench.says({ type: 'state.snapshot', bootId: 'b1', stateVersion: 13, data: pcJson((document) => Object.assign(slice(document), { lights: null, powerSense: 'unknown', power: 'off' }), 13) })
     await pass(50)
-    expect(lamps()).toEqual(['PC: off, by the pin', 'Num lock: not set yet', 'Caps lock: not set yet', 'Scroll lock: not set yet'])
+    expect(lamps()).toEqual(['PC: off (pin)', 'Num lock: not set yet', 'Caps lock: not set yet', 'Scroll lock: not set yet'])
   })
 
   it('sends nothing while the device is not there, and says why', async () => {

@@ -1,6 +1,6 @@
 import { computed } from 'vue'
-import { formatClock } from '../components/format'
-import { missingPorts, whyNotAsked, whyNotReady } from '../panes/ready'
+import { ABSENT, formatAge, formatClock } from '../components/format'
+import { whyNotAsked, whyNotReady } from '../panes/ready'
 import { staleness } from '../panes/staleness'
 import { useAccess } from '../stores/access'
 import { useLink } from '../stores/link'
@@ -8,12 +8,14 @@ import { useMirror } from '../stores/mirror'
 import { readDevice, readPlugin } from '../wire/devices'
 import type { CommandDescription } from '../wire/devices'
 import { useFollowedCommands } from './useCommands'
+import { useServerNow } from './useServerNow'
 
 /** What a pane for one type of device has to know beyond its slice: whether what it shows is so now, and whether anything can be asked. */
 export function useDevice(props: { readonly device: string | null; readonly slice: string | null }) {
   const mirror = useMirror()
   const link = useLink()
   const access = useAccess()
+  const now = useServerNow({ everyMs: 500 })
   useFollowedCommands()
 
   const devices = mirror.member(() => 'devices')
@@ -29,7 +31,11 @@ export function useDevice(props: { readonly device: string | null; readonly slic
     const since = stale.value.sinceMs === null ? '' : ` since ${formatClock(stale.value.sinceMs)}`
     return `Stale${since}: ${stale.value.why}`
   })
-  const away = computed(() => missingPorts(device.value, manifest.value))
+  /** How long ago the driver dealt with something of the device. */
+  const age = computed(() => {
+    const at = Date.parse(device.value?.lastSeen ?? '')
+    return Number.isNaN(at) ? ABSENT : `${formatAge(now.value - at)} ago`
+  })
 
   const asking = computed(() => ({ link: link.status, replay: link.replay, role: access.role }))
   /** Why nothing can be sent to the device, as far as the daemon knows; the device's own phase is in the slice. */
@@ -44,7 +50,7 @@ export function useDevice(props: { readonly device: string | null; readonly slic
     return manifest.value?.commands.find((other) => other.name === name)
   }
 
-  return { device, manifest, member, sliceName, stale, staleText, away, notReady, cancelBlocked, command }
+  return { device, manifest, member, sliceName, stale, staleText, age, notReady, cancelBlocked, command }
 }
 
 /** Why a device whose slice says how it is takes no commands, in words; null when it does. */
