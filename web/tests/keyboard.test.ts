@@ -184,7 +184,7 @@ describe('the pane of a keyboard', () => {
       key('keyup', 'KeyA')
       await take('k-2', 'failed', 'the adapter does not answer')
       expect(sent('lease.end').map(({ commandId }) => commandId)).toEqual(['k-1'])
-      expect(text('capture-problem')).toBe('Keys were failed: the adapter does not answer')
+      expect(text('capture-problem')).toBe('Keys failed: the adapter does not answer')
     })
 
     it('lets a key go whose release was refused', async () => {

@@ -12,7 +12,7 @@ import { SEED, rounds, seeded } from './support/random'
 
 const down = (key: string): KeyEvent => ({ key, down: true })
 const up = (key: string): KeyEvent => ({ key, down: false })
-const input = (code: string, more: Partial<KeyInput> = {}): KeyInput => ({ code, repeat: false, ctrlKey: false, altKey: false, altGraph: false, ...more })
+const input = (code: string, more: Partial<KeyInput> = {}): KeyInput => ({ code, repeat: false, ctrlKey: false, altKey: false, altGraph: false, at: 0, ...more })
 
 describe('the keys that are sent', () => {
   it('are those that the driver knows', () => {
@@ -57,6 +57,15 @@ describe('the tracker', () => {
     expect(tracker.keyDown(input('Period', { ctrlKey: true, altKey: true }))).toEqual({ kind: 'leave' })
     expect(tracker.keyDown(input('Period', { ctrlKey: true, altKey: true, altGraph: true })).kind).toBe('events')
     expect(tracker.keyDown(input('Period', { ctrlKey: true })).kind).toBe('events')
+  })
+
+  it('takes back the Ctrl that Windows puts before AltGr, and no other', () => {
+    tracker.keyDown(input('ControlLeft', { at: 100 }))
+    expect(tracker.keyDown(input('AltRight', { at: 100.5, altGraph: true }))).toEqual({ kind: 'events', events: [up('ControlLeft'), down('AltRight')] })
+    expect(tracker.keyUp('ControlLeft')).toEqual([])
+    expect(tracker.keyUp('AltRight')).toEqual([up('AltRight')])
+    tracker.keyDown(input('ControlLeft', { at: 200 }))
+    expect(tracker.keyDown(input('AltRight', { at: 260, altGraph: true }))).toEqual({ kind: 'events', events: [down('AltRight')] })
   })
 
   it('says of a key that no PC keyboard has that it is unknown', () => {

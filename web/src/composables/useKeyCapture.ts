@@ -67,8 +67,8 @@ export function useKeyCapture(options: UseKeyCaptureOptions) {
   }
 
   function keyDown(event: KeyboardEvent): void {
-    const { code, repeat, ctrlKey, altKey } = event
-    const result = tracker.keyDown({ code, repeat, ctrlKey, altKey, altGraph: event.getModifierState('AltGraph') })
+    const { code, repeat, ctrlKey, altKey, timeStamp: at } = event
+    const result = tracker.keyDown({ code, repeat, ctrlKey, altKey, altGraph: event.getModifierState('AltGraph'), at })
     if (result.kind === 'unknown') {
       // Left to the browser: keys for the volume and the like are for this computer.
       problem.value = `A PC keyboard has no key “${event.key}”${code === '' ? '' : ` (${code})`}: it was not sent.`
@@ -133,7 +133,7 @@ export function useKeyCapture(options: UseKeyCaptureOptions) {
       if (record === undefined || !isOver(record)) continue
       const succeeded = record.status === 'succeeded'
       const toLetGo = messages.over(number, succeeded)
-      if (!succeeded) problem.value = `Keys were ${record.status}: ${outcomeOf(record) || 'no reason was given'}`
+      if (!succeeded) problem.value = `Keys ${record.status}: ${outcomeOf(record) || 'no reason was given'}`
       letGo(toLetGo)
       if (!succeeded) runner.over(record.commandId, outcomeOf(record))
     }

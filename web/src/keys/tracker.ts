@@ -13,6 +13,8 @@ export interface KeyInput {
   readonly altKey: boolean
   /** Whether AltGr is down, which some systems tell as Ctrl and Alt. */
   readonly altGraph: boolean
+  /** When, in milliseconds on any clock. */
+  readonly at: number
 }
 
 export type KeyDown =
@@ -33,8 +35,12 @@ export type KeyDown =
 export const LEAVE_KEY = 'Period'
 export const LEAVE_WORDS = ['Ctrl', 'Alt', '.'] as const
 
+/** Nobody presses two keys in such a time; a system that makes two of one does. */
+const AT_ONCE_MS = 2
+
 export class KeyTracker {
   private readonly down = new Set<string>()
+  private controlAt = -Infinity
 
   /** Keys that are down here, in the order in which they were pressed. */
   pressed(): readonly string[] {
@@ -47,7 +53,10 @@ export class KeyTracker {
     // A keyboard repeats by itself what is held, and so does the PC with its own.
     if (input.repeat || this.down.has(input.code)) return { kind: 'events', events: [] }
     this.down.add(input.code)
-    return { kind: 'events', events: [{ key: input.code, down: true }] }
+    if (input.code === 'ControlLeft') this.controlAt = input.at
+    // Windows puts a left Ctrl before AltGr that nobody has pressed. With it, AltGr is another key at the PC.
+    const isDoubled = input.code === 'AltRight' && input.altGraph && input.at - this.controlAt < AT_ONCE_MS && this.down.delete('ControlLeft')
+    return { kind: 'events', events: [...(isDoubled ? [up('ControlLeft')] : []), down(input.code)] }
   }
 
   keyUp(code: string): readonly KeyEvent[] {
