@@ -24,7 +24,7 @@ export class Bench {
   phases = []
   replies = []
   timers = new Map()
-  /** The leases that are open, oldest first, by id: `{ port, release, endsNs }`. */
+  /** The leases that are open, oldest first, by id: `{ port, release, endsNs, holder }`. */
   leases = new Map()
   nowNs = BEGIN_NS
   #class

@@ -298,8 +298,8 @@ class Bench:
         return self._host.alarms
 
     @property
-    def leases(self) -> dict[int, tuple[str, bytes, int]]:
-        """The leases that are open, oldest first: port, release bytes, and when they end at the latest."""
+    def leases(self) -> dict[int, tuple[str, bytes, int, str | None]]:
+        """The leases that are open, oldest first: port, release bytes, when they end at the latest, and the command whose sender holds them."""
         return dict(self._host.leases)
 
     @property
@@ -345,7 +345,7 @@ class _Host:
         self.commands_ever = 0
         self.events: list[tuple] = []
         self.alarms: dict = {}
-        self.leases: dict[int, tuple[str, bytes, int]] = {}
+        self.leases: dict[int, tuple[str, bytes, int, str | None]] = {}
         #: Leases that the driver takes for open. They differ from those that are only while a driver goes on from a checkpoint.
         self.known_leases: list[int] = []
         self.foreign: dict[str, str] = {}
@@ -367,7 +367,7 @@ class _Host:
 
     def next_due(self, end_ns: int) -> tuple[str, int] | None:
         """The lease or the timer that is over next, not after `end_ns`; the clock stands at its time then. At the same time leases come first."""
-        leases = [(ends_ns, 0, id) for id, (_, _, ends_ns) in self.leases.items()]
+        leases = [(ends_ns, 0, id) for id, (_, _, ends_ns, _) in self.leases.items()]
         timers = [(at_ns, 1, id) for id, at_ns in sorted(self.timers.items())]
         due = min(leases + timers, key=lambda due: due[:2], default=None)
         if due is None or due[0] > end_ns:

@@ -45,6 +45,8 @@ class Holder(Driver):
             self.acquire(cx, lease.id, lease.port, lease.release.encode(), lease.ms)
         elif command.name == "release":
             cx.release_lease(command.arguments(Number).id)
+        elif command.name == "hold":
+            cx.acquire_lease(9, "main", b"9", 1000, holder=command.id)
         else:
             # A hold that is over as soon as it has begun, and begins anew.
             cx.write("main", b"<")
@@ -100,6 +102,12 @@ class Leases(unittest.TestCase):
         self.assertEqual(self.bench.written("main"), b"3", "once, and one that is not open is no error")
         self.assertEqual(self.told(), ["start []"], "it has asked for that itself")
 
+    def test_a_lease_names_the_command_whose_sender_holds_it(self):
+        command = self.bench.command("hold")
+        self.assertEqual(self.bench.leases[9][3], command)
+        manifest = Manifest("holder", "1.0.0", "Holds.").command("hold", "Holds.", hold=True).command("press", "Presses.")
+        self.assertEqual([(name, hold) for name, _, _, _, hold in manifest.commands], [("hold", True), ("press", False)])
+
     def test_a_lease_ends_at_its_time_which_a_new_one_moves(self):
         self.take(7, "main", "a", 100)
         self.take(8, "main", "b", 60)
@@ -107,7 +115,7 @@ class Leases(unittest.TestCase):
         self.take(7, "main", "c", 100)
         self.bench.advance_ms(99)
         self.assertEqual(self.bench.written("main"), b"b")
-        self.assertEqual(self.bench.leases, {7: ("main", b"c", self.bench.now_ns + 1_000_000)})
+        self.assertEqual(self.bench.leases, {7: ("main", b"c", self.bench.now_ns + 1_000_000, None)})
         self.bench.advance_ms(1)
         self.assertEqual(self.bench.written("main"), b"c")
         self.assertEqual(self.told(), ["start []", "8 maximum at 60", "7 maximum at 150"])

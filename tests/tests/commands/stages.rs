@@ -160,7 +160,10 @@ async fn refusals_have_their_codes_and_write_nothing() {
             json!({"type": "subscribe", "channel": "commands", "commandIds": ["x-1"]}),
             "unknown-command-id",
         ),
-        (json!({"type": "lease.renew", "commandId": "x-1"}), "unknown-lease"),
+        (
+            json!({"type": "lease.renew", "commandId": "x-1"}),
+            "unknown-lease",
+        ),
         (json!({"type": "lease.end", "commandId": "x-1"}), "unknown-lease"),
     ] {
         assert_eq!(ask(&mut client, message.clone()).await["code"], code, "{message}");

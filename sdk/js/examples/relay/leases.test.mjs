@@ -25,9 +25,10 @@ class Holder extends Driver {
     this.unfinished = data.length > 0 && data.at(-1) < 32
   }
 
-  onCommand(cx, { name, arguments: args }) {
+  onCommand(cx, { id, name, arguments: args }) {
     if (name === 'acquire') return this.#acquire(cx, args.id, args.port, args.release, args.ms)
     if (name === 'release') return cx.releaseLease(args.id)
+    if (name === 'hold') return cx.acquireLease(9, 'main', '9', 1000, id)
     // A hold that is over as soon as it has begun, and begins anew.
     cx.write('main', '<')
     cx.acquireLease(1, 'main', '1', 1000)
@@ -68,6 +69,12 @@ class Holder extends Driver {
 const take = (bench, id, port, release, ms) => bench.command('acquire', { id, port, release, ms })
 const open = (bench) => [...bench.leases.keys()]
 const refusals = (bench) => bench.logs.map(([, text]) => text)
+
+test('a lease names the command whose sender holds it', () => {
+  const bench = new Bench(Holder)
+  const id = bench.command('hold')
+  assert.equal(bench.leases.get(9).holder, id)
+})
 
 test('the bytes of a lease that is given back go out in their place', () => {
   const bench = new Bench(Holder)
