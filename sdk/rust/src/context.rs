@@ -155,7 +155,7 @@ impl<'a, S: Slice> Context<'a, S> {
         self.host.acquire_lease(id, port, release, maximum_ms, None)
     }
 
-    /// The same for a command that is a hold ([`ManifestBuilder::hold`](crate::ManifestBuilder::hold)): the lease ends as well when the client that sent
+    /// The same for a command that is a hold ([`Manifest::hold`](crate::Manifest::hold)): the lease ends as well when the client that sent
     /// it lets go or is gone.
     pub fn acquire_lease_for(
         &mut self,

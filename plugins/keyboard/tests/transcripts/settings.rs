@@ -57,6 +57,7 @@ fn the_manifest_is_the_same_each_time_and_names_what_it_observes() {
     let expected = [
         "press",
         "hold",
+        "keys",
         "release",
         "release-all",
         "combo",
