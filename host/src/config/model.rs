@@ -11,6 +11,8 @@ use autobench_core::access::Role;
 use autobench_core::driver::{DataBits, FlowControl, LineSettings, LogLevel, Parity, StopBits};
 use autobench_core::logs::LogPolicy;
 use autobench_core::wire::{Layout, ServerConfig};
+use autobench_sim::bench::Device;
+use autobench_sim::board::BoardFaults;
 use autobench_sim::wattsup::FaultPlan;
 
 use super::name::{DeviceId, PluginName, PortName, SliceName};
@@ -330,27 +332,44 @@ pub struct SimSpec {
     pub device: SimDevice,
     /// Seed of its noise; without one a new one each time, which is printed.
     pub seed: Option<u64>,
-    /// How many times faster than the real thing its clock runs.
-    pub speed: f64,
+    /// How many times faster than the real thing its clock runs; as fast as the real thing if nothing is said.
+    pub speed: Option<f64>,
     /// Faults that it plays.
-    pub faults: FaultPlan,
+    pub faults: SimFaults,
+}
+
+/// Faults of an emulator.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SimFaults {
+    /// Of a power meter and its cable.
+    Meter(FaultPlan),
+    /// Of a board and its cable.
+    Board(BoardFaults),
 }
 
 /// Devices that can be simulated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SimDevice {
-    /// A Watts Up? PRO power meter in front of a simulated PC.
+    /// A Watts Up? PRO power meter in front of a simulated PC of its own, which works without end.
     WattsUp,
+    /// A device of the one PC that the daemon simulates.
+    OfPc(Device),
 }
 
 impl SimDevice {
     /// All of them.
-    pub const ALL: [Self; 1] = [Self::WattsUp];
+    pub const ALL: [Self; 4] = [
+        Self::WattsUp,
+        Self::OfPc(Device::PowerMeter),
+        Self::OfPc(Device::Atx),
+        Self::OfPc(Device::Keyboard),
+    ];
 
     /// Its name in `plugins.toml` and on the command line.
-    pub const fn as_str(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::WattsUp => "wattsup",
+            Self::OfPc(device) => device.name(),
         }
     }
 }

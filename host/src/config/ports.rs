@@ -1,11 +1,15 @@
 //! `[devices.<id>.ports.<name>]`: where a line is found, and how it is set.
 
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use autobench_core::driver::{DataBits, FlowControl, Parity, StopBits};
-use autobench_sim::wattsup::{FaultPlan, FaultPlanError};
+use autobench_sim::bench::Device;
+use autobench_sim::board::BoardFaults;
+use autobench_sim::wattsup::FaultPlan;
 
-use super::model::{CaptureConfig, LineOverrides, PortConfig, PortSource, SimDevice, SimSpec};
+use super::model::{CaptureConfig, LineOverrides, PortConfig, PortSource, SimDevice, SimFaults, SimSpec};
 use super::name::PortName;
 use super::problem::nearest;
 use super::raw::{RawDevice, RawPort, RawSim, Written};
@@ -162,10 +166,19 @@ fn port_source(
             serial,
         });
     }
-    raw.sim
-        .as_ref()
-        .and_then(|written| sim(written, findings))
-        .map(PortSource::Sim)
+    let written = raw.sim.as_ref()?;
+    let spec = sim(written, findings)?;
+    if let SimDevice::OfPc(of_pc) = spec.device {
+        lines.take(
+            Line::OfPc(of_pc),
+            &device.id.value,
+            &raw.name,
+            &written.at,
+            findings,
+        );
+        lines.pace(&written.value, findings);
+    }
+    Some(PortSource::Sim(spec))
 }
 
 fn usb_identity(text: &str) -> Option<(u16, u16, Option<String>)> {
@@ -216,34 +229,25 @@ fn sim(written: &Written<RawSim>, findings: &mut Findings) -> Option<SimSpec> {
         return None;
     };
     let seed = optional_integer(&raw.seed, "seed", 7, 0..=MAX_EXACT_INTEGER, findings);
-    let mut speed = 1.0;
+    let mut speed = None;
     if let Some(written) = &raw.speed {
-        speed = written.value;
-        if !(0.001..=10_000.0).contains(&speed) {
+        let value = written.value;
+        speed = Some(value);
+        if !(0.001..=10_000.0).contains(&value) {
             findings.error(
                 "bad-value",
                 &written.at,
-                format!("\"speed\" is {speed}, and has to be from 0.001 to 10000"),
+                format!("\"speed\" is {value}, and has to be from 0.001 to 10000"),
                 "write speed = 1.0 for the pace of the real thing",
             );
         }
     }
-    let faults = match raw
-        .faults
-        .as_ref()
-        .map(|written| (written, written.value.parse()))
-    {
-        None => FaultPlan::none(),
-        Some((_, Ok(plan))) => plan,
-        Some((written, Err(error))) => {
-            let message = format!("\"{}\" is no plan of faults", written.value);
-            findings.error(
-                "bad-value",
-                &written.at,
-                message,
-                FaultPlanError::to_string(&error),
-            );
-            FaultPlan::none()
+    let faults = match sim {
+        SimDevice::WattsUp | SimDevice::OfPc(Device::PowerMeter) => {
+            SimFaults::Meter(faults(raw, findings).unwrap_or(FaultPlan::none()))
+        }
+        SimDevice::OfPc(Device::Atx | Device::Keyboard) => {
+            SimFaults::Board(faults(raw, findings).unwrap_or(BoardFaults::none()))
         }
     };
     Some(SimSpec {
@@ -254,10 +258,25 @@ fn sim(written: &Written<RawSim>, findings: &mut Findings) -> Option<SimSpec> {
     })
 }
 
+fn faults<F: FromStr<Err: Display>>(raw: &RawSim, findings: &mut Findings) -> Option<F> {
+    let written = raw.faults.as_ref()?;
+    match written.value.parse() {
+        Ok(faults) => Some(faults),
+        Err(error) => {
+            let message = format!("\"{}\" is no plan of faults", written.value);
+            findings.error("bad-value", &written.at, message, F::Err::to_string(&error));
+            None
+        }
+    }
+}
+
 /// Lines that are given away.
 #[derive(Default)]
 pub struct Lines {
     taken: Vec<TakenLine>,
+    /// Seed and speed of the simulated PC, as they are written first.
+    seed: Option<Written<i64>>,
+    speed: Option<Written<f64>>,
 }
 
 struct TakenLine {
@@ -279,6 +298,8 @@ enum Line {
         product: u16,
         serial: Option<String>,
     },
+    /// A device of the simulated PC.
+    OfPc(Device),
 }
 
 impl Line {
@@ -307,7 +328,8 @@ impl Line {
                 (vendor, product) == (other_vendor, other_product)
                     && (serial == other_serial || serial.is_none() || other_serial.is_none())
             }
-            (Self::Path { .. }, Self::Usb { .. }) | (Self::Usb { .. }, Self::Path { .. }) => false,
+            (Self::OfPc(device), Self::OfPc(other)) => device == other,
+            (Self::Path { .. } | Self::Usb { .. } | Self::OfPc(_), _) => false,
         }
     }
 }
@@ -339,5 +361,40 @@ impl Lines {
             port: port.value.clone(),
             at: at.clone(),
         });
+    }
+
+    /// There is one simulated PC: it has one seed and one speed, at whichever of its devices they are written.
+    fn pace(&mut self, sim: &RawSim, findings: &mut Findings) {
+        same("seed", &mut self.seed, &sim.seed, findings);
+        same("speed", &mut self.speed, &sim.speed, findings);
+    }
+}
+
+fn same<T: Copy + PartialEq + Display>(
+    name: &str,
+    first: &mut Option<Written<T>>,
+    written: &Option<Written<T>>,
+    findings: &mut Findings,
+) {
+    let Some(written) = written else {
+        return;
+    };
+    match first {
+        None => {
+            *first = Some(Written {
+                value: written.value,
+                at: written.at.clone(),
+            });
+        }
+        Some(first) if first.value == written.value => {}
+        Some(first) => {
+            let message = format!(
+                "\"{name}\" is {}, and {} at another device of the same simulated PC ({})",
+                written.value,
+                first.value,
+                findings.place(&first.at)
+            );
+            findings.error("sim-differs", &written.at, message, "write it once");
+        }
     }
 }

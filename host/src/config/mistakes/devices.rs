@@ -88,6 +88,30 @@ fn two_devices_on_one_line_are_told_with_both_places() {
     );
     check(&two("usb = \"0403:6001:A1\"", "usb = \"0403:6001:A2\""), &[]);
     check(&two("sim = \"wattsup\"", "sim = \"wattsup\""), &[]);
+    check(&two("sim = \"atx\"", "sim = \"keyboard\""), &[]);
+    check(&two("sim = \"atx\"", "sim = \"atx\""), &[&told(16, 18, own)]);
+}
+
+#[test]
+fn the_simulated_pc_has_one_seed_and_one_speed() {
+    let two = |one: &str, other: &str| {
+        format!(
+            "[devices.a]\nplugin = \"atx\"\nports.main.sim = {{ device = \"atx\", {one} }}\n\
+             [devices.b]\nplugin = \"atx\"\nports.io.sim = {{ device = \"keyboard\", {other} }}\n"
+        )
+    };
+    check(
+        &two("seed = 7, speed = 2", "speed = 2.0, faults = \"lost:20\""),
+        &[],
+    );
+    let twice = two("speed = 2", "speed = 3, faults = \"nuls\"");
+    let told = Bench::new(&twice).told().concat();
+    let differs = "\"speed\" is 3, and 2 at another device of the same simulated PC";
+    assert!(told.contains(differs) && told.contains("write it once"), "{told}");
+    assert!(
+        told.contains("\"nuls\" is no plan of faults"),
+        "a keyboard has no rows: {told}"
+    );
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Benches without a mistake, and what they mean.
 
+use autobench_sim::bench::Device;
+
 use super::*;
 
 #[test]
@@ -152,10 +154,9 @@ panes = [{ pane = "power-meter", device = "meter" }, { pane = "logs", col = 1 }]
     let PortSource::Sim(sim) = &meter.ports["main"].source else {
         panic!("{meter:?}")
     };
-    assert_eq!(
-        (sim.seed, sim.speed, sim.faults.to_string().as_str()),
-        (Some(7), 2.0, "nuls,split:50:20")
-    );
+    assert_eq!((sim.seed, sim.speed), (Some(7), Some(2.0)));
+    let faults = SimFaults::Meter("nuls,split:50:20".parse().unwrap());
+    assert_eq!(sim.faults, faults);
     assert!(meter.ports["main"].exclusive);
 
     let layout = serde_json::to_value(config.layout).unwrap();
@@ -274,13 +275,22 @@ fn a_line_setting_that_is_not_written_comes_from_the_manifest() {
 #[test]
 fn the_demo_bench_is_good_once_its_plugin_is_built() {
     let bench = Bench::new(include_str!("../../../../plugins.toml"))
-        .file("target/autobench/plugins/power-meter.wasm", "");
+        .file("target/autobench/plugins/power-meter.wasm", "")
+        .file("target/autobench/plugins/atx.wasm", "")
+        .file("target/autobench/plugins/keyboard.wasm", "");
     let config = bench.load().unwrap_or_else(|errors| panic!("{errors}"));
+    let simulated =
+        ["meter", "panel", "keyboard"].map(|device| match &config.devices[device].ports["main"].source {
+            PortSource::Sim(sim) => Some(sim.device),
+            _ => None,
+        });
+    let of_pc =
+        [Device::PowerMeter, Device::Atx, Device::Keyboard].map(|device| Some(SimDevice::OfPc(device)));
+    assert_eq!(simulated, of_pc);
     let meter = &config.devices["meter"];
     assert_eq!(
         (meter.plugin.as_str(), meter.slice.as_str()),
         ("power-meter", "powerMeter")
     );
-    assert!(matches!(&meter.ports["main"].source, PortSource::Sim(sim) if sim.device == SimDevice::WattsUp));
     assert_eq!(config.daemon.listen, DEFAULT_LISTEN);
 }

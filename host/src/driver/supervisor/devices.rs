@@ -22,7 +22,6 @@ use super::super::manifest::{Manifest, Series};
 use super::super::record::DeviceRecord;
 use super::super::shadow;
 use super::super::sink::{DeviceSink, LogBudget};
-use super::emulators::start_emulators;
 use super::grants::{granted, readable_slices};
 use super::{Bench, Slot};
 use crate::config::{DeviceConfig, DeviceId, PortConfig, PortSource};
@@ -112,7 +111,7 @@ impl Bench {
         let slot = self.devices.get_mut(id).ok_or("it is not configured")?;
         // Its own ports take over what these have not written.
         slot.undoing.clear();
-        slot.emulators = start_emulators(&slot.config, &data_dir)?;
+        slot.emulators = self.pc.start_emulators(&slot.config, &self.config)?;
         let device: Arc<str> = id.as_str().into();
         let health = Arc::clone(slot.record.health());
         let first_generation = self.generations.get(id).copied().unwrap_or(0);
@@ -428,11 +427,9 @@ impl Bench {
             // Ports are closed now, whatever their devices do.
             record.change(|entry| entry.ports.values_mut().for_each(|port| port.attached = false));
             for (simulated, emulator) in emulators {
-                if let Err(error) = emulator.stop() {
+                if let Err(error) = emulator.stop(&simulated) {
                     tracing::warn!(channel = "device", tag = %simulated.device, "the emulator ended badly: {error}");
                 }
-                // A link that is left behind points at a terminal that may be somebody else's by then.
-                let _ = std::fs::remove_file(&simulated.link);
             }
         });
         if let Err(error) = stopped.await {

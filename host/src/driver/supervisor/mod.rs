@@ -22,13 +22,13 @@ use autobench_core::driver::versions::{Action, VersionHash, Versions};
 use autobench_core::driver::{LogLevel, StopReason};
 use autobench_core::state::Pointer;
 use autobench_core::wire::DriverFault;
-use autobench_sim::wattsup;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio::task::{self, AbortHandle, JoinSet};
 use tokio::time::Instant;
 
 use self::beside::{Done, Errand};
+use self::emulators::{Emulator, SimulatedPc};
 use self::files::{stems_in, watch};
 use self::orders::Waiting;
 use super::desk::Orders;
@@ -146,6 +146,7 @@ struct Bench {
     shelf: Shelf,
     lives: Lives,
     devices: BTreeMap<DeviceId, Slot>,
+    pc: SimulatedPc,
     /// The last generation of each device, so that it goes on rising when the device is stopped and started. One number per id that was ever
     /// configured in this run.
     generations: BTreeMap<DeviceId, u64>,
@@ -188,7 +189,7 @@ struct Slot {
     device: Option<Device>,
     /// The version that its thread runs.
     running: Option<Arc<Prepared>>,
-    emulators: Vec<(Simulated, wattsup::Emulator)>,
+    emulators: Vec<(Simulated, Emulator)>,
     /// Ports that are open for what undoes holds of an earlier run, while no driver runs.
     undoing: Vec<Port>,
 }
@@ -234,6 +235,7 @@ impl Bench {
             shelf,
             lives: Lives::default(),
             devices: BTreeMap::new(),
+            pc: SimulatedPc::default(),
             generations: BTreeMap::new(),
             ignored: BTreeSet::new(),
             records,
