@@ -235,6 +235,7 @@ fn frame(info: &EndpointInfo, samples: &[Sample], missed: u64) -> Option<Bytes> 
 mod tests {
     use super::*;
     use autobench_core::wire::ServerMessage;
+    use test_support::payload;
 
     fn series() -> Series {
         Series::new(EndpointInfo {
@@ -259,8 +260,7 @@ mod tests {
         let mut values = Vec::new();
         let mut missed = 0;
         for frame in frames {
-            let start = frame.iter().position(|&b| b == b'{').unwrap();
-            let ServerMessage::Telemetry(message) = serde_json::from_slice(&frame[start..]).unwrap() else {
+            let ServerMessage::Telemetry(message) = serde_json::from_slice(&payload(frame)).unwrap() else {
                 panic!("no telemetry");
             };
             values.extend(message.samples.iter().map(|(_, value)| *value as u64));

@@ -1,6 +1,7 @@
 use autobench_core::outbox::{Channel, Next, Positions, View};
 use autobench_core::state::Pointer;
 use serde_json::{Value, json};
+use test_support::payload;
 
 use super::*;
 
@@ -39,10 +40,7 @@ fn patches(state: &StateHandle, cursor: Cursor) -> Vec<Value> {
         Next::Write(batch) => batch
             .slices()
             .iter()
-            .map(|frame| {
-                let start = frame.iter().position(|&b| b == b'{').unwrap();
-                serde_json::from_slice(&frame[start..]).unwrap()
-            })
+            .map(|frame| serde_json::from_slice(&payload(frame)).unwrap())
             .collect(),
         other => panic!("{other:?}"),
     }
@@ -196,8 +194,7 @@ async fn however_often_clients_ask_there_is_one_snapshot_between_two_flushes() {
     state.close().await;
     let now: Value = serde_json::from_slice(&state.snapshot().data).unwrap();
     for beginning in shared.iter().step_by(7) {
-        let start = beginning.frame.iter().position(|&b| b == b'{').unwrap();
-        let message: Value = serde_json::from_slice(&beginning.frame[start..]).unwrap();
+        let message: Value = serde_json::from_slice(&payload(&beginning.frame)).unwrap();
         let mut mirror = message["data"].clone();
         assert_eq!(mirror["version"], beginning.version);
         for patch in self::patches(&state, beginning.cursor) {

@@ -64,13 +64,20 @@ pub fn take_frame(inbox: &mut Vec<u8>) -> Option<Frame> {
     Some(Frame { first, payload })
 }
 
+/// What a server's frame carries.
+pub fn payload(frame: &[u8]) -> Vec<u8> {
+    let mut inbox = frame.to_vec();
+    take_frame(&mut inbox).expect("a whole frame").payload
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_frame_without_a_mask_is_taken_as_it_was_written() {
-        for length in [0, 1, 125, 126, 65_535, 65_536] {
+        // 123 is the number of a brace: a length is not to be taken for what the frame carries.
+        for length in [0, 1, 123, 125, 126, 65_535, 65_536] {
             let payload: Vec<u8> = (0..length).map(|n: u32| n as u8).collect();
             let mut inbox = client_frame_with(0x81, &payload, None);
             let last = inbox.pop();

@@ -16,7 +16,7 @@ mod streams;
 mod tungstenite_reader;
 
 pub use compression::{BrowserInflater, compressed, finished, mark_compressed};
-pub use frames::{Frame, client_frame, client_frame_with, take_frame};
+pub use frames::{Frame, client_frame, client_frame_with, payload, take_frame};
 pub use random::{Random, Seeds, given_seed, is_long, new_seed};
 pub use streams::{Extension, Stream, length, text};
 pub use tungstenite_reader::{Message, TungsteniteReader};

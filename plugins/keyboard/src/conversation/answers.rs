@@ -10,6 +10,7 @@ use autobench_sdk::{debug, warn};
 use serde::{Deserialize, Serialize};
 
 use super::report::so_far;
+use super::steps::lease_of;
 use super::{Conversation, Cx, Stage};
 use crate::PORT;
 use crate::keys::Verb;
@@ -80,7 +81,7 @@ impl Conversation {
             .split(|byte| *byte == b'\n')
             .any(|line| line == command.as_bytes());
         if is_whole {
-            self.take_back(flight.step);
+            self.take_back(cx, flight.step);
             let message = "the adapter has been reset; identifying it again";
             warn!(cx, "{message}");
             self.memory.questions = 0;
@@ -118,24 +119,45 @@ impl Conversation {
         }
     }
 
-    /// Nothing came of a step; it is the next one again. Its lease is taken once more then.
-    fn take_back(&mut self, step: Step) {
+    /// Nothing came of a step; it is the next one again, unless the job is to end. Its lease is taken once more then.
+    fn take_back(&mut self, cx: &mut Cx<'_>, step: Step) {
         let Some(job) = &mut self.memory.running else {
             return;
         };
-        job.put_back(step);
         match step {
             Step::Down(key) => job.down.retain(|down| *down != key),
             Step::Keep(key, _) => self.memory.held.retain(|held| *held != key),
             _ => {}
         }
+        if job.ending.is_none() {
+            job.put_back(step);
+        } else if let Step::Down(key) | Step::Keep(key, _) = step {
+            cx.release_lease(lease_of(key));
+        }
     }
 
     fn send_again(&mut self, cx: &mut Cx<'_>, flight: Flight) {
+        if !self.is_still_held(flight.step) {
+            // Its lease is over, so that nobody would let the key go that goes down now.
+            self.lose(cx, flight.step);
+            return;
+        }
         if let Err(error) = cx.write(PORT, &flight.step.bytes()) {
             debug!(cx, "a line could not be sent again: {error}");
         }
         self.await_answers(cx, flight.step, flight.tries + 1);
+    }
+
+    /// Whether the host has what undoes this step, where there is something to undo.
+    fn is_still_held(&self, step: Step) -> bool {
+        match step {
+            Step::Down(key) => {
+                let running = self.memory.running.as_ref();
+                running.is_some_and(|job| job.down.contains(&key))
+            }
+            Step::Keep(key, _) => self.memory.held.contains(&key),
+            _ => true,
+        }
     }
 
     /// Nobody knows whether a key went down. It is let go, and the command ends.

@@ -57,6 +57,37 @@ fn a_line_that_is_lost_leaves_nothing_down() {
 }
 
 #[test]
+fn a_hold_that_is_over_is_not_sent_again() {
+    // Its line or its answer is lost, and its time is over, or its client gone, before anybody notices.
+    for lost in ["line", "answer"] {
+        for ends in ["maximum", "client-gone"] {
+            let mut rig = ready();
+            if lost == "line" {
+                rig.device.outbound = |number, _| if number == 0 { Fate::IsLost } else { Fate::Arrives };
+            } else {
+                rig.device.inbound = |_, line| match line.starts_with("success: hold") {
+                    true => Fate::IsLost,
+                    false => Fate::Arrives,
+                };
+            }
+            let ms = if ends == "maximum" { 300 } else { 10_000 };
+            let hold = rig.command("hold", &json!({ "key": "ShiftLeft", "maximumMs": ms }));
+            rig.advance_ms(200);
+            if ends == "client-gone" {
+                let lease = rig.bench().leases()[0].id;
+                rig.bench_mut().end_lease(lease, ends);
+            }
+            rig.advance_ms(10_000);
+            assert!(!failed(&rig.end_of(&hold)).is_empty());
+            assert_eq!(rig.device.down(), [], "{lost} {ends}");
+            assert_eq!(rig.slice()["heldKeys"], json!([]));
+            let written = String::from_utf8_lossy(&rig.device.written);
+            assert_eq!(written.matches("hold 0:12").count(), 1, "{lost} {ends}: {written}");
+        }
+    }
+}
+
+#[test]
 fn a_line_that_the_adapter_has_not_understood_is_sent_again() {
     let mut rig = ready();
     rig.device.outbound = |_, _| Fate::IsLost;
