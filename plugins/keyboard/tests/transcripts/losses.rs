@@ -82,7 +82,11 @@ fn a_hold_that_is_over_is_not_sent_again() {
             assert_eq!(rig.device.down(), [], "{lost} {ends}");
             assert_eq!(rig.slice()["heldKeys"], json!([]));
             let written = String::from_utf8_lossy(&rig.device.written);
-            assert_eq!(written.matches("hold 0:12").count(), 1, "{lost} {ends}: {written}");
+            assert_eq!(
+                written.matches("hold 0:12").count(),
+                1,
+                "{lost} {ends}: {written}"
+            );
         }
     }
 }
