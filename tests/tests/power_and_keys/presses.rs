@@ -11,15 +11,22 @@ use super::{Desk, command, end_of, succeeds};
 
 #[tokio::test]
 async fn a_swap_in_the_middle_of_a_press_ends_it_once_at_its_time() {
-    const PRESS: Duration = Duration::from_millis(2000);
+    const PRESS: Duration = Duration::from_secs(5);
     let desk = Desk::new(1.0);
     let (daemon, mut client) = desk.start().await;
+    // The version that is to come in mid-press has run before, so that nobody waits for a compiler meanwhile.
+    for (version, generation) in [(1, 2), (0, 3)] {
+        desk.install("atx", version);
+        client
+            .until_member("/devices/panel/driver/generation", &json!(generation))
+            .await;
+    }
     let press = json!({"button": "power", "ms": PRESS.as_millis() as u64});
     let id = command(&mut client, "panel", "press", press).await;
     desk.until_edges(1).await;
     desk.install("atx", 1);
     client
-        .until_member("/devices/panel/driver/lastReload/verdict", &json!("swapped"))
+        .until_member("/devices/panel/driver/generation", &json!(4))
         .await;
     assert_eq!(desk.edges().len(), 1, "it is held over the swap");
     assert_eq!(end_of(&mut client, &id).await["status"], "succeeded");
@@ -32,7 +39,7 @@ async fn a_swap_in_the_middle_of_a_press_ends_it_once_at_its_time() {
     assert_eq!(moved, expected);
     let length = edges[1].at - edges[0].at;
     // Two lines go out, each through two threads and a terminal.
-    assert!(length.abs_diff(PRESS) < Duration::from_millis(250), "{length:?}");
+    assert!(length.abs_diff(PRESS) < Duration::from_millis(500), "{length:?}");
     assert!(daemon.stop().success());
     assert_eq!(desk.edges().len(), 2);
 }
