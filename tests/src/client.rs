@@ -115,6 +115,18 @@ impl Client {
             .expect("the message is sent");
     }
 
+    /// Sends a message and waits for its answer.
+    pub async fn ask(&mut self, mut message: Value) -> Value {
+        let id = format!("m{}", self.answers.len());
+        message["id"] = id.as_str().into();
+        self.send(&message).await;
+        self.until("an answer", |client| {
+            let mut answers = client.answers.iter();
+            answers.find(|answer| answer["id"] == *id).cloned()
+        })
+        .await
+    }
+
     /// Subscribes to series.
     pub async fn subscribe(&mut self, endpoints: &[u64]) {
         self.send(&json!({"type": "subscribe", "channel": "telemetry", "endpointIds": endpoints}))

@@ -120,26 +120,10 @@ async fn until_heard(client: &mut Client, id: &str, last: &str) -> Vec<String> {
         .await
 }
 
-/// Sends a message and waits for its answer.
-async fn ask(client: &mut Client, mut message: Value) -> Value {
-    let id = format!("m{}", client.answers.len());
-    message["id"] = id.as_str().into();
-    client.send(&message).await;
-    client
-        .until("an answer", |client| {
-            client
-                .answers
-                .iter()
-                .find(|answer| answer["id"] == id.as_str())
-                .cloned()
-        })
-        .await
-}
-
 async fn send(client: &mut Client, mut command: Value) -> String {
     command["type"] = "command".into();
     command["device"] = "relay".into();
-    let answer = ask(client, command).await;
+    let answer = client.ask(command).await;
     assert_eq!(answer["type"], "ack", "{answer}");
     answer["commandId"].as_str().expect("the command's id").to_owned()
 }

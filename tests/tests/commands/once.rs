@@ -141,12 +141,12 @@ async fn a_flood_of_a_thousand_commands_is_done_once_each_and_heard_in_order() {
     );
     let mut all = daemon.client().await;
     assert_eq!(
-        ask(&mut all, json!({"type": "subscribe", "channel": "commands"})).await["type"],
+        all.ask(json!({"type": "subscribe", "channel": "commands"})).await["type"],
         "ack"
     );
     let mut some = daemon.client().await;
     let follow = json!({"type": "subscribe", "channel": "commands", "commandIds": waiting});
-    assert_eq!(ask(&mut some, follow).await["type"], "ack");
+    assert_eq!(some.ask(follow).await["type"], "ack");
     for id in &waiting {
         assert_eq!(relay.hear("on"), *id, "they come in order");
         relay.say(&format!("done {id} true"));

@@ -9,7 +9,9 @@ async fn every_stage_is_heard_on_the_socket_and_over_http() {
     let mut sender = daemon.client().await;
     let mut other = daemon.client().await;
     assert_eq!(
-        ask(&mut other, json!({"type": "subscribe", "channel": "commands"})).await["type"],
+        other
+            .ask(json!({"type": "subscribe", "channel": "commands"}))
+            .await["type"],
         "ack"
     );
 
@@ -54,7 +56,7 @@ async fn every_stage_is_heard_on_the_socket_and_over_http() {
     assert_eq!(list, json!({"commands": [expected]}));
     let mut late = daemon.client().await;
     let follow = json!({"type": "subscribe", "channel": "commands", "commandIds": [id]});
-    assert_eq!(ask(&mut late, follow).await["type"], "ack");
+    assert_eq!(late.ask(follow).await["type"], "ack");
     assert_eq!(until_heard(&mut late, &id, "succeeded").await, ["succeeded"]);
 
     // And begun over HTTP.
@@ -67,7 +69,7 @@ async fn every_stage_is_heard_on_the_socket_and_over_http() {
     );
     let mut follower = daemon.client().await;
     let follow = json!({"type": "subscribe", "channel": "commands", "commandIds": [id]});
-    assert_eq!(ask(&mut follower, follow).await["type"], "ack");
+    assert_eq!(follower.ask(follow).await["type"], "ack");
     assert_eq!(relay.hear("off"), id);
     relay.say(&format!("done {id} false"));
     until_heard(&mut follower, &id, "succeeded").await;
@@ -128,7 +130,7 @@ async fn refusals_have_their_codes_and_write_nothing() {
         let mut message = command.clone();
         message["type"] = "command".into();
         message["device"] = "relay".into();
-        let answer = ask(&mut client, message).await;
+        let answer = client.ask(message).await;
         assert_eq!(
             (answer["type"].as_str(), answer["code"].as_str()),
             (Some("error"), Some(code)),
@@ -166,7 +168,7 @@ async fn refusals_have_their_codes_and_write_nothing() {
         ),
         (json!({"type": "lease.end", "commandId": "x-1"}), "unknown-lease"),
     ] {
-        assert_eq!(ask(&mut client, message.clone()).await["code"], code, "{message}");
+        assert_eq!(client.ask(message.clone()).await["code"], code, "{message}");
     }
     // One that is taken is the first of which the board hears.
     let id = send(&mut client, json!({"name": "on"})).await;
@@ -226,11 +228,9 @@ async fn every_way_in_which_a_command_can_end() {
     assert_eq!(relay.hear("on"), cancelled);
     until_heard(&mut client, &cancelled, "acked").await;
     assert_eq!(
-        ask(
-            &mut client,
-            json!({"type": "command.cancel", "commandId": cancelled})
-        )
-        .await["type"],
+        client
+            .ask(json!({"type": "command.cancel", "commandId": cancelled}))
+            .await["type"],
         "ack"
     );
     until_heard(&mut client, &cancelled, "cancelled").await;

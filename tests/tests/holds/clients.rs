@@ -15,24 +15,17 @@ use super::{Board, until_ended};
 /// How long a hold stands without being renewed.
 const HOLD: Duration = Duration::from_millis(1500);
 
-async fn ask(client: &mut Client, mut message: Value) -> Value {
-    let asked = client.answers.len();
-    message["id"] = asked.into();
-    client.send(&message).await;
-    client
-        .until("an answer", |client| client.answers.get(asked).cloned())
-        .await
-}
-
 /// Asks for a command and gives its id.
 async fn command(client: &mut Client, args: Value) -> String {
     let message = json!({"type": "command", "device": "board", "name": "hold", "args": args});
-    let answer = ask(client, message).await;
+    let answer = client.ask(message).await;
     answer["commandId"].as_str().expect("it is taken").to_owned()
 }
 
 async fn renew(client: &mut Client, command: &str) -> Value {
-    ask(client, json!({"type": "lease.renew", "commandId": command})).await
+    client
+        .ask(json!({"type": "lease.renew", "commandId": command}))
+        .await
 }
 
 #[tokio::test]
@@ -44,7 +37,7 @@ async fn a_hold_stands_while_its_client_renews_it_and_ends_when_it_does_not() {
 
     let mut other = daemon.client().await;
     for kind in ["lease.renew", "lease.end"] {
-        let answer = ask(&mut other, json!({"type": kind, "commandId": hold})).await;
+        let answer = other.ask(json!({"type": kind, "commandId": hold})).await;
         assert_eq!(answer["code"], "unknown-lease", "it is not its own");
     }
     // Twice as long as it would stand, and over a swap.
@@ -80,7 +73,7 @@ async fn a_hold_ends_at_once_when_its_client_lets_go_or_is_gone() {
     let mut client = daemon.client().await;
     let hold = command(&mut client, json!({"key": 1})).await;
     assert_eq!(board.line.next_line(), "down 1");
-    let let_go = ask(&mut client, json!({"type": "lease.end", "commandId": hold})).await;
+    let let_go = client.ask(json!({"type": "lease.end", "commandId": hold})).await;
     assert_eq!(let_go["ok"], true);
     assert_eq!(board.line.next_line(), "up 1");
     until_ended(&mut witness, &["1 released"]).await;

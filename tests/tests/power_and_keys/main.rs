@@ -125,15 +125,8 @@ async fn until_ready(client: &mut Client) {
 
 /// Asks for a command and gives its id.
 async fn command(client: &mut Client, device: &str, name: &str, args: Value) -> String {
-    let id = format!("c{}", client.answers.len());
-    let message = json!({"type": "command", "id": id, "device": device, "name": name, "args": args});
-    client.send(&message).await;
-    let answer = client
-        .until("an answer", |client| {
-            let answers = client.answers.iter();
-            answers.rev().find(|answer| answer["id"] == *id).cloned()
-        })
-        .await;
+    let message = json!({"type": "command", "device": device, "name": name, "args": args});
+    let answer = client.ask(message).await;
     assert!(answer["commandId"].is_string(), "{name} of {device}: {answer}");
     answer["commandId"].as_str().unwrap().to_owned()
 }
