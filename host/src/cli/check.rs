@@ -77,6 +77,6 @@ fn source(source: &PortSource) -> String {
                 .unwrap_or_default();
             format!("USB {vendor:04x}:{product:04x}{serial}")
         }
-        PortSource::Sim(sim) => format!("a simulated {}", sim.device.as_str()),
+        PortSource::Sim(sim) => format!("a simulated {}", sim.emulator.device().as_str()),
     }
 }

@@ -27,7 +27,7 @@ pub use load::ConfigLoader;
 pub use model::{
     AuthConfig, BenchConfig, CaptureConfig, DaemonConfig, DaemonLimits, DeviceConfig, DriverLimits, Grants,
     IngestConfig, LineOverrides, LogConfig, LogFileConfig, PortConfig, PortSource, RedactPattern, SimDevice,
-    SimFaults, SimSpec, TerminalConfig, TokenConfig,
+    SimEmulator, SimSpec, TerminalConfig, TokenConfig,
 };
 pub use name::{DeviceId, NameError, PluginName, PortName, SliceName};
 pub use problem::{Colour, ConfigErrors, Place, Problem, Source, Weight, render};

@@ -11,8 +11,7 @@ use autobench_core::access::Role;
 use autobench_core::driver::{DataBits, FlowControl, LineSettings, LogLevel, Parity, StopBits};
 use autobench_core::logs::LogPolicy;
 use autobench_core::wire::{Layout, ServerConfig};
-use autobench_sim::bench::Device;
-use autobench_sim::board::BoardFaults;
+use autobench_sim::bench::{Device, Faults};
 use autobench_sim::wattsup::FaultPlan;
 
 use super::name::{DeviceId, PluginName, PortName, SliceName};
@@ -320,7 +319,7 @@ impl std::fmt::Display for PortSource {
                 write!(f, "usb {vendor:04x}:{product:04x}")?;
                 serial.iter().try_for_each(|serial| write!(f, ":{serial}"))
             }
-            Self::Sim(sim) => write!(f, "sim {:?}", sim.device),
+            Self::Sim(sim) => write!(f, "sim {:?}", sim.emulator.device()),
         }
     }
 }
@@ -329,22 +328,30 @@ impl std::fmt::Display for PortSource {
 #[derive(Debug, Clone, PartialEq)]
 pub struct SimSpec {
     /// Which one.
-    pub device: SimDevice,
+    pub emulator: SimEmulator,
     /// Seed of its noise; without one a new one each time, which is printed.
     pub seed: Option<u64>,
     /// How many times faster than the real thing its clock runs; as fast as the real thing if nothing is said.
     pub speed: Option<f64>,
-    /// Faults that it plays.
-    pub faults: SimFaults,
 }
 
-/// Faults of an emulator.
+/// An emulator, with the faults that it plays.
 #[derive(Debug, Clone, PartialEq)]
-pub enum SimFaults {
-    /// Of a power meter and its cable.
-    Meter(FaultPlan),
-    /// Of a board and its cable.
-    Board(BoardFaults),
+pub enum SimEmulator {
+    /// A power meter in front of a simulated PC of its own.
+    WattsUp(FaultPlan),
+    /// A device of the one PC that the daemon simulates: whichever has these faults.
+    OfPc(Faults),
+}
+
+impl SimEmulator {
+    /// Which device that is.
+    pub fn device(&self) -> SimDevice {
+        match self {
+            Self::WattsUp(_) => SimDevice::WattsUp,
+            Self::OfPc(faults) => SimDevice::OfPc(faults.device()),
+        }
+    }
 }
 
 /// Devices that can be simulated.

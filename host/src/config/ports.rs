@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use autobench_core::driver::{DataBits, FlowControl, Parity, StopBits};
-use autobench_sim::bench::Device;
+use autobench_sim::bench::{Device, Faults};
 use autobench_sim::board::BoardFaults;
 use autobench_sim::wattsup::FaultPlan;
 
-use super::model::{CaptureConfig, LineOverrides, PortConfig, PortSource, SimDevice, SimFaults, SimSpec};
+use super::model::{CaptureConfig, LineOverrides, PortConfig, PortSource, SimDevice, SimEmulator, SimSpec};
 use super::name::PortName;
 use super::problem::nearest;
 use super::raw::{RawDevice, RawPort, RawSim, Written};
@@ -168,9 +168,9 @@ fn port_source(
     }
     let written = raw.sim.as_ref()?;
     let spec = sim(written, findings)?;
-    if let SimDevice::OfPc(of_pc) = spec.device {
+    if let SimEmulator::OfPc(of_pc) = &spec.emulator {
         lines.take(
-            Line::OfPc(of_pc),
+            Line::OfPc(of_pc.device()),
             &device.id.value,
             &raw.name,
             &written.at,
@@ -242,19 +242,18 @@ fn sim(written: &Written<RawSim>, findings: &mut Findings) -> Option<SimSpec> {
             );
         }
     }
-    let faults = match sim {
-        SimDevice::WattsUp | SimDevice::OfPc(Device::PowerMeter) => {
-            SimFaults::Meter(faults(raw, findings).unwrap_or(FaultPlan::none()))
-        }
-        SimDevice::OfPc(Device::Atx | Device::Keyboard) => {
-            SimFaults::Board(faults(raw, findings).unwrap_or(BoardFaults::none()))
-        }
+    let of_meter = |findings| faults(raw, findings).unwrap_or(FaultPlan::none());
+    let of_board = |findings| faults(raw, findings).unwrap_or(BoardFaults::none());
+    let emulator = match sim {
+        SimDevice::WattsUp => SimEmulator::WattsUp(of_meter(findings)),
+        SimDevice::OfPc(Device::PowerMeter) => SimEmulator::OfPc(Faults::PowerMeter(of_meter(findings))),
+        SimDevice::OfPc(Device::Atx) => SimEmulator::OfPc(Faults::Atx(of_board(findings))),
+        SimDevice::OfPc(Device::Keyboard) => SimEmulator::OfPc(Faults::Keyboard(of_board(findings))),
     };
     Some(SimSpec {
-        device: sim,
+        emulator,
         seed,
         speed,
-        faults,
     })
 }
 

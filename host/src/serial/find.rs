@@ -38,7 +38,7 @@ pub fn find(source: &PortSource, simulated: Option<&Path>, sysfs: &Path) -> Resu
             Some(link) => by_path(link, sysfs),
             None => Err(FindError::NoPath(PathBuf::from(format!(
                 "the emulator {:?}",
-                spec.device
+                spec.emulator.device()
             )))),
         },
         PortSource::Usb {

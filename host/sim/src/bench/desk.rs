@@ -60,6 +60,17 @@ pub enum Faults {
     Keyboard(BoardFaults),
 }
 
+impl Faults {
+    /// Whose they are.
+    pub fn device(&self) -> Device {
+        match self {
+            Self::PowerMeter(_) => Device::PowerMeter,
+            Self::Atx(_) => Device::Atx,
+            Self::Keyboard(_) => Device::Keyboard,
+        }
+    }
+}
+
 /// What happened between the devices and the PC, or inside it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "what")]

@@ -155,8 +155,8 @@ panes = [{ pane = "power-meter", device = "meter" }, { pane = "logs", col = 1 }]
         panic!("{meter:?}")
     };
     assert_eq!((sim.seed, sim.speed), (Some(7), Some(2.0)));
-    let faults = SimFaults::Meter("nuls,split:50:20".parse().unwrap());
-    assert_eq!(sim.faults, faults);
+    let faults = "nuls,split:50:20".parse().unwrap();
+    assert_eq!(sim.emulator, SimEmulator::WattsUp(faults));
     assert!(meter.ports["main"].exclusive);
 
     let layout = serde_json::to_value(config.layout).unwrap();
@@ -281,7 +281,7 @@ fn the_demo_bench_is_good_once_its_plugin_is_built() {
     let config = bench.load().unwrap_or_else(|errors| panic!("{errors}"));
     let simulated =
         ["meter", "panel", "keyboard"].map(|device| match &config.devices[device].ports["main"].source {
-            PortSource::Sim(sim) => Some(sim.device),
+            PortSource::Sim(sim) => Some(sim.emulator.device()),
             _ => None,
         });
     let of_pc =

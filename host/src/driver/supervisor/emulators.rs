@@ -3,11 +3,11 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use autobench_sim::bench::{self, Device, Faults};
+use autobench_sim::bench::{self, Faults};
 use autobench_sim::wattsup;
 
 use super::Simulated;
-use crate::config::{BenchConfig, DeviceConfig, PortSource, SimDevice, SimFaults, SimSpec};
+use crate::config::{BenchConfig, DeviceConfig, PortSource, SimEmulator};
 
 /// What is behind a port.
 pub(super) enum Emulator {
@@ -48,14 +48,19 @@ impl SimulatedPc {
             let told = |error: io::Error| format!("the emulator behind the port {port}: {error}");
             std::fs::create_dir_all(&folder)
                 .map_err(|error| format!("{} cannot be made: {error}", folder.display()))?;
-            let (link, seed, emulator) = match spec.device {
-                SimDevice::WattsUp => {
-                    let link = folder.join(format!("{}-{port}", config.id));
-                    let meter = start_meter(spec, &link).map_err(told)?;
-                    (link, meter.seed(), Emulator::Meter(meter))
+            let (link, seed, emulator) = match &spec.emulator {
+                SimEmulator::WattsUp(faults) => {
+                    let options = wattsup::Options {
+                        seed: spec.seed,
+                        speed: spec.speed.unwrap_or(1.0),
+                        faults: faults.clone(),
+                        ..wattsup::Options::new(folder.join(format!("{}-{port}", config.id)))
+                    };
+                    let meter = wattsup::Emulator::start(options).map_err(told)?;
+                    (meter.link().to_owned(), meter.seed(), Emulator::Meter(meter))
                 }
-                SimDevice::OfPc(device) => {
-                    let (link, seed) = self.device(device, spec, all, &folder).map_err(told)?;
+                SimEmulator::OfPc(faults) => {
+                    let (link, seed) = self.device(faults, all, &folder).map_err(told)?;
                     (link, seed, Emulator::OfPc)
                 }
             };
@@ -71,38 +76,16 @@ impl SimulatedPc {
     }
 
     /// A device of the PC, with its faults.
-    fn device(
-        &mut self,
-        device: Device,
-        spec: &SimSpec,
-        all: &BenchConfig,
-        folder: &Path,
-    ) -> io::Result<(PathBuf, u64)> {
+    fn device(&mut self, faults: &Faults, all: &BenchConfig, folder: &Path) -> io::Result<(PathBuf, u64)> {
         let pc = match &mut self.0 {
             Some(pc) => pc,
             none => none.insert(start_pc(all, folder)?),
         };
-        pc.control().set_faults(match (device, &spec.faults) {
-            (Device::Keyboard, SimFaults::Board(faults)) => Faults::Keyboard(faults.clone()),
-            (_, SimFaults::Board(faults)) => Faults::Atx(faults.clone()),
-            (_, SimFaults::Meter(faults)) => Faults::PowerMeter(faults.clone()),
-        })?;
-        let link = pc.link(device).map(Path::to_owned);
+        pc.control().set_faults(faults.clone())?;
+        let link = pc.link(faults.device()).map(Path::to_owned);
         let link = link.ok_or_else(|| io::Error::other("the simulated PC has no such device"))?;
         Ok((link, pc.seed()))
     }
-}
-
-fn start_meter(spec: &SimSpec, link: &Path) -> io::Result<wattsup::Emulator> {
-    let SimFaults::Meter(faults) = spec.faults.clone() else {
-        return Err(io::Error::other("a meter has other faults than a board"));
-    };
-    wattsup::Emulator::start(wattsup::Options {
-        seed: spec.seed,
-        speed: spec.speed.unwrap_or(1.0),
-        faults,
-        ..wattsup::Options::new(link)
-    })
 }
 
 /// Seed and speed stand at any one of its devices; where they stand at several, they are the same.
@@ -110,7 +93,7 @@ fn start_pc(all: &BenchConfig, folder: &Path) -> io::Result<bench::Bench> {
     let ports = all.devices.values().flat_map(|device| device.ports.values());
     let specs: Vec<_> = ports
         .filter_map(|port| match &port.source {
-            PortSource::Sim(spec) if matches!(spec.device, SimDevice::OfPc(_)) => Some(spec),
+            PortSource::Sim(spec) if matches!(spec.emulator, SimEmulator::OfPc(_)) => Some(spec),
             _ => None,
         })
         .collect();
