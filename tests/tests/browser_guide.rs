@@ -25,7 +25,7 @@ fn guide() -> String {
     std::fs::read_to_string(package.join("../docs/writing-a-driver.md")).expect("the guide is there")
 }
 
-/// A component with an interpreter in it takes its ten seconds to compile, and while the former version streams at the lowest priority.
+/// A component with an interpreter in it takes its ten seconds to compile, and while the former version streams at a low priority.
 const COMPILING: Duration = Duration::from_secs(300);
 
 /// What stands between two fences.

@@ -11,7 +11,7 @@ use e2e::{Artifacts, Bench, Client, Daemon, DeviceEntry, Metered, Terminal, is_l
 use serde_json::{Value, json};
 
 const SEED: u64 = 20_260_102;
-/// A component with an interpreter in it takes its ten seconds to compile, at the lowest priority.
+/// A component with an interpreter in it takes its ten seconds to compile, at a low priority.
 const COMPILING: Duration = Duration::from_secs(300);
 /// Rows that each version is to deal with before the next one takes over.
 const ROWS_EACH: usize = 100;

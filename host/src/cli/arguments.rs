@@ -91,7 +91,7 @@ pub enum Command {
     /// Compile the plugin on standard input; the daemon calls this
     #[command(hide = true)]
     Compile {
-        /// At the lowest priority, because a benchmark may be running
+        /// At a low priority, because a benchmark may be running
         #[arg(long)]
         beside: bool,
         /// Keeps lines of the source

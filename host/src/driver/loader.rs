@@ -85,9 +85,12 @@ impl LoadError {
             Self::Package(PackageError::Empty) => "empty",
             Self::Package(PackageError::NotWebAssembly) => "no-webassembly",
             Self::Compile(CompileError::Invalid(_)) => "invalid",
-            Self::Compile(CompileError::TimedOut | CompileError::TooMuchCode | CompileError::Process(_)) => {
-                "compile"
-            }
+            Self::Compile(
+                CompileError::TooMuchWork
+                | CompileError::TimedOut
+                | CompileError::TooMuchCode
+                | CompileError::Process(_),
+            ) => "compile",
             Self::Host(_) => "host",
             Self::World(_) => "world",
             Self::Describe(_) => "describe",
