@@ -189,6 +189,9 @@ pub struct SendArguments {
     /// Wait until the command is over, and print its stages
     #[arg(long)]
     pub wait: bool,
+    /// Of a command that holds something: let go after so many seconds. Without it, when interrupted
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub hold_for: Option<f64>,
     /// How long the command may take, in seconds; 30 if not given
     #[arg(long = "timeout", value_name = "SECONDS", value_parser = seconds)]
     pub timeout_s: Option<f64>,

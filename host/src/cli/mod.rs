@@ -9,6 +9,7 @@ mod arguments;
 mod bench;
 mod check;
 mod explain;
+mod link;
 mod plugin;
 mod send;
 mod serve;

@@ -5,13 +5,15 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use autobench_core::commands::Stage;
+use autobench_core::commands::{RENEW_MS, Stage};
 use autobench_core::wire::CommandStatus;
-use fastwebsockets::{Frame, OpCode, Payload};
 use serde_json::{Map, Value, json};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{Instant, Interval, MissedTickBehavior};
 
+use super::link::Link;
 use super::target::Target;
-use super::watch::{Away, Socket, close_reason, connect};
+use super::watch::{Away, connect};
 use super::{Failure, SendArguments, usage};
 
 /// How much longer than the command itself its end is waited for.
@@ -19,8 +21,12 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long the daemon may take to say how the bench is, and to take the command.
 const ANSWER_WAIT: Duration = Duration::from_secs(10);
 
-/// Names this message among those of this connection, of which there is one.
+/// Names of the messages of this connection.
 const MESSAGE_ID: &str = "send";
+const RENEWAL_ID: &str = "renew";
+const END_ID: &str = "end";
+
+const UNTOLD: &str = "the daemon does not say in time what became of the command";
 
 /// The command was not taken.
 const REFUSED: u8 = 3;
@@ -42,10 +48,10 @@ async fn run(
     json: bool,
     out: &mut impl Write,
 ) -> anyhow::Result<u8> {
-    let mut socket = connect(target).await.map_err(Away::into_error)?;
+    let mut link = Link::new(connect(target).await.map_err(Away::into_error)?);
     let state = within(ANSWER_WAIT, "the daemon does not say how the bench is", async {
         loop {
-            let message = receive(&mut socket).await?;
+            let message = link.receive().await?;
             match kind(&message) {
                 "state.snapshot" => return Ok(message.get("data").cloned().unwrap_or_default()),
                 "welcome" if message.get("authRequired").and_then(Value::as_bool) == Some(true) => {
@@ -56,13 +62,23 @@ async fn run(
         }
     })
     .await?;
-    let args = match command_arguments(arguments, schema(&state, arguments)) {
+    let command = description(&state, arguments);
+    let schema = command.and_then(|command| command.get("argumentsSchema"));
+    let is_hold = command.and_then(|command| command.get("hold")) == Some(&Value::Bool(true));
+    let args = match command_arguments(arguments, schema) {
         Ok(args) => args,
         Err(problem) => {
             eprintln!("autobench: {problem}");
             return Ok(2);
         }
     };
+    if command.is_some() && !is_hold && arguments.hold_for.is_some() {
+        eprintln!(
+            "autobench: --hold-for: {:?} of {} holds nothing",
+            arguments.command, arguments.device
+        );
+        return Ok(2);
+    }
     let deadline_ms = arguments.timeout_s.map(|seconds| (seconds * 1e3).ceil() as u64);
     let mut message = json!({
         "type": "command",
@@ -80,48 +96,141 @@ async fn run(
         );
         members.extend(deadline_ms.map(|deadline| ("deadlineMs".to_owned(), deadline.into())));
     }
-    let frame = Frame::text(Payload::Owned(message.to_string().into_bytes()));
-    socket
-        .write_frame(frame)
-        .await
-        .context("the command cannot be sent")?;
+    // Asked for before anything is held, so that there is no moment in which an interrupt would lose it.
+    let hold = match is_hold {
+        true => Some(Holding::new(arguments.hold_for).context("cannot wait for interrupts")?),
+        false => None,
+    };
+    link.send(&message).await.context("the command cannot be sent")?;
     let longest = Duration::from_millis(deadline_ms.unwrap_or(autobench_core::commands::DEADLINE_DEFAULT_MS));
-    within(
-        longest + PATIENCE,
-        "the daemon does not say how the command ended",
-        async { follow(&mut socket, arguments.wait, json, out).await },
-    )
-    .await
+    let following = Following {
+        link,
+        waits: arguments.wait || is_hold,
+        json,
+        out,
+        command: None,
+        patience: Some(Instant::now() + longest + PATIENCE),
+    };
+    match hold {
+        None => following.to_its_end().await,
+        Some(hold) => following.holding(hold).await,
+    }
 }
 
-/// Prints stages until the last, or until the command is taken. The answer is the exit code.
-async fn follow(socket: &mut Socket, waits: bool, json: bool, out: &mut impl Write) -> anyhow::Result<u8> {
-    let mut id = None;
-    loop {
-        let message = receive(socket).await?;
-        match kind(&message) {
-            "error" if message.get("id").and_then(Value::as_str) == Some(MESSAGE_ID) => {
-                let word = |name: &str| message.get(name).and_then(Value::as_str).unwrap_or_default();
-                if json {
-                    say(
-                        out,
-                        &json!({"event": "refused", "code": word("code"), "message": word("message")})
-                            .to_string(),
+/// A command that is on its way, and who is told of it.
+struct Following<'a, W> {
+    link: Link,
+    waits: bool,
+    json: bool,
+    out: &'a mut W,
+    /// Its id, once it is taken.
+    command: Option<String>,
+    /// Until when the daemon has to say something.
+    patience: Option<Instant>,
+}
+
+/// What a message says of the command.
+enum Told {
+    /// Nothing that matters.
+    Nothing,
+    /// It goes on.
+    Stage,
+    /// It is over, or was not taken.
+    Over(u8),
+    /// What it began is held no more; so said to this message.
+    Unheld(&'static str),
+}
+
+impl<W: Write> Following<'_, W> {
+    /// Prints stages until the last, or until the command is taken. The answer is the exit code.
+    async fn to_its_end(mut self) -> anyhow::Result<u8> {
+        loop {
+            let told = tokio::select! {
+                message = self.link.receive() => self.told(message?)?,
+                () = until(self.patience) => bail!(UNTOLD),
+            };
+            match told {
+                Told::Over(code) => return Ok(code),
+                Told::Stage if !self.waits => return Ok(0),
+                Told::Stage | Told::Nothing | Told::Unheld(_) => {}
+            }
+        }
+    }
+
+    /// Holds from when the command is taken until it is to let go, or until nothing is held any more.
+    async fn holding(mut self, mut hold: Holding) -> anyhow::Result<u8> {
+        loop {
+            let told = tokio::select! {
+                message = self.link.receive() => self.told(message?)?,
+                () = until(self.patience) => bail!(UNTOLD),
+                due = hold.due(), if !hold.is_let_go => {
+                    match (due, &self.command) {
+                        (Due::Renewal, None) => {}
+                        (Due::Renewal, Some(_)) => self.ask("lease.renew", RENEWAL_ID).await?,
+                        // Nothing is held yet; whatever becomes of the command ends with this connection.
+                        (Due::End, None) => return Ok(exit_code(Stage::Cancelled)),
+                        (Due::End, Some(_)) => {
+                            self.ask("lease.end", END_ID).await?;
+                            hold.is_let_go = true;
+                            self.patience = Some(Instant::now() + ANSWER_WAIT);
+                        }
+                    }
+                    continue;
+                }
+            };
+            match told {
+                Told::Over(0) if !hold.is_let_go => {
+                    hold.begin();
+                    self.patience = None;
+                    self.remark(
+                        "held",
+                        "held until interrupted, or until its longest time is over",
                     );
                 }
+                // It was over before it was let go: how is a matter of microseconds.
+                Told::Over(0) => {}
+                Told::Over(code) => return Ok(code),
+                Told::Unheld(END_ID) => {
+                    self.remark("released", "let go");
+                    return Ok(0);
+                }
+                Told::Unheld(_) if hold.is_let_go => {}
+                Told::Unheld(_) => {
+                    self.remark(
+                        "over",
+                        "nothing is held any more: its longest time is over, or something else ended it",
+                    );
+                    return Ok(if hold.is_early() {
+                        exit_code(Stage::Expired)
+                    } else {
+                        0
+                    });
+                }
+                Told::Stage | Told::Nothing => {}
+            }
+        }
+    }
+
+    fn told(&mut self, message: Value) -> anyhow::Result<Told> {
+        let word = |name: &str| message.get(name).and_then(Value::as_str).unwrap_or_default();
+        match (kind(&message), word("id")) {
+            ("error", MESSAGE_ID) => {
+                if self.json {
+                    let refused =
+                        json!({"event": "refused", "code": word("code"), "message": word("message")});
+                    say(self.out, &refused.to_string());
+                }
                 eprintln!("autobench: refused, {}: {}", word("code"), word("message"));
-                return Ok(REFUSED);
+                return Ok(Told::Over(REFUSED));
             }
-            "ack" if message.get("id").and_then(Value::as_str) == Some(MESSAGE_ID) => {
-                id = message
-                    .get("commandId")
-                    .and_then(Value::as_str)
-                    .map(str::to_owned);
-            }
-            "command_status" if message.get("commandId").and_then(Value::as_str) == id.as_deref() => {
+            // A client that says too much is told so, and goes on: the next renewal is in time.
+            ("error", RENEWAL_ID) if word("code") == "unknown-lease" => return Ok(Told::Unheld(RENEWAL_ID)),
+            ("ack" | "error", END_ID) => return Ok(Told::Unheld(END_ID)),
+            ("ack", MESSAGE_ID) => self.command = Some(word("commandId").to_owned()),
+            ("command_status", _) if Some(word("commandId")) == self.command.as_deref() => {
                 let status: CommandStatus = serde_json::from_value(message)
                     .context("the daemon says something else than this autobench knows")?;
-                let line = if json {
+                let line = if self.json {
                     let mut value = serde_json::to_value(&status)?;
                     if let Some(members) = value.as_object_mut() {
                         members.insert("event".to_owned(), "command".into());
@@ -130,16 +239,91 @@ async fn follow(socket: &mut Socket, waits: bool, json: bool, out: &mut impl Wri
                 } else {
                     described(&status)
                 };
-                say(out, &line);
-                if status.status.is_final() {
-                    return Ok(exit_code(status.status));
-                }
-                if !waits {
-                    return Ok(0);
-                }
+                say(self.out, &line);
+                return Ok(match status.status.is_final() {
+                    true => Told::Over(exit_code(status.status)),
+                    false => Told::Stage,
+                });
             }
             _ => {}
         }
+        Ok(Told::Nothing)
+    }
+
+    async fn ask(&self, what: &str, id: &str) -> anyhow::Result<()> {
+        let message = json!({"type": what, "id": id, "commandId": self.command});
+        self.link.send(&message).await
+    }
+
+    /// Something that is no stage of the command.
+    fn remark(&mut self, event: &str, words: &str) {
+        match self.json {
+            true => say(
+                self.out,
+                &json!({"event": event, "commandId": self.command}).to_string(),
+            ),
+            false => eprintln!("autobench: {words}"),
+        }
+    }
+}
+
+/// What is to be said of a hold.
+enum Due {
+    /// That it goes on.
+    Renewal,
+    /// That it ends.
+    End,
+}
+
+/// How long something is held, and when that is said again.
+struct Holding {
+    interrupt: Signal,
+    terminate: Signal,
+    renewals: Interval,
+    longest: Option<Duration>,
+    /// When it is let go, from when it is held.
+    ends: Option<Instant>,
+    is_let_go: bool,
+}
+
+impl Holding {
+    fn new(hold_for: Option<f64>) -> anyhow::Result<Self> {
+        let mut renewals = tokio::time::interval(Duration::from_millis(RENEW_MS));
+        renewals.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            renewals,
+            longest: hold_for.map(Duration::from_secs_f64),
+            ends: None,
+            is_let_go: false,
+        })
+    }
+
+    fn begin(&mut self) {
+        self.ends = self.longest.map(|longest| Instant::now() + longest);
+    }
+
+    /// Whether it was to be held for longer.
+    fn is_early(&self) -> bool {
+        self.longest.is_some()
+    }
+
+    async fn due(&mut self) -> Due {
+        tokio::select! {
+            _ = self.interrupt.recv() => Due::End,
+            _ = self.terminate.recv() => Due::End,
+            () = until(self.ends) => Due::End,
+            _ = self.renewals.tick() => Due::Renewal,
+        }
+    }
+}
+
+/// Ends at this moment; without one never.
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -179,8 +363,8 @@ fn described(status: &CommandStatus) -> String {
 
 // --- arguments ---
 
-/// The schema of the command's arguments, from the manifest in the state.
-fn schema<'a>(state: &'a Value, arguments: &SendArguments) -> Option<&'a Value> {
+/// What the manifest in the state says of the command.
+fn description<'a>(state: &'a Value, arguments: &SendArguments) -> Option<&'a Value> {
     let plugin = state
         .get("devices")?
         .get(&arguments.device)?
@@ -191,11 +375,10 @@ fn schema<'a>(state: &'a Value, arguments: &SendArguments) -> Option<&'a Value> 
         .get(plugin)?
         .get("manifest")?
         .get("commands")?;
-    let command = commands
+    commands
         .as_array()?
         .iter()
-        .find(|command| command.get("name").and_then(Value::as_str) == Some(&arguments.command))?;
-    command.get("argumentsSchema")
+        .find(|command| command.get("name").and_then(Value::as_str) == Some(&arguments.command))
 }
 
 fn command_arguments(
@@ -286,19 +469,6 @@ fn kinds(root: &Value, schema: &Value) -> Vec<String> {
 
 // --- the socket ---
 
-async fn receive(socket: &mut Socket) -> anyhow::Result<Value> {
-    loop {
-        let frame = socket.read_frame().await.context("the connection has ended")?;
-        match frame.opcode {
-            OpCode::Text => {
-                return serde_json::from_slice(&frame.payload).context("the daemon speaks no JSON");
-            }
-            OpCode::Close => bail!("the connection has ended: {}", close_reason(&frame.payload)),
-            OpCode::Binary | OpCode::Continuation | OpCode::Ping | OpCode::Pong => {}
-        }
-    }
-}
-
 async fn within<T>(
     duration: Duration,
     what: &str,
@@ -327,6 +497,7 @@ mod tests {
                 .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
                 .collect(),
             args: args.map(str::to_owned),
+            hold_for: None,
             wait: false,
             timeout_s: None,
             key: None,
@@ -354,7 +525,10 @@ mod tests {
         let state = manifest();
         let typed = |arg: &[(&str, &str)]| {
             let arguments = arguments(arg, Some(r#"{"label": "from json"}"#));
-            command_arguments(&arguments, schema(&state, &arguments))
+            command_arguments(
+                &arguments,
+                description(&state, &arguments).and_then(|command| command.get("argumentsSchema")),
+            )
         };
         let all = typed(&[
             ("ms", "200"),

@@ -85,7 +85,7 @@ async fn run(
     }
 }
 
-pub(super) type Socket = FragmentCollector<TokioIo<Upgraded>>;
+pub(super) type Socket = WebSocket<TokioIo<Upgraded>>;
 
 /// Why there is no connection.
 #[derive(Debug)]
@@ -186,7 +186,7 @@ async fn upgrade(target: &Target, stream: TcpStream) -> Result<Socket, Away> {
     let upgraded = hyper::upgrade::on(response).await?;
     let mut socket = WebSocket::after_handshake(TokioIo::new(upgraded), Role::Client);
     socket.set_max_message_size(MAX_MESSAGE_BYTES);
-    Ok(FragmentCollector::new(socket))
+    Ok(socket)
 }
 
 /// Whether a daemon that answers this will answer the same the next time. A full house, a daemon that starts, and a proxy without one behind it
@@ -203,7 +203,8 @@ enum Ended {
     Closed(Option<u16>, String),
 }
 
-async fn print_messages(mut socket: Socket, left: &mut u64, json: bool, out: &mut impl Write) -> Ended {
+async fn print_messages(socket: Socket, left: &mut u64, json: bool, out: &mut impl Write) -> Ended {
+    let mut socket = FragmentCollector::new(socket);
     loop {
         let frame = match socket.read_frame().await {
             Ok(frame) => frame,

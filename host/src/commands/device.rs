@@ -65,8 +65,11 @@ impl DeviceCommands {
             };
             shared.end(&mut inner, &id, Ending::Failed, &reason);
         }
-        if is_gone && let Some(device) = inner.devices.get_mut(&self.device) {
-            device.driver = None;
+        if is_gone {
+            inner.holds.device_gone(&self.device);
+            if let Some(device) = inner.devices.get_mut(&self.device) {
+                device.driver = None;
+            }
         }
     }
 }

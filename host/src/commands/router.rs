@@ -40,10 +40,16 @@ impl Router {
             key: idempotency_key,
             deadline_ms,
         };
-        // A key that is known is answered whatever the device does now: nothing is going to be sent.
-        let is_known = self.shared.inner.lock().book.known(&request)?.is_some();
-        let is_hold = !is_known && self.check(&request, &arguments)?;
-        let holder = match (is_hold, client) {
+        // A key that is known is answered whatever the device does now: nothing is going to be sent. Whoever is not answered here has to pass the checks: the key
+        // may be forgotten by the time it is looked for again.
+        {
+            let mut inner = self.shared.inner.lock();
+            if let Some(status) = inner.book.known(&request, self.shared.clock.now())? {
+                on_taken(&status);
+                return Ok(status);
+            }
+        }
+        let holder = match (self.check(&request, &arguments)?, client) {
             (true, None) => return Err(needs_socket(&request)),
             (true, holder) => holder,
             (false, _) => None,

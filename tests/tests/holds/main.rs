@@ -1,6 +1,7 @@
 //! Holds end, whatever becomes of the driver, of the line and of the daemon. The story plays the board, and judges by what its line was sent.
 
 mod clients;
+mod send;
 
 use std::path::PathBuf;
 

@@ -131,8 +131,9 @@ impl Book {
         changes
     }
 
-    /// Whether this key is known: then no other check matters, because nothing will be sent.
-    pub fn known(&self, request: &Request) -> Result<Option<CommandStatus>, Refused> {
+    /// Whether this key is known: then no other check matters, because nothing will be sent. A key that is older than a day is not.
+    pub fn known(&mut self, request: &Request, now: CallTime) -> Result<Option<CommandStatus>, Refused> {
+        self.keys.forget_old(wall_ms(now));
         let Some(key) = key_of(request)? else {
             return Ok(None);
         };
@@ -156,8 +157,7 @@ impl Book {
     /// Takes a request. Its id is told to nobody before this returns.
     pub fn submit(&mut self, request: Request, now: CallTime) -> Result<Admission, Refused> {
         let now_ms = wall_ms(now);
-        self.keys.forget_old(now_ms);
-        if let Some(status) = self.known(&request)? {
+        if let Some(status) = self.known(&request, now)? {
             return Ok(Admission::Known(status));
         }
         let deadline_ms = request.deadline_ms.unwrap_or(DEADLINE_DEFAULT_MS);

@@ -117,10 +117,10 @@ impl Holds {
         self.due.first().map(|(ends_ns, _)| *ends_ns)
     }
 
-    /// A driver has taken a lease for this command. False: nobody holds it, so it has to be ended.
+    /// The driver of this device has taken a lease for this command. False: nobody holds anything of the device by it, so the lease has to be ended.
     #[must_use]
-    pub fn opened(&mut self, command: &CommandId, lease: u64) -> bool {
-        let hold = self.holds.get_mut(command);
+    pub fn opened(&mut self, device: &str, command: &CommandId, lease: u64) -> bool {
+        let hold = self.holds.get_mut(command).filter(|hold| &*hold.device == device);
         hold.is_some_and(|hold| {
             hold.leases.insert(lease);
             true
@@ -135,6 +135,15 @@ impl Holds {
         });
         if let Some(command) = its {
             self.forget_if_over(&command);
+        }
+    }
+
+    /// A device is gone, and so is whatever was held by its commands.
+    pub fn device_gone(&mut self, device: &str) {
+        let of_device = self.holds.iter().filter(|(_, hold)| &*hold.device == device);
+        let commands: Vec<_> = of_device.map(|(command, _)| command.clone()).collect();
+        for command in &commands {
+            self.remove(command);
         }
     }
 
@@ -186,9 +195,10 @@ mod tests {
         Renew(u8, u8),
         LetGo(u8, u8),
         Gone(u8),
-        Opened(u8),
+        Opened(u8, bool),
         LeaseOver(u8),
         CommandOver(u8),
+        DeviceGone(bool),
         Pass(u64),
     }
 
@@ -199,9 +209,10 @@ mod tests {
             4 => (command.clone(), client.clone()).prop_map(|(command, client)| Act::Renew(command, client)),
             1 => (command.clone(), client.clone()).prop_map(|(command, client)| Act::LetGo(command, client)),
             1 => client.prop_map(Act::Gone),
-            4 => command.clone().prop_map(Act::Opened),
+            4 => command.clone().prop_flat_map(|id| any::<bool>().prop_map(move |is_its| Act::Opened(id, is_its))),
             2 => command.clone().prop_map(Act::LeaseOver),
             2 => command.prop_map(Act::CommandOver),
+            1 => any::<bool>().prop_map(Act::DeviceGone),
             4 => (0..900u64).prop_map(Act::Pass),
         ];
         prop::collection::vec(act, 0..120)
@@ -269,11 +280,11 @@ mod tests {
                         ended = holds.client_gone(client(by));
                         prop_assert_eq!(ended.len(), count);
                     }
-                    Act::Opened(id) => {
+                    Act::Opened(id, is_its) => {
                         number += 1;
-                        let stands = holds.opened(&command(id), number);
-                        prop_assert_eq!(stands, known.contains_key(&id));
-                        if let Some(hold) = known.get_mut(&id) {
+                        let stands = holds.opened(if is_its { &device } else { "meter" }, &command(id), number);
+                        prop_assert_eq!(stands, is_its && known.contains_key(&id), "nobody holds by another device's command");
+                        if let Some(hold) = known.get_mut(&id).filter(|_| is_its) {
                             hold.leases.push(number);
                             open.insert(number, id);
                         }
@@ -289,6 +300,13 @@ mod tests {
                         holds.command_over(&command(id));
                         if let Some(hold) = known.get_mut(&id) {
                             hold.is_under_way = false;
+                        }
+                    }
+                    Act::DeviceGone(is_its) => {
+                        holds.device_gone(if is_its { &device } else { "meter" });
+                        if is_its {
+                            known.clear();
+                            open.clear();
                         }
                     }
                     Act::Pass(ms) => {

@@ -316,6 +316,13 @@ fn a_key_is_forgotten_after_a_day_and_not_before() {
         book.submit(request("relay", Some("k"), 1), at(last)).unwrap(),
         Admission::Known(_)
     ));
+    let known = |book: &mut Book, at| book.known(&request("relay", Some("k"), 1), at).unwrap();
+    assert!(known(&mut book, at(last)).is_some());
+    assert_eq!(
+        known(&mut book, at(last + 1)),
+        None,
+        "whoever asks runs into the checks of a new command"
+    );
     new(book.submit(request("relay", Some("k"), 1), at(last + 1)).unwrap());
     assert_eq!(Ledger::open(&mut disk, last).unwrap().1.records.len(), 1);
     assert_eq!(Ledger::open(&mut disk, last + 1).unwrap().1.records.len(), 0);
