@@ -1,7 +1,8 @@
 //! How the world of the drivers may grow: `wit/README.md` has the rules.
 //!
-//! Covered: today's world is a compatible successor of an earlier one, by the check that is used at a release; the check sees each kind of change that
-//! would break drivers, and lets those pass that do not; a driver that was built for the earlier world is loaded, runs and is swapped.
+//! Covered: what was shipped is as it was; today's world is a compatible successor of it, by the check that is used at a release, and the same as long as it has
+//! the same number; the check sees each kind of change that would break drivers, and lets those pass that do not; a driver that was built when the world was
+//! cut is loaded, is given each thing that the world has, and is swapped.
 #![expect(
     clippy::expect_used,
     clippy::unwrap_used,
@@ -11,8 +12,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use e2e::{Bench, DeviceEntry, variant_of};
+use e2e::{Bench, DeviceEntry, Terminal};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use wit_parser::{Resolve, SourceMap, WorldId};
 
 /// The files of a world by their names.
@@ -35,9 +37,13 @@ fn today() -> World {
     read("../wit")
 }
 
-fn earlier() -> World {
-    // One `Resolve` holds no package twice, so the earlier one gets another number. The check does not look at it.
-    let files = read("fixtures/worlds/earlier").into_iter();
+fn frozen() -> World {
+    read("../wit/frozen/0.1.0")
+}
+
+/// One `Resolve` holds no package twice, so one of two gets another number. The check does not look at it.
+fn renumbered(world: World) -> World {
+    let files = world.into_iter();
     files
         .map(|(name, text)| (name, text.replace("0.1.0", "0.0.1")))
         .collect()
@@ -55,12 +61,34 @@ fn parse(resolve: &mut Resolve, world: &World) -> WorldId {
         .expect("the world `driver`")
 }
 
-/// Whether drivers that were built for the earlier world fit this one.
-fn fits(world: &World) -> Result<(), String> {
+/// Whether drivers that were built for the first world fit the second.
+fn succeeds(first: World, second: &World) -> Result<(), String> {
     let mut resolve = Resolve::default();
-    let earlier = parse(&mut resolve, &earlier());
-    let world = parse(&mut resolve, world);
-    wit_component::semver_check(resolve, earlier, world).map_err(|error| format!("{error:#}"))
+    let first = parse(&mut resolve, &renumbered(first));
+    let second = parse(&mut resolve, second);
+    wit_component::semver_check(resolve, first, second).map_err(|error| format!("{error:#}"))
+}
+
+/// Whether drivers that were built for 0.1.0 fit this world.
+fn fits(world: &World) -> Result<(), String> {
+    succeeds(frozen(), world)
+}
+
+/// The SHA-256 of files, each with its name, in the order of their names.
+fn hash_of(folder: &str) -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let files = std::fs::read_dir(&folder)
+        .expect("the folder")
+        .map(|file| file.unwrap().path());
+    let files: std::collections::BTreeSet<_> = files.collect();
+    let mut hash = Sha256::new();
+    for file in files {
+        let bytes = std::fs::read(&file).unwrap();
+        hash.update(file.file_name().unwrap().as_encoded_bytes());
+        hash.update((bytes.len() as u64).to_be_bytes());
+        hash.update(bytes);
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Today's world with one change.
@@ -73,8 +101,31 @@ fn changed((file, before, after): (&str, &str, &str)) -> World {
 }
 
 #[test]
-fn drivers_of_the_earlier_world_fit_todays() {
+fn what_was_shipped_is_as_it_was() {
+    assert_eq!(
+        [hash_of("../wit/frozen/0.1.0"), hash_of("fixtures/worlds/0.1.0")],
+        [
+            "3148fc68b14932b51c52575c078ba2e93ab5c50369a9e9eb0ad9078fa554899a",
+            "5621b4152ea18983a7911b938d8d7ba5fafaeed9fc2e32096e0bcf5b90613222"
+        ],
+        "a world that was shipped, and the driver that was built for it, never change: what you want belongs into the next one"
+    );
+}
+
+#[test]
+fn drivers_of_the_first_world_fit_todays() {
     fits(&today()).expect("wit/README.md says what may change");
+}
+
+#[test]
+fn what_grows_gets_another_number() {
+    let is_cut = today()
+        .get("world.wit")
+        .is_some_and(|text| text.starts_with("package autobench:driver@0.1.0;"));
+    if is_cut {
+        succeeds(today(), &frozen())
+            .expect("what has been added to 0.1.0 makes it 0.2.0: change the number of the package");
+    }
 }
 
 #[test]
@@ -138,21 +189,68 @@ fn the_world_may_grow_by_what_drivers_can_call() {
     }
 }
 
+/// The driver that was built when 0.1.0 was cut: as compilers for Rust hand it over, and as those for other languages do.
+fn built(form: &str) -> Vec<u8> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/worlds/0.1.0");
+    std::fs::read(folder.join(format!("{form}.wasm"))).expect("it was built once and for all")
+}
+
 #[tokio::test]
-async fn a_driver_of_the_earlier_world_runs_and_is_swapped() {
+async fn a_driver_that_was_built_for_the_first_world_has_all_of_it_and_is_swapped() {
     let bench = Bench::new();
-    let driver = bench.artifacts.fixture("earlier-world");
-    bench.install("earlier-world", &driver);
-    bench.configure(&[DeviceEntry::without_port("earlier", "earlier-world")]);
+    let link = bench.folder().join("line");
+    let mut line = Terminal::create(&link);
+    bench.install("first-world", &built("module"));
+    bench.configure(&[DeviceEntry::new("first", "first-world", &link)]);
     let daemon = bench.start();
     let mut client = daemon.client().await;
-    let ticks = |client: &e2e::Client| client.member("/earlier/ticks").and_then(Value::as_u64);
+    client.until_member("/devices/first/phase", &json!("ready")).await;
+    let ticks = |client: &e2e::Client| client.member("/first/ticks").and_then(Value::as_u64);
     client
         .until("three turns", |client| (ticks(client)? >= 3).then_some(()))
         .await;
-    bench.install("earlier-world", &variant_of(&driver, 1));
+
+    // A pseudo-terminal has no modem lines.
+    let uses = [
+        ("port", "Ok(()) Ok(()) false false true"),
+        ("slice", "Ok(())"),
+        ("telemetry", "Ok(())"),
+        ("hold", "Ok(())"),
+        ("raise", "true"),
+        ("event", "Ok(())"),
+        ("clock", "true"),
+        ("cancel", "Ok(())"),
+        ("refused", "true true"),
+    ];
+    for (word, answer) in uses {
+        line.send(format!("{word}\n").as_bytes());
+        assert_eq!(line.next_line(), format!("{word} {answer}"));
+    }
+    for (member, expected) in [
+        ("null", json!(null)),
+        ("float", json!(1.5)),
+        ("text", json!("as it is")),
+        ("list", json!([2, 3])),
+    ] {
+        client.until_member(&format!("/first/{member}"), &expected).await;
+    }
+    assert_eq!(client.member("/first/flag"), None);
+    let messages = |client: &e2e::Client| -> Option<Vec<Value>> {
+        let alarms = client.member("/alarms")?.as_object()?.values();
+        Some(alarms.map(|alarm| alarm["message"].clone()).collect())
+    };
     client
-        .until_member("/devices/earlier/driver/lastReload/verdict", &json!("swapped"))
+        .until("the alarm", |client| {
+            (messages(client)? == [json!("the lid is open")]).then_some(())
+        })
+        .await;
+    line.send(b"clear\n");
+    assert_eq!(line.next_line(), "clear Ok(())");
+
+    let swapped = json!("swapped");
+    bench.install("first-world", &built("component"));
+    client
+        .until_member("/devices/first/driver/lastReload/verdict", &swapped)
         .await;
     let before = ticks(&client).expect("it has counted");
     assert!(before >= 3, "it goes on from its snapshot");
@@ -161,5 +259,25 @@ async fn a_driver_of_the_earlier_world_runs_and_is_swapped() {
             (ticks(client)? >= before + 3).then_some(())
         })
         .await;
-    daemon.stop();
+    let echo = bench
+        .ask(
+            &daemon,
+            &["send", "first", "echo", "--arg", "text=hello", "--wait"],
+        )
+        .await;
+    let last = echo.lines().pop().expect("a stage");
+    assert_eq!(
+        (echo.code, &last["actualValue"]),
+        (Some(0), &json!({"text": "hello"}))
+    );
+    assert_eq!(line.line_so_far(), None, "a swap ends no hold");
+    line.send(b"release\n");
+    assert_eq!(line.next_line(), "let go");
+    assert_eq!(line.next_line(), "release Ok(())");
+    line.send(b"hold\n");
+    assert_eq!(line.next_line(), "hold Ok(())");
+    assert!(daemon.stop().success());
+    let last = [line.next_line(), line.next_line()];
+    assert!(last.contains(&"stop StopReason::Shutdown".to_owned()), "{last:?}");
+    assert!(last.contains(&"let go".to_owned()), "{last:?}");
 }

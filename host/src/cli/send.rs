@@ -112,7 +112,7 @@ async fn run(
         patience: Some(Instant::now() + longest + PATIENCE),
     };
     match hold {
-        None => following.to_its_end().await,
+        None => following.until_over().await,
         Some(hold) => following.holding(hold).await,
     }
 }
@@ -143,7 +143,7 @@ enum Told {
 
 impl<W: Write> Following<'_, W> {
     /// Prints stages until the last, or until the command is taken. The answer is the exit code.
-    async fn to_its_end(mut self) -> anyhow::Result<u8> {
+    async fn until_over(mut self) -> anyhow::Result<u8> {
         loop {
             let told = tokio::select! {
                 message = self.link.receive() => self.told(message?)?,

@@ -74,7 +74,8 @@ impl DeviceCommands {
         let mut inner = self.router.shared.inner.lock();
         for (lease, instead_of) in opened {
             let holder = lease.holder.as_ref();
-            if let Some(holder) = holder.filter(|holder| !inner.holds.opened(&self.device, holder, lease.number))
+            if let Some(holder) =
+                holder.filter(|holder| !inner.holds.opened(&self.device, holder, lease.number))
                 && let Some(inbox) = inner.inbox(&self.device)
             {
                 inbox.end_held(holder, reason::CLIENT_GONE);
