@@ -46,8 +46,7 @@ async fn ended(child: Child) -> (Option<i32>, Value) {
         .expect("it ends");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let last = text.lines().last().unwrap_or_default();
-    let said = serde_json::from_str(last)
-        .unwrap_or_else(|error| panic!("{error}: {text:?} {:?}", String::from_utf8_lossy(&output.stderr)));
+    let said = serde_json::from_str(last).expect("its last line is JSON");
     (output.status.code(), said)
 }
 
