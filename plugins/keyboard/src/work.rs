@@ -127,6 +127,9 @@ pub struct Job {
     pub ending: Option<Ending>,
     /// What the job holds down.
     pub down: Vec<Key>,
+    /// What it has put down to stay so when it is over: if it is not carried through, that goes up too.
+    #[serde(default)]
+    pub kept: Vec<Key>,
     strokes: VecDeque<Stroke>,
     steps: VecDeque<Step>,
 }
@@ -162,6 +165,7 @@ impl Job {
             done: 0,
             ending: None,
             down: Vec::new(),
+            kept: Vec::new(),
             strokes: strokes.into(),
             steps: steps.into(),
         }
@@ -201,6 +205,7 @@ impl Job {
 
     /// A key that it held is up, because somebody else let it go. It goes down again if the next strike needs it.
     pub fn let_go(&mut self, key: Key) {
+        self.kept.retain(|kept| *kept != key);
         let was_down = self.down.contains(&key);
         self.down.retain(|down| *down != key);
         let strikes = |step: &Step| match step {
@@ -224,6 +229,7 @@ impl Job {
         self.strokes.clear();
         self.steps.clear();
         self.steps.extend(last);
+        self.down.append(&mut self.kept);
         if self.ending.is_none() {
             self.ending = Some(ending);
         }

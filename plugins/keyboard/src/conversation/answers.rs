@@ -124,10 +124,12 @@ impl Conversation {
         let Some(job) = &mut self.memory.running else {
             return;
         };
-        match step {
-            Step::Down(key) => job.down.retain(|down| *down != key),
-            Step::Keep(key, _) => self.memory.held.retain(|held| *held != key),
-            _ => {}
+        if let Step::Down(key) | Step::Keep(key, _) = step {
+            job.down.retain(|down| *down != key);
+            job.kept.retain(|kept| *kept != key);
+        }
+        if let Step::Keep(key, _) = step {
+            self.memory.held.retain(|held| *held != key);
         }
         if job.ending.is_none() {
             job.put_back(step);

@@ -113,6 +113,7 @@ impl Conversation {
             Step::Up(key) => {
                 let is_ours = job.down.contains(&key);
                 job.down.retain(|down| *down != key);
+                job.kept.retain(|kept| *kept != key);
                 let is_held = self.memory.held.contains(&key);
                 self.memory.held.retain(|held| *held != key);
                 if is_ours || is_held {
@@ -130,7 +131,10 @@ impl Conversation {
         self.memory.refusals = 0;
         match step {
             Step::Down(key) => job.down.push(key),
-            Step::Keep(key, _) => self.memory.held.push(key),
+            Step::Keep(key, _) => {
+                job.kept.push(key);
+                self.memory.held.push(key);
+            }
             _ => {}
         }
         self.await_answers(cx, step, 1);

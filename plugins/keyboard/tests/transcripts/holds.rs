@@ -5,7 +5,7 @@ use autobench_sdk::{Outcome, StopReason};
 use autobench_sim::pc::keys::{Code, Meaning};
 use serde_json::json;
 
-use crate::adapter::ready;
+use crate::adapter::{Fate, ready};
 use crate::succeeded;
 
 #[test]
@@ -63,6 +63,32 @@ fn key_events_go_down_and_up_in_order_and_what_stays_down_is_held_by_their_clien
     let events = [event("ShiftLeft", true), event("NoSuchKey", true)];
     assert!(blocked(&rig.run("keys", &json!({ "events": events }))).contains("NoSuchKey"));
     assert_eq!(rig.device.down(), [], "none of them, if one is wrong");
+}
+
+#[test]
+fn key_events_that_are_withdrawn_or_fail_in_the_middle_leave_none_of_their_keys_down() {
+    let event = |key: &str| json!({ "key": key, "down": true });
+    let events = json!({ "events": [event("ShiftLeft"), event("KeyA"), event("KeyB"), event("KeyC")] });
+    for is_withdrawn in [true, false] {
+        let mut rig = ready();
+        // What another command holds is none of theirs.
+        rig.run("hold", &json!({ "key": "ControlRight" }));
+        // Of KeyB's make nothing is heard; it went down all the same.
+        rig.device.inbound = |_, line| match line == "success: hold command for scan code 32" {
+            true => Fate::IsLost,
+            false => Fate::Arrives,
+        };
+        let id = rig.command("keys", &events);
+        if is_withdrawn {
+            rig.bench_mut().cancel_command(&id, "on request");
+        }
+        let outcome = rig.end_of(&id);
+        assert_eq!(outcome == Outcome::Cancelled, is_withdrawn, "{outcome:?}");
+        rig.advance_ms(3000);
+        assert_eq!(rig.device.down(), [Code::extended(0x14)]);
+        assert_eq!(rig.slice()["heldKeys"], json!(["ControlRight"]));
+        assert_eq!(rig.bench().leases().len(), 1);
+    }
 }
 
 #[test]
