@@ -22,7 +22,7 @@ mod holds;
 mod router;
 mod worker;
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Weak};
@@ -40,6 +40,7 @@ use crate::driver::CommandTable;
 use crate::driver::record::DeviceRecord;
 use crate::hub::Hub;
 use crate::logs::{LogHandle, LogRecord};
+use crate::serial::Withholding;
 use file::LedgerFile;
 
 /// Longest that somebody may wait for the end of a command in one request.
@@ -91,6 +92,8 @@ struct Inner {
     jobs: VecDeque<Job>,
     /// Commands among the jobs, or in the worker's hands: their drivers have not heard of them.
     unsent: HashSet<CommandId>,
+    /// Commands under way whose arguments are nobody's business, with what keeps them out of the captures of their devices.
+    secrets: HashMap<CommandId, Arc<Withholding>>,
     is_closing: bool,
 }
 
@@ -118,6 +121,7 @@ struct Device {
 struct Driver {
     inbox: SharedInbox,
     table: Arc<CommandTable>,
+    withholding: Arc<Withholding>,
 }
 
 impl Commands {
@@ -155,6 +159,7 @@ impl Commands {
                     holds: Holds::default(),
                     devices: BTreeMap::new(),
                     jobs: VecDeque::new(),
+                    secrets: HashMap::new(),
                     unsent: HashSet::new(),
                     is_closing: false,
                 }),
@@ -232,6 +237,9 @@ impl Shared {
         if change.status.status.is_final() {
             let id = CommandId(change.status.command_id.as_str().into());
             inner.holds.command_over(&id);
+            if let Some(withholding) = inner.secrets.remove(&id) {
+                withholding.end(self.clock.monotonic_ns());
+            }
         }
         if let Some(line) = change.line {
             inner.jobs.push_back(Job::Write(line));

@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use super::{Device, DeviceCommands, Driver, Job, Router, WAIT_MAX, WeakRouter};
 use crate::driver::record::DeviceRecord;
 use crate::driver::{CommandTable, Unfit};
+use crate::serial::Withholding;
 
 impl Router {
     /// Takes a command, or says why not. A command that holds something is taken only from a client that can let it go. `on_taken` sees it while nobody is told of another stage: whoever begins to follow it there
@@ -49,7 +50,8 @@ impl Router {
                 return Ok(status);
             }
         }
-        let holder = match (self.check(&request, &arguments)?, client) {
+        let kind = self.check(&request, &arguments)?;
+        let holder = match (kind.is_hold, client) {
             (true, None) => return Err(needs_socket(&request)),
             (true, holder) => holder,
             (false, _) => None,
@@ -66,6 +68,10 @@ impl Router {
                 if let Some(client) = holder {
                     inner.holds.begin(&device, &command.id, client, now.monotonic_ns);
                     self.shared.held.notify_one();
+                }
+                if let Some(withholding) = kind.secret {
+                    withholding.begin();
+                    inner.secrets.insert(command.id.clone(), withholding);
                 }
                 self.shared.tell(&change.status);
                 on_taken(&change.status);
@@ -158,10 +164,20 @@ impl Router {
         self.shared.inner.lock().devices.remove(device);
     }
 
-    /// A device's driver takes commands from this inbox.
-    pub fn attach(&self, device: &str, inbox: SharedInbox, table: Arc<CommandTable>) {
+    /// A device's driver takes commands from this inbox; what is secret of them is withheld from the captures of its ports.
+    pub fn attach(
+        &self,
+        device: &str,
+        inbox: SharedInbox,
+        table: Arc<CommandTable>,
+        withholding: Arc<Withholding>,
+    ) {
         if let Some(device) = self.shared.inner.lock().devices.get_mut(device) {
-            device.driver = Some(Driver { inbox, table });
+            device.driver = Some(Driver {
+                inbox,
+                table,
+                withholding,
+            });
         }
     }
 
@@ -187,8 +203,7 @@ impl Router {
 
     // --- inside ---
 
-    /// Answers whether it is a hold.
-    fn check(&self, request: &Request, arguments: &serde_json::Value) -> Result<bool, Refused> {
+    fn check(&self, request: &Request, arguments: &serde_json::Value) -> Result<Kind, Refused> {
         let (found, known) = {
             let inner = self.shared.inner.lock();
             let known: Vec<String> = inner.devices.keys().map(ToString::to_string).collect();
@@ -209,7 +224,13 @@ impl Router {
             _ => return Err(not_ready(id, status, phase, reason)),
         };
         let unfit = match driver.table.check(&request.name, arguments, &device.granted) {
-            Ok(()) => return Ok(driver.table.is_hold(&request.name)),
+            Ok(()) => {
+                let is_secret = driver.table.is_secret(&request.name, arguments);
+                return Ok(Kind {
+                    is_hold: driver.table.is_hold(&request.name),
+                    secret: is_secret.then_some(driver.withholding),
+                });
+            }
             Err(unfit) => unfit,
         };
         Err(match unfit {
@@ -234,6 +255,14 @@ impl Router {
             ),
         })
     }
+}
+
+/// What there is to know of a command that is taken.
+struct Kind {
+    /// Whether it lasts only as long as its client holds it.
+    is_hold: bool,
+    /// Of one whose arguments are nobody's business: what keeps them out of captures.
+    secret: Option<Arc<Withholding>>,
 }
 
 impl WeakRouter {

@@ -17,6 +17,7 @@ use crate::config::{AuthConfig, LogConfig};
 use crate::driver::manifest::CommandDescription;
 use crate::http::{HttpConfig, Server};
 use crate::hub::HubConfig;
+use crate::serial::AFTERMATH_NS;
 use crate::state::{StateConfig, StateHandle};
 
 mod waiting;
@@ -29,6 +30,7 @@ struct Bench {
     record: DeviceRecord,
     inbox: SharedInbox,
     answers: DeviceCommands,
+    withholding: Arc<Withholding>,
     clock: Clock,
 }
 
@@ -67,15 +69,17 @@ fn bench_with(data_dir: &Path, boot_id: &str, guard: impl FnOnce(LogHandle) -> G
     let describe = |name: &str, dangerous| CommandDescription {
         name: name.to_owned(),
         description: String::new(),
-        arguments_schema: json!({"type": "object", "properties": {"ms": {"type": "integer"}}, "additionalProperties": false}),
+        arguments_schema: json!({"type": "object", "properties": {"ms": {"type": "integer"}, "quietly": {"type": "boolean"}}, "additionalProperties": false}),
         dangerous,
         hold: name == "hold",
+        secret_when: Some("quietly".to_owned()),
     };
     let table = CommandTable::compile(&[describe("on", false), describe("explode", true)]).unwrap();
     let inbox = SharedInbox::new([]);
+    let withholding = Arc::<Withholding>::default();
     let router = commands.router();
     router.add_device("relay", record.clone(), &[]);
-    router.attach("relay", inbox.clone(), Arc::new(table));
+    router.attach("relay", inbox.clone(), Arc::new(table), Arc::clone(&withholding));
     let answers = router.of_device(&"relay".into());
     Bench {
         state,
@@ -84,6 +88,7 @@ fn bench_with(data_dir: &Path, boot_id: &str, guard: impl FnOnce(LogHandle) -> G
         record,
         inbox,
         answers,
+        withholding,
         clock,
         commands,
     }
@@ -377,6 +382,31 @@ async fn a_key_is_the_same_command_also_after_a_crash() {
         "it can be looked up by its id"
     );
     assert_eq!(bench.inbox.with(|inbox| inbox.take(0, &mut Vec::new())), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_command_is_withheld_from_captures_until_it_is_over_and_a_little_longer() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = bench(folder.path(), "secret--");
+    let now = || bench.clock.monotonic_ns();
+    let ask = |quietly: bool| {
+        let asked = json!({"device": "relay", "name": "on", "args": {"quietly": quietly}});
+        bench.submit(asked).unwrap().command_id
+    };
+    ask(false);
+    assert!(!bench.withholding.is_on(now()));
+    let (first, second) = (ask(true), ask(true));
+    let one_day = 86_400_000_000_000;
+    assert!(bench.withholding.is_on(now() + one_day));
+    for _ in 0..3 {
+        bench.take_command();
+    }
+    bench.succeed(&first);
+    assert!(bench.withholding.is_on(now() + one_day), "one is under way");
+    bench.answers.down("the driver was stopped", true);
+    assert!(bench.status(&second).status.is_final());
+    assert!(bench.withholding.is_on(now()), "a line of it may be on its way");
+    assert!(!bench.withholding.is_on(now() + AFTERMATH_NS));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -25,6 +25,7 @@ struct Declared {
     closed: Option<Vec<String>>,
     is_dangerous: bool,
     is_hold: bool,
+    secret_when: Option<String>,
 }
 
 /// Why a command cannot be as a client wants it.
@@ -53,6 +54,7 @@ impl CommandTable {
                 closed: closed(&description.arguments_schema),
                 is_dangerous: description.dangerous,
                 is_hold: description.hold,
+                secret_when: description.secret_when.clone(),
             };
             Ok((description.name.clone(), declared))
         });
@@ -64,6 +66,15 @@ impl CommandTable {
     /// Whether what this command begins lasts only as long as a client holds it.
     pub fn is_hold(&self, name: &str) -> bool {
         self.commands.get(name).is_some_and(|declared| declared.is_hold)
+    }
+
+    /// Whether these arguments are nobody's business, as the one of them says that the manifest names.
+    pub fn is_secret(&self, name: &str, arguments: &Value) -> bool {
+        let secret_when = self
+            .commands
+            .get(name)
+            .and_then(|declared| declared.secret_when.as_ref());
+        secret_when.is_some_and(|argument| arguments.get(argument) == Some(&Value::Bool(true)))
     }
 
     /// Whether a command of this name takes these arguments, and whether it is granted where it is dangerous.
@@ -150,6 +161,7 @@ mod tests {
             arguments_schema: schema,
             dangerous,
             hold: false,
+            secret_when: None,
         }])
     }
 

@@ -9,6 +9,7 @@ use autobench_core::state::FORBIDDEN_KEYS;
 use autobench_core::wire::SeriesKind;
 use serde::Serialize;
 
+use super::bindings::autobench::driver::log::Attribute;
 use super::bindings::exports::autobench::driver::guest;
 use super::convert;
 
@@ -18,6 +19,8 @@ const SCHEMA_LIMIT_BYTES: usize = 64 << 10;
 const TEXT_LIMIT_BYTES: usize = 4 << 10;
 /// Longest word for a program.
 const WORD_LIMIT_BYTES: usize = 64;
+/// The attribute of a command that names the argument which makes it secret.
+const SECRET_WHEN: &str = "secret-when";
 /// Most entries of each list.
 const LIST_LIMIT: usize = 256;
 
@@ -107,6 +110,9 @@ pub struct CommandDescription {
     pub dangerous: bool,
     /// Whether what it begins lasts only as long as the client that asked for it holds it.
     pub hold: bool,
+    /// The argument that, when it is true, says that the others are nobody's business: what travels for the command is in no capture.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret_when: Option<String>,
 }
 
 impl Manifest {
@@ -230,6 +236,12 @@ fn series(raw: guest::Series) -> Series {
     }
 }
 
+/// The value of an attribute. Those that this host does not know are for a later one.
+fn attribute(attributes: Vec<Attribute>, key: &str) -> Option<String> {
+    let known = attributes.into_iter().find(|attribute| attribute.key == key);
+    known.map(|attribute| attribute.value)
+}
+
 fn command(raw: guest::CommandDescription) -> Result<CommandDescription, String> {
     // Held to its rules where it is compiled, in `arguments`.
     let arguments_schema = json(
@@ -242,6 +254,7 @@ fn command(raw: guest::CommandDescription) -> Result<CommandDescription, String>
         arguments_schema,
         dangerous: raw.dangerous,
         hold: raw.hold,
+        secret_when: attribute(raw.attributes, SECRET_WHEN),
     })
 }
 

@@ -10,10 +10,12 @@ mod line;
 mod modem;
 mod recorder;
 mod transmit;
+mod withholding;
 
 pub use control::{PortControl, PortView, ReserveError, SignalError};
 pub use engine::{Port, PortEvents, PortSettings};
 pub use find::{FindError, Found, find};
 pub use line::DisplayLine;
 pub use recorder::Recorder;
+pub use withholding::{AFTERMATH_NS, Withholding};
 pub use transmit::TRANSMIT_LIMIT_BYTES;

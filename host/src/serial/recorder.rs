@@ -16,11 +16,13 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::clock::{Clock, now_iso};
 use crate::config::CaptureConfig;
+use crate::serial::Withholding;
 
 /// Records one port. Dropping it writes what still waits.
 pub struct Recorder {
     shared: Arc<Shared>,
     clock: Clock,
+    withholding: Arc<Withholding>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -45,6 +47,7 @@ impl Recorder {
         port: &str,
         line: LineSettings,
         clock: Clock,
+        withholding: Arc<Withholding>,
     ) -> io::Result<Self> {
         let header = Header {
             device: device.to_owned(),
@@ -69,6 +72,7 @@ impl Recorder {
         Ok(Self {
             shared,
             clock,
+            withholding,
             thread: Some(thread),
         })
     }
@@ -82,13 +86,21 @@ impl Recorder {
     /// Bytes came.
     pub fn received(&self, data: &[u8]) {
         let at = self.clock.now();
-        self.put(|intake| intake.received(at, data));
+        let is_withheld = self.withholding.is_on(at.monotonic_ns);
+        self.put(|intake| match is_withheld {
+            true => intake.withhold_received(data.len()),
+            false => intake.received(at, data),
+        });
     }
 
     /// Bytes were handed to the line.
     pub fn sent(&self, data: &[u8]) {
         let at = self.clock.now();
-        self.put(|intake| intake.sent(at, data));
+        let is_withheld = self.withholding.is_on(at.monotonic_ns);
+        self.put(|intake| match is_withheld {
+            true => intake.withhold_sent(data.len()),
+            false => intake.sent(at, data),
+        });
     }
 
     /// The device is gone.
@@ -253,7 +265,8 @@ mod tests {
             path: path.clone(),
             max_bytes: 1000,
         };
-        let recorder = Recorder::start(config, "meter", "main", LINE, Clock::start()).unwrap();
+        let recorder =
+            Recorder::start(config, "meter", "main", LINE, Clock::start(), Arc::default()).unwrap();
         recorder.attached(&Arc::default());
         for _ in 0..9 {
             recorder.received(b"0123456789");
@@ -292,7 +305,8 @@ mod tests {
             path: path.clone(),
             max_bytes: 400,
         };
-        let recorder = Recorder::start(config, "meter", "main", LINE, Clock::start()).unwrap();
+        let recorder =
+            Recorder::start(config, "meter", "main", LINE, Clock::start(), Arc::default()).unwrap();
         // The next file cannot be begun where a folder is in the way of setting this one aside.
         std::fs::create_dir_all(folder.path().join("meter.jsonl.1/x")).unwrap();
         for _ in 0..100 {

@@ -60,12 +60,13 @@ impl Relay {
             }),
             dangerous: false,
             hold: false,
+            secret_when: None,
         };
         let table = Arc::new(CommandTable::compile(&[on]).unwrap());
         let inbox = SharedInbox::new([]);
         let router = commands.router();
         router.add_device("relay", record, &[]);
-        router.attach("relay", inbox.clone(), table);
+        router.attach("relay", inbox.clone(), table, Arc::default());
         let answers = router.of_device(&"relay".into());
         Self {
             commands,

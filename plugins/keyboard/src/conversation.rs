@@ -105,6 +105,16 @@ impl Conversation {
         }
     }
 
+    /// Whether the adapter has not answered in its time.
+    pub(crate) fn is_unanswered(&self, cx: &mut Cx<'_>) -> bool {
+        let waits = match self.memory.stage {
+            Stage::Away => false,
+            Stage::Identifying | Stage::Waiting => true,
+            Stage::Ready => self.memory.flight.is_some(),
+        };
+        waits && self.memory.deadline_ns <= cx.monotonic_ns()
+    }
+
     pub(crate) fn tick(&mut self, cx: &mut Cx<'_>) {
         if self.memory.stage == Stage::Away {
             return;

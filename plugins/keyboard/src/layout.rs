@@ -39,6 +39,14 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     FILES.iter().map(|(name, _)| *name)
 }
 
+/// The names of all layouts, with what a person calls them. Reads no more of them than that.
+pub fn titles() -> impl Iterator<Item = (&'static str, &'static str)> {
+    FILES.iter().map(|(name, text)| {
+        let title = text.lines().find_map(|line| line.strip_prefix("title "));
+        (*name, title.map_or(*name, str::trim))
+    })
+}
+
 /// A layout.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {

@@ -5,7 +5,7 @@
 //! Away -> Identifying -> Ready           attached; token
 //!              |  ^        |
 //!              v  +--------+             it does not answer any more, or was reset
-//!           Waiting                      three questions without an answer: again after five seconds
+//!           Waiting                      six questions without an answer: again after half a second
 //!
 //! Ready:   idle -> in flight -> pausing -> in flight ...  -> idle         a line; its answer; the next line
 //! ```
@@ -75,6 +75,7 @@ impl Driver for Keyboard {
         )
         .command::<Combo>("combo", "Strikes a key while modifiers are held.")
         .command::<Type>("type", "Types a text.")
+        .secret_when("secret")
         .command::<Macro>("macro", "Does what the settings say under a name.")
         .command::<settings::Power>("power", "Says who tells the mouse adapter whether the PC is on.")
         .command::<NoArguments>("cancel-all", "Withdraws all other commands. Keys that are held stay held.")
@@ -91,6 +92,7 @@ impl Driver for Keyboard {
             plan,
         };
         cx.edit().baud_rate = Some(BAUD_RATE);
+        conversation.show_choices(cx);
         conversation.go_on(cx, attached);
         conversation.show(cx);
         Ok(Self {
@@ -131,6 +133,10 @@ impl Driver for Keyboard {
     }
 
     fn on_timer(&mut self, cx: &mut Cx<'_>, _id: u32) {
+        if self.conversation.is_unanswered(cx) {
+            // Half a line from before would spoil the answer to what is asked next.
+            self.framer.reset();
+        }
         self.conversation.tick(cx);
     }
 
@@ -159,7 +165,10 @@ impl Driver for Keyboard {
 
     fn on_settings(&mut self, cx: &mut Cx<'_>, settings: Settings) {
         match Plan::new(settings) {
-            Ok(plan) => self.conversation.plan = plan,
+            Ok(plan) => {
+                self.conversation.plan = plan;
+                self.conversation.show_choices(cx);
+            }
             Err(problems) => warn!(cx, "the settings stay as they were: {problems}"),
         }
     }

@@ -69,6 +69,14 @@ pub struct State {
     /// The keyboard's lights, as the PC has set them since it started.
     #[slice(json)]
     pub lights: Option<Lights>,
+    /// The layout that a text is typed in unless its command says otherwise.
+    pub layout: String,
+    /// The layouts that there are.
+    #[slice(json)]
+    pub layouts: Vec<LayoutName>,
+    /// Names of the macros of the settings.
+    #[slice(json)]
+    pub macros: Vec<String>,
     /// Whether a command is being carried out.
     pub busy: bool,
     /// Commands that wait.
@@ -88,6 +96,16 @@ pub struct State {
     pub operation_history: History<Operation, 100>,
     /// When something of this was changed by a command or a change of phase.
     pub updated_at: Option<String>,
+}
+
+/// A layout, for commands and for a person.
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LayoutName {
+    /// In commands and settings.
+    pub name: String,
+    /// What a person calls it.
+    pub title: String,
 }
 
 /// The keyboard's lights.
@@ -139,6 +157,9 @@ pub struct Operation {
     pub requested_by: String,
     /// What it does. Of a text only its length.
     pub label: String,
+    /// Why it was not done, where it was not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// What went wrong.

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 
 use crate::bindings::exports::autobench::driver::guest;
-use crate::{DataBits, FlowControl, IdentityHint, LineSettings, Parity, StopBits};
+use crate::{Attribute, DataBits, FlowControl, IdentityHint, LineSettings, Parity, StopBits};
 
 /// A manifest in the making. Schemas of settings and slice and the snapshot's version come from the [`Driver`](crate::Driver)'s types.
 #[derive(Debug, Clone, PartialEq)]
@@ -108,6 +108,19 @@ impl Manifest {
     pub fn hold(mut self) -> Self {
         if let Some(command) = self.0.commands.last_mut() {
             command.hold = true;
+        }
+        self
+    }
+
+    /// Names the argument of the command that was added last which, when it is true, makes the others nobody's business: while such a command is under way, and for
+    /// two seconds after, no capture of the device's ports has what travels.
+    #[must_use]
+    pub fn secret_when(mut self, argument: &str) -> Self {
+        if let Some(command) = self.0.commands.last_mut() {
+            command.attributes.push(Attribute {
+                key: "secret-when".to_owned(),
+                value: argument.to_owned(),
+            });
         }
         self
     }

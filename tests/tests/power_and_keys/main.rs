@@ -11,6 +11,7 @@
 mod holds;
 mod presses;
 mod rest;
+mod secrets;
 
 use autobench_sim::bench as sim;
 use autobench_sim::bench::{Device, Entry};
@@ -32,6 +33,11 @@ struct Desk {
 impl Desk {
     /// A bench in real time, or faster.
     fn new(speed: f64) -> Self {
+        Self::with_keyboard(speed, "")
+    }
+
+    /// The same, with more lines for the keyboard's port.
+    fn with_keyboard(speed: f64, port: &str) -> Self {
         let bench = Bench::new();
         let seed = given_seed().unwrap_or_else(new_seed);
         println!("seed {seed}");
@@ -60,7 +66,7 @@ impl Desk {
             },
             DeviceEntry {
                 slice: "ps2Keyboard".to_owned(),
-                more: observes.to_owned(),
+                more: format!("{port}{observes}"),
                 ..DeviceEntry::new("keyboard", "keyboard", link(Device::Keyboard))
             },
             DeviceEntry::meter(link(Device::PowerMeter)),

@@ -32,6 +32,8 @@ struct Gap {
     records: u64,
     /// Whether the device came or went meanwhile.
     hides_border: bool,
+    /// Whether any of them was left out because it is nobody's business.
+    is_withheld: bool,
 }
 
 impl Intake {
@@ -43,6 +45,20 @@ impl Intake {
         };
         self.put(at, what, 0);
         self.attached = Some(identity);
+    }
+
+    /// Bytes came that no capture may have.
+    pub fn withhold_received(&mut self, bytes: usize) {
+        if bytes > 0 {
+            self.leave_out(bytes, false).is_withheld = true;
+        }
+    }
+
+    /// Bytes were handed to the line that no capture may have.
+    pub fn withhold_sent(&mut self, bytes: usize) {
+        if bytes > 0 {
+            self.leave_out(0, false).is_withheld = true;
+        }
     }
 
     /// Bytes came.
@@ -57,7 +73,10 @@ impl Intake {
                 offset,
                 data: data.to_vec(),
             },
-            false => return self.leave_out(data.len(), false),
+            false => {
+                self.leave_out(data.len(), false);
+                return;
+            }
         };
         self.next_offset += data.len() as u64;
         self.take(at, what, data.len());
@@ -100,7 +119,9 @@ impl Intake {
         let is_border = matches!(what, What::Attached { .. } | What::Lost { .. });
         match self.has_room(at, bytes) {
             true => self.take(at, what, bytes),
-            false => self.leave_out(0, is_border),
+            false => {
+                self.leave_out(0, is_border);
+            }
         }
     }
 
@@ -116,16 +137,18 @@ impl Intake {
         self.gap.is_none() && self.waiting_bytes + bytes + RECORD_BYTES <= WAITING_BYTES
     }
 
-    fn leave_out(&mut self, received_bytes: usize, is_border: bool) {
+    fn leave_out(&mut self, received_bytes: usize, is_border: bool) -> &mut Gap {
         let from = self.next_offset;
+        self.next_offset += received_bytes as u64;
         let gap = self.gap.get_or_insert(Gap {
             from,
             records: 0,
             hides_border: false,
+            is_withheld: false,
         });
         gap.records += 1;
         gap.hides_border |= is_border;
-        self.next_offset += received_bytes as u64;
+        gap
     }
 
     /// Says what is missing, and how the device is by now.
@@ -135,7 +158,10 @@ impl Intake {
             from: gap.from,
             to: self.next_offset,
             records: gap.records,
-            reason: "the disk was too slow".to_owned(),
+            reason: match gap.is_withheld {
+                true => "withheld: a secret command was under way".to_owned(),
+                false => "the disk was too slow".to_owned(),
+            },
         };
         self.take(at, missing, 0);
         if gap.hides_border {
@@ -167,6 +193,8 @@ mod tests {
         Lose,
         Receive(usize),
         Send(usize),
+        WithholdReceived(usize),
+        WithholdSent(usize),
         Write,
     }
 
@@ -176,6 +204,8 @@ mod tests {
             1 => Just(Step::Lose),
             6 => (1usize..(2 << 20)).prop_map(Step::Receive),
             2 => (1usize..(1 << 20)).prop_map(Step::Send),
+            1 => (1usize..(1 << 20)).prop_map(Step::WithholdReceived),
+            1 => (1usize..(1 << 20)).prop_map(Step::WithholdSent),
             2 => Just(Step::Write),
         ]
     }
@@ -211,6 +241,15 @@ mod tests {
                     Step::Send(count) if is_attached => {
                         asked += 1;
                         intake.sent(at, &vec![9; count]);
+                    }
+                    Step::WithholdReceived(count) if is_attached => {
+                        received += count as u64;
+                        asked += 1;
+                        intake.withhold_received(count);
+                    }
+                    Step::WithholdSent(count) if is_attached => {
+                        asked += 1;
+                        intake.withhold_sent(count);
                     }
                     Step::Write => records.extend(intake.take_all()),
                     _ => {}
@@ -283,5 +322,31 @@ mod tests {
         assert_eq!(records[0], missing);
         assert!(matches!(records[1], What::Lost { .. }), "{records:?}");
         assert!(matches!(records[2], What::Attached { .. }), "{records:?}");
+    }
+
+    #[test]
+    fn what_is_withheld_is_said_to_be_missing_and_nothing_of_it_is_there() {
+        let at = |ns| CallTime {
+            monotonic_ns: ns,
+            wall_ms: 0.0,
+        };
+        let mut intake = Intake::default();
+        intake.attached(at(1), Arc::default());
+        intake.sent(at(2), b"before");
+        intake.withhold_sent(9);
+        intake.withhold_received(11);
+        intake.received(at(3), b"behind");
+        let records: Vec<_> = intake.take_all().into_iter().map(|record| record.what).collect();
+        let missing = What::Overrun {
+            from: 0,
+            to: 11,
+            records: 2,
+            reason: "withheld: a secret command was under way".to_owned(),
+        };
+        let behind = What::Received {
+            offset: 11,
+            data: b"behind".to_vec(),
+        };
+        assert_eq!(records[2..], [missing, behind]);
     }
 }

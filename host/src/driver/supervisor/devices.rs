@@ -27,7 +27,7 @@ use super::{Bench, Slot};
 use crate::config::{DeviceConfig, DeviceId, PortConfig, PortSource};
 use crate::hub::EndpointInfo;
 use crate::logs::LogRecord;
-use crate::serial::{DisplayLine, Port, PortSettings, Recorder};
+use crate::serial::{DisplayLine, Port, PortSettings, Recorder, Withholding};
 use crate::state::StateHandle;
 
 /// The alarm of a device of which an earlier run has held something that nobody undoes.
@@ -166,6 +166,7 @@ impl Bench {
             let line = LogRecord::new("device", LogLevel::Error, problem.clone());
             services.logs.append(line.of_device(&*device));
         }
+        let withholding = Arc::<Withholding>::default();
         let mut ports = Vec::with_capacity(lines.len());
         for (index, (name, config, line)) in lines.into_iter().enumerate() {
             let name: Arc<str> = name.as_str().into();
@@ -181,7 +182,8 @@ impl Bench {
             // A bench without a capture is a bench all the same.
             let recorder = config.capture.clone().and_then(|capture| {
                 let path = capture.path.clone();
-                let started = Recorder::start(capture, &device, &name, line, services.clock);
+                let withheld = Arc::clone(&withholding);
+                let started = Recorder::start(capture, &device, &name, line, services.clock, withheld);
                 if let Err(error) = &started {
                     tracing::error!(channel = "device", tag = %device, "port {name} is not captured: {}: {error}", path.display());
                 }
@@ -256,9 +258,10 @@ impl Bench {
         };
         let commands = parts.sink.commands.clone();
         // Before the driver runs: once its entry says so, commands find it.
+        let table = Arc::clone(&prepared.commands);
         services
             .commands
-            .attach(id.as_str(), parts.inbox.clone(), Arc::clone(&prepared.commands));
+            .attach(id.as_str(), parts.inbox.clone(), table, withholding);
         let started = Device::start(parts).map_err(|error| {
             commands.down("the driver could not be started", true);
             format!("a thread cannot be started: {error}")

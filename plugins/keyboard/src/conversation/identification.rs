@@ -7,11 +7,12 @@ use crate::PORT;
 use crate::protocol;
 use crate::state::{Phase, Power, Scope};
 
-/// A board that opening resets is deaf for 2 s.
-const IDENTIFY_MS: u32 = 3000;
-const QUESTIONS: u8 = 3;
-/// How long to leave a board alone that does not answer.
-const WAIT_MS: u32 = 5000;
+/// After this time without an answer the adapter is asked who it is once more. One that has just got power, or that opening resets, is deaf for about
+/// as long; asked again within its time to answer, it answers twice, and the second answer is passed over.
+const QUESTION_MS: u32 = 1500;
+const QUESTIONS: u8 = 6;
+/// How long to leave a board alone that has not answered any of them. Short, because it may be good again from one moment to the next.
+const WAIT_MS: u32 = 500;
 
 impl Conversation {
     pub(crate) fn connect(&mut self, cx: &mut Cx<'_>) {
@@ -28,7 +29,6 @@ impl Conversation {
         let message = format!("the line is away: {reason}");
         self.give_up(cx, &message);
         self.note_error(cx, Scope::Open, &message);
-        warn!(cx, "{message}");
         let state = cx.edit();
         state.device_path = None;
         state.power = Power::Unknown;
@@ -60,7 +60,7 @@ impl Conversation {
         if let Err(error) = cx.write(PORT, protocol::IDENTIFY) {
             debug!(cx, "the adapter could not be asked who it is: {error}");
         }
-        self.wait_ms(cx, IDENTIFY_MS);
+        self.wait_ms(cx, QUESTION_MS);
     }
 
     /// It has not said in its time who it is.

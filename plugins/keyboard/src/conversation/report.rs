@@ -3,9 +3,10 @@
 use autobench_sdk::iso_8601;
 
 use super::{Conversation, Cx};
+use crate::layout;
 use crate::protocol;
-use crate::state::{Fault, Operation, Phase, Scope, Status};
-use crate::work::{Job, Unit};
+use crate::state::{Fault, LayoutName, Operation, Phase, Scope, Status};
+use crate::work::{Ending, Job, Unit};
 
 /// How often a long job says how far it is.
 const PROGRESS_NS: u64 = 500_000_000;
@@ -19,6 +20,21 @@ impl Conversation {
         state.current_op = running.map(|job| operation(job, Status::Running));
         state.queue_depth = u32::try_from(self.memory.queue.len()).unwrap_or(u32::MAX);
         state.held_keys = self.memory.held.iter().map(|key| key.name().to_owned()).collect();
+    }
+
+    /// Shows in the slice what the settings have to choose from.
+    pub(crate) fn show_choices(&self, cx: &mut Cx<'_>) {
+        let settings = &self.plan.settings;
+        cx.set_now(|state| {
+            settings.layout.clone_into(&mut state.layout);
+            state.layouts = layout::titles()
+                .map(|(name, title)| LayoutName {
+                    name: name.to_owned(),
+                    title: title.to_owned(),
+                })
+                .collect();
+            state.macros = settings.macros.keys().cloned().collect();
+        });
     }
 
     pub(super) fn tell_progress(&mut self, cx: &mut Cx<'_>, job: &Job) {
@@ -81,5 +97,9 @@ pub(super) fn operation(job: &Job, status: Status) -> Operation {
         created_at: iso_8601(job.created_ms as f64),
         requested_by: job.by.clone(),
         label: job.label.clone(),
+        reason: match &job.ending {
+            Some(Ending::Blocked(reason) | Ending::Failed(reason)) => Some(reason.clone()),
+            Some(Ending::Cancelled) | None => None,
+        },
     }
 }

@@ -34,7 +34,7 @@ fn another_board_is_not_taken_for_a_keyboard() {
             .as_str()
             .is_some_and(|text| text.contains("says FP"))
     );
-    bench.advance_ms(5000);
+    bench.advance_ms(500);
     assert_eq!(bench.written("main"), b"identify\n");
 }
 
@@ -56,4 +56,14 @@ fn it_may_start_before_the_adapter_is_there() {
     assert_eq!(bench.written("main"), b"");
     bench.attach("main");
     assert_eq!(bench.written("main"), b"identify\n");
+}
+
+#[test]
+fn half_a_line_from_before_does_not_spoil_a_later_answer() {
+    let mut bench: Bench<Keyboard> = Bench::start().expect("starts");
+    bench.feed("main", b"debug: ackn");
+    bench.advance_ms(1500);
+    assert_eq!(bench.written("main"), b"identify\nidentify\n");
+    bench.feed("main", b"KB\r\n");
+    assert_eq!(bench.written("main"), b"identify_complete\n");
 }

@@ -25,6 +25,8 @@ fn a_key_whose_answer_is_lost_is_not_pressed_again() {
     // And it goes on as if nothing had been.
     assert_eq!(rig.run("type", &json!({ "text": "d" })), succeeded(1));
     assert_eq!(rig.device.text(), "abcd");
+    rig.advance_ms(100);
+    assert_eq!(rig.slice()["operationHistory"][0]["reason"], text);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use autobench_sdk::Refusal;
 use autobench_sdk::bench::Bench;
 use keyboard::Keyboard;
+use keyboard::layout::{self, Layout};
 use serde_json::json;
 
 use crate::adapter::ready;
@@ -27,10 +28,16 @@ fn wrong_settings_are_refused_with_every_problem() {
 #[test]
 fn new_settings_are_taken_while_it_runs_and_bad_ones_are_not() {
     let mut rig = ready();
-    rig.bench_mut().change_settings(json!({ "layout": "de" }));
+    assert_eq!(rig.slice()["layout"], "us");
+    assert_eq!(rig.slice()["macros"], json!([]));
+    let settings = json!({ "layout": "de", "macros": { "yes": [{ "type": "y" }], "again": [{ "press": "F3" }] } });
+    rig.bench_mut().change_settings(settings);
+    assert_eq!(rig.slice()["layout"], "de");
+    assert_eq!(rig.slice()["macros"], json!(["again", "yes"]));
     rig.run("type", &json!({ "text": "y" }));
     assert_eq!(rig.device.text(), "z");
     rig.bench_mut().change_settings(json!({ "layout": "fr" }));
+    assert_eq!(rig.slice()["layout"], "de");
     rig.run("type", &json!({ "text": "z" }));
     assert_eq!(rig.device.text(), "zy");
     assert_eq!(
@@ -41,6 +48,17 @@ fn new_settings_are_taken_while_it_runs_and_bad_ones_are_not() {
             .count(),
         0
     );
+}
+
+#[test]
+fn the_slice_names_each_layout_as_its_file_does() {
+    let rig = ready();
+    let shown = rig.slice()["layouts"].as_array().expect("the layouts").clone();
+    let files = layout::names().map(|name| {
+        let layout = Layout::named(name).expect("it is there").expect("it is good");
+        json!({ "name": name, "title": layout.title() })
+    });
+    assert_eq!(shown, files.collect::<Vec<_>>());
 }
 
 #[test]
