@@ -6,7 +6,9 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use crate::PATIENCE;
 
@@ -19,6 +21,8 @@ pub struct Browser {
     // Taken when it is to end: the script ends with its standard input.
     stdin: Option<ChildStdin>,
     answers: Receiver<String>,
+    /// Its profile, which a browser that is killed does not tidy away.
+    _folder: TempDir,
 }
 
 /// What a person sees on the page. What is not there is empty.
@@ -67,9 +71,11 @@ impl Browser {
             std::env::var_os("AUTOBENCH_CHROMIUM").is_some_and(|program| Path::new(&program).is_file()),
             "AUTOBENCH_CHROMIUM names no program; the browser stories are run by `cargo verify`, which finds Chromium"
         );
+        let folder = tempfile::tempdir().expect("a folder");
         let mut child = Command::new("node")
             .arg(&script)
             .current_dir(web())
+            .env("TMPDIR", folder.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -89,6 +95,7 @@ impl Browser {
             stdin: child.stdin.take(),
             child,
             answers,
+            _folder: folder,
         };
         let request = json!({"do": "open", "url": url, "width": width, "height": height, "scheme": "dark"});
         browser.ask_within(&request, START);
@@ -215,6 +222,57 @@ impl Browser {
         self.ask(&json!({"do": "press", "name": name}));
     }
 
+    /// Puts the pointer on the button with this name, and down there.
+    pub fn pointer_down(&mut self, name: &str) {
+        self.ask(&json!({"do": "pointerDown", "name": name}));
+    }
+
+    /// Lets the pointer go where it is.
+    pub fn pointer_up(&mut self) {
+        self.ask(&json!({"do": "pointerUp"}));
+    }
+
+    /// Takes the pointer away from where it went down, still down, and lets it go there.
+    pub fn pointer_up_elsewhere(&mut self) {
+        self.ask(&json!({"do": "pointerUpElsewhere"}));
+    }
+
+    /// Clicks on what has this `data-testid`.
+    pub fn click(&mut self, testid: &str) {
+        self.ask(&json!({"do": "click", "testid": testid}));
+    }
+
+    /// Puts a key down, named as `KeyboardEvent.code` does.
+    pub fn key_down(&mut self, code: &str) {
+        self.ask(&json!({"do": "keyDown", "code": code}));
+    }
+
+    /// Uses another window for a moment.
+    pub fn use_another_window(&mut self) {
+        self.ask(&json!({"do": "useAnotherWindow"}));
+    }
+
+    /// Tells the page that its tab is hidden, and then that it is shown again. No tab of a browser without windows ever is.
+    pub fn hide(&mut self) {
+        self.ask(&json!({"do": "hide"}));
+    }
+
+    /// Closes the page. There is nothing to look at any more.
+    pub fn close_page(&mut self) {
+        self.ask(&json!({"do": "closePage"}));
+    }
+
+    /// Kills every process of it, as `kill -9` does: the page does nothing any more.
+    pub fn kill(mut self) {
+        let script = self.child.id();
+        // The script comes last: Chromium tidies up when it is gone.
+        for process in descendants(script) {
+            kill(process);
+        }
+        kill(script);
+        let _ = self.child.wait();
+    }
+
     /// Saves what the window shows.
     pub fn screenshot(&mut self, path: &Path) {
         self.ask(&json!({"do": "screenshot", "path": path}));
@@ -248,6 +306,39 @@ impl Drop for Browser {
         }
         let _ = self.child.wait();
     }
+}
+
+/// What a process has started, and what that has, parents before their children.
+fn descendants(ancestor: u32) -> Vec<u32> {
+    let entries = std::fs::read_dir("/proc").expect("the processes");
+    let parents: Vec<(u32, u32)> = entries
+        .filter_map(|entry| {
+            let process = entry.ok()?.file_name().to_str()?.parse().ok()?;
+            Some((process, parent(process)?))
+        })
+        .collect();
+    let mut family = vec![ancestor];
+    let mut place = 0;
+    while let Some(&one) = family.get(place) {
+        let children = parents.iter().filter(|(_, parent)| *parent == one);
+        family.extend(children.map(|(process, _)| process));
+        place += 1;
+    }
+    family.split_off(1)
+}
+
+/// Who started a process; none if it is gone.
+fn parent(process: u32) -> Option<u32> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    // The name before is in parentheses, and may have some itself.
+    let (_, numbers) = stat.rsplit_once(") ")?;
+    numbers.split(' ').nth(1)?.parse().ok()
+}
+
+/// One that is gone already is as good as killed.
+fn kill(process: u32) {
+    let process = i32::try_from(process).ok().and_then(Pid::from_raw);
+    let _ = kill_process(process.expect("a process"), Signal::KILL);
 }
 
 fn texts(value: &Value) -> Vec<String> {

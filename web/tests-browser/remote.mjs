@@ -1,5 +1,5 @@
 // A browser with one page, obeying standard input: one JSON object with a member `do` per line, answered with one line. The stories that
-// steer it are in tests/tests/browser.rs and browser_panes.rs. It ends, and the browser with it, when standard input does.
+// steer it are in tests/tests/browser*.rs. It ends, and the browser with it, when standard input does.
 
 import { createInterface } from 'node:readline'
 import { chromium } from 'playwright-core'
@@ -121,6 +121,44 @@ const commands = {
   press: ({ name }) => page.getByRole('button', { name, exact: true }).click(),
   /** Types into a field, by the name of its label. */
   fill: ({ label, text }) => page.getByLabel(label, { exact: true }).fill(text),
+  /** The pointer goes to a button, by its name, and down there. */
+  pointerDown: async ({ name }) => {
+    await page.getByRole('button', { name, exact: true }).hover()
+    await page.mouse.down()
+  },
+  pointerUpElsewhere: async () => {
+    await page.mouse.move(2, 2, { steps: 4 })
+    await page.mouse.up()
+  },
+  pointerUp: () => page.mouse.up(),
+  click: ({ testid }) => page.getByTestId(testid).click(),
+  /** One that a story left down comes up first, or this would be its repeat. */
+  keyDown: async ({ code }) => {
+    await page.keyboard.up(code)
+    await page.keyboard.down(code)
+  },
+  /** Playwright lets every page believe that it has the focus; for this one it stops to. */
+  useAnotherWindow: async () => {
+    const context = page.context()
+    const session = await context.newCDPSession(page)
+    await session.send('Emulation.setFocusEmulationEnabled', { enabled: false })
+    await page.bringToFront()
+    const other = await context.newPage()
+    await other.bringToFront()
+    await other.close()
+    await page.bringToFront()
+    await session.detach()
+  },
+  /** Headless Chromium hides no tab: what a page asks and is told then is put in its place. */
+  hide: () =>
+    page.evaluate(() => {
+      const told = () => document.dispatchEvent(new Event('visibilitychange', { bubbles: true }))
+      Object.defineProperty(document, 'visibilityState', { value: 'hidden', configurable: true })
+      told()
+      delete document.visibilityState
+      told()
+    }),
+  closePage: () => page.close(),
   screenshot: async ({ path, full }) => {
     await page.screenshot({ path, fullPage: full === true })
   },

@@ -299,6 +299,28 @@ describe('the pane of a front panel', () => {
     expect(sent('command.cancel')).toMatchObject([{ commandId: 'c-7' }])
   })
 
+  it('gives its row the height that it needs, and leaves the rest of the page to the others', async () => {
+    const place = (pane: string, row: number, col: number, more: object = {}) => ({ id: pane, pane, row, col, rowSpan: 1, colSpan: 1, ...more })
+    const rows = () => (document.querySelector('.grid') as HTMLElement).style.getPropertyValue('--rows')
+    const meter = place('power-meter', 0, 0, { device: 'meter', slice: 'powerMeter' })
+    await shows((document) => (document.layout = { rows: 2, cols: 2, panes: [meter, place('logs', 0, 1), place('state', 1, 0)] }))
+    expect(rows()).toBe('minmax(min-content, 3fr) minmax(min-content, 2fr)')
+    // Beside a front panel the meter is as high as that is; a keyboard that covers two rows decides about neither.
+    const panes = [
+      meter,
+      place('atx', 0, 1, { device: 'atx', slice: 'frontPanel' }),
+      place('keyboard', 1, 0, { device: 'keyboard', slice: 'ps2Keyboard', rowSpan: 2 }),
+      place('commands', 1, 1),
+      place('logs', 2, 1),
+      place('state', 3, 0, { colSpan: 2 }),
+    ]
+    bench.says({ type: 'state.snapshot', bootId: 'b1', stateVersion: 13, data: pcJson((document) => (document.layout = { rows: 4, cols: 2, panes }), 13) })
+    await pass(50)
+    expect(rows()).toBe('auto minmax(min-content, 2fr) minmax(min-content, 2fr) minmax(min-content, 2fr)')
+    const order = [...document.querySelectorAll('.cell h2')].map((heading) => heading.textContent)
+    expect(order).toEqual(['Power meter', 'Front panel', 'Keyboard', 'Commands', 'Logs', 'State'])
+  })
+
   it('says what it does not have', async () => {
     await shows((document) => delete document['frontPanel'])
     expect(pane().textContent).toContain('The state has no member “frontPanel” yet')

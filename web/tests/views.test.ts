@@ -102,16 +102,19 @@ describe('the page and a daemon', () => {
     await pass(50)
     const pane = () => document.querySelector('[data-testid="pane-power-meter"]')?.getAttribute('data-stale')
     expect(pane()).toBe('false')
+    expect(text('bench-status')).toBe('bench ready')
     bench.drop()
     await pass(50)
     expect(pane()).toBe('true')
     expect(text('link-status')).toBe('Offline')
+    expect(text('bench-status')).toBe('bench was ready')
     expect(text('stale')).toContain('no connection to the daemon')
     expect(text('watts')).toBe('96.5')
     await pass(1_500)
     bench.greet(13)
     await pass(50)
     expect(pane()).toBe('false')
+    expect(text('bench-status')).toBe('bench ready')
     expect(bench.sent.filter(({ type }) => type === 'subscribe')).toEqual([
       { type: 'subscribe', channel: 'telemetry', endpointIds: [1] },
       { type: 'subscribe', channel: 'telemetry', endpointIds: [1] },
