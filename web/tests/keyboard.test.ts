@@ -25,7 +25,8 @@ const iso = (ms: number) => new Date(T0 + ms).toISOString()
 
 describe('the slice of a keyboard', () => {
   it('is read carefully: what is not there is unknown', () => {
-    expect(readKeyboard({ phase: 'ready', lights: { num: true, caps: 'x' }, heldKeys: ['KeyA', 3] })).toEqual({
+    const layouts = [{ name: 'us', title: 'US English' }, { name: 'fr' }, { title: 'nameless' }, 7]
+    expect(readKeyboard({ phase: 'ready', lights: { num: true, caps: 'x' }, heldKeys: ['KeyA', 3], layouts })).toEqual({
       phase: 'ready',
       message: null,
       power: 'unknown',
@@ -36,6 +37,8 @@ describe('the slice of a keyboard', () => {
       currentOp: null,
       lastOp: null,
       lastError: null,
+      layout: null,
+      layouts: [{ name: 'us', title: 'US English' }, { name: 'fr', title: 'fr' }],
       macros: [],
     })
     expect(readKeyboard([])).toBeUndefined()

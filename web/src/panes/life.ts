@@ -47,9 +47,10 @@ export function toneOf(status: CommandStage): string {
   }
 }
 
-/** What came of it, in a line: the reason, else what the device has now, else how far it is. */
+/** What came of it, in a line: the reason, else what the device has now, or gave back, else how far it is. */
 export function outcomeOf(record: CommandRecord): string {
   if (record.reason !== undefined) return record.reason
-  if (record.actualValue !== undefined) return `now ${JSON.stringify(record.actualValue)}`
+  if (typeof record.actualValue === 'boolean') return `now ${record.actualValue}`
+  if (record.actualValue !== undefined) return JSON.stringify(record.actualValue)
   return record.completedAt === undefined ? (record.progress?.message ?? '') : ''
 }

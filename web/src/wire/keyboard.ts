@@ -23,8 +23,26 @@ export interface Keyboard {
   readonly currentOp: Operation | null
   readonly lastOp: Operation | null
   readonly lastError: Fault | null
+  /** The layout of texts that name none, where the driver says it. */
+  readonly layout: string | null
+  /** Those that a text can name. */
+  readonly layouts: readonly Layout[]
   /** Names of the macros of the settings, where the driver says them. */
   readonly macros: readonly string[]
+}
+
+/** A layout of the driver's: its name in commands, and for a person. */
+export interface Layout {
+  readonly name: string
+  readonly title: string
+}
+
+function readLayouts(value: Json | undefined): Layout[] {
+  const all: readonly Json[] = Array.isArray(value) ? value : []
+  return all.filter(isObject).flatMap((one) => {
+    const name = textOf(one, 'name')
+    return name === undefined ? [] : [{ name, title: textOf(one, 'title') ?? name }]
+  })
 }
 
 export function readKeyboard(value: Json | undefined): Keyboard | undefined {
@@ -43,6 +61,8 @@ export function readKeyboard(value: Json | undefined): Keyboard | undefined {
     currentOp: readOperation(memberOf(value, 'currentOp')),
     lastOp: readNewest(value, 'operationHistory'),
     lastError: readFault(memberOf(value, 'lastError')),
+    layout: textOf(value, 'layout') ?? null,
+    layouts: readLayouts(value['layouts']),
     macros: textsOf(value['macros']),
   }
 }
