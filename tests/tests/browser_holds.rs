@@ -71,7 +71,7 @@ impl Desk {
             DeviceEntry {
                 slice: "frontPanel".to_owned(),
                 // Without a rest a button can be held anew at once.
-                more: "[devices.panel.settings]\ndead-ms = 0\n[devices.panel.grants]\ndangerous-commands = [\"hold\", \"on\"]\n"
+                more: "[devices.panel.settings]\ndead-ms = 50\n[devices.panel.grants]\ndangerous-commands = [\"hold\", \"on\"]\n"
                     .to_owned(),
                 ..DeviceEntry::new("panel", "atx", link(Device::Atx))
             },

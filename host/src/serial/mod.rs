@@ -17,5 +17,5 @@ pub use engine::{Port, PortEvents, PortSettings};
 pub use find::{FindError, Found, find};
 pub use line::DisplayLine;
 pub use recorder::Recorder;
-pub use withholding::{AFTERMATH_NS, Withholding};
 pub use transmit::TRANSMIT_LIMIT_BYTES;
+pub use withholding::{AFTERMATH_NS, Withholding};

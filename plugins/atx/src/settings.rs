@@ -16,8 +16,8 @@ pub struct Settings {
     /// How long a hold lasts at the longest, unless its command says otherwise.
     #[schemars(range(min = 50, max = 10_000))]
     pub hold_ms: u32,
-    /// How long a button is left alone after it was let go.
-    #[schemars(range(max = 60_000))]
+    /// How long a button is left alone after it was let go. A PC does not see two presses without anything between them as two.
+    #[schemars(range(min = 50, max = 60_000))]
     pub dead_ms: u32,
     /// How long the board may take to say that it has done something.
     #[schemars(range(min = 100, max = 60_000))]
@@ -59,7 +59,7 @@ impl Settings {
             ("press-ms", self.press_ms, 50, 10_000),
             ("force-off-ms", self.force_off_ms, 50, 10_000),
             ("hold-ms", self.hold_ms, 50, 10_000),
-            ("dead-ms", self.dead_ms, 0, 60_000),
+            ("dead-ms", self.dead_ms, 50, 60_000),
             ("reply-ms", self.reply_ms, 100, 60_000),
             ("confirm-on-ms", self.confirm_on_ms, 100, 600_000),
             ("confirm-off-ms", self.confirm_off_ms, 100, 600_000),

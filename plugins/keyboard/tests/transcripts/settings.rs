@@ -30,7 +30,8 @@ fn new_settings_are_taken_while_it_runs_and_bad_ones_are_not() {
     let mut rig = ready();
     assert_eq!(rig.slice()["layout"], "us");
     assert_eq!(rig.slice()["macros"], json!([]));
-    let settings = json!({ "layout": "de", "macros": { "yes": [{ "type": "y" }], "again": [{ "press": "F3" }] } });
+    let settings =
+        json!({ "layout": "de", "macros": { "yes": [{ "type": "y" }], "again": [{ "press": "F3" }] } });
     rig.bench_mut().change_settings(settings);
     assert_eq!(rig.slice()["layout"], "de");
     assert_eq!(rig.slice()["macros"], json!(["again", "yes"]));
