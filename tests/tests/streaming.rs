@@ -3,8 +3,8 @@
 //! Covered: a snapshot and the patches after it give the daemon's document; wherever a stream is cut, the same samples come out; a device that
 //! is unplugged and comes back streams again; a daemon that is asked to stop says goodbye to its meter.
 
-use e2e::{Bench, DeviceEntry, Sim, Terminal, eventually, get};
-use serde_json::json;
+use e2e::{Bench, Client, DeviceEntry, Sim, Terminal, eventually, get};
+use serde_json::{Value, json};
 
 /// What a meter answers to the question who it is.
 const VERSION: &str = "#v,-,8,1,65206,5,2,3,14,200612211910,0;\r\n";
@@ -151,12 +151,23 @@ async fn a_meter_that_was_unplugged_streams_again() {
                 .map(|_| ())
         })
         .await;
-    let lost = client.logs.values().filter(|entry| {
-        entry["message"]
-            .as_str()
-            .is_some_and(|text| text.contains("is not open: lost"))
-    });
-    assert_eq!(lost.count(), 3, "one line for each loss");
+    let said = |client: &Client, text: &str| {
+        let entries = client.logs.values().filter(|entry| entry["tag"] == "meter");
+        let has_text = |entry: &&Value| entry["message"].as_str().is_some_and(|said| said.contains(text));
+        entries.filter(has_text).count()
+    };
+    client
+        .until("the last line", |client| {
+            (said(client, "streaming, ") == 4).then_some(())
+        })
+        .await;
+    let counts = ["is open: ", "is lost: ", "is not open", "is away"].map(|text| said(&client, text));
+    assert_eq!(
+        counts,
+        [4, 3, 0, 0],
+        "one line for each change: {:#?}",
+        client.logs
+    );
 }
 
 #[tokio::test]

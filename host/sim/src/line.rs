@@ -50,6 +50,10 @@ pub(crate) trait Cable {
     fn unplugged(&mut self, unread_bytes: u64, now: Duration);
     /// The cable is in again.
     fn plugged(&mut self, now: Duration);
+    /// From now on nothing gets through in either direction, while the port can be opened all the same; or it does again.
+    fn set_muted(&mut self, muted: bool);
+    /// Bytes for the host that the device did not say.
+    fn add_noise(&mut self, bytes: &[u8], now: Duration);
 }
 
 /// The terminal of a cable, which is there while the cable is in.
@@ -183,6 +187,18 @@ impl Line {
             self.pty = Some(Pty::create(&self.link)?);
             cable.plugged(now);
         }
+        Ok(())
+    }
+
+    /// The device comes anew under another terminal before the old one has gone, as an adapter does that is quick: the link moves, and whoever has
+    /// the old terminal open gets a hang-up.
+    pub(crate) fn rename(&mut self, cable: &mut dyn Cable, now: Duration) -> io::Result<()> {
+        let fresh = Pty::create(&self.link)?;
+        self.let_read(cable, now)?;
+        self.take_out(cable, now)?;
+        self.replug_at = None;
+        self.pty = Some(fresh);
+        cable.plugged(now);
         Ok(())
     }
 

@@ -194,6 +194,12 @@ pub(crate) enum Request<O> {
     Unplug(Device),
     /// Puts the cable back.
     Replug(Device),
+    /// Gives the device another terminal under the same link.
+    Rename(Device),
+    /// Lets nothing through in either direction, or everything again.
+    Mute(Device, bool),
+    /// Lets the host have bytes that the device did not say.
+    Noise(Device, Vec<u8>),
     /// How it stands.
     Stats,
     /// Something of the rig's own.
@@ -266,6 +272,16 @@ impl<R: Rig> Worker<R> {
             Request::Replug(device) => {
                 let line = line_of(&mut self.lines, device)?;
                 line.plug(self.rig.cable_mut(device), now)?;
+                self.rig.settle(now);
+            }
+            Request::Rename(device) => {
+                let line = line_of(&mut self.lines, device)?;
+                line.rename(self.rig.cable_mut(device), now)?;
+                self.rig.settle(now);
+            }
+            Request::Mute(device, muted) => self.rig.cable_mut(device).set_muted(muted),
+            Request::Noise(device, bytes) => {
+                self.rig.cable_mut(device).add_noise(&bytes, now);
                 self.rig.settle(now);
             }
             Request::Order(order) => return self.rig.obey(order, now),

@@ -2,6 +2,10 @@
 //!
 //! It waits for the line (the device is missing, busy, or may not be opened), then streams until the line is lost, and begins again, for as
 //! long as the port is configured. Reading and writing wait together with the stop signal, so that nothing has to be interrupted.
+//!
+//! The log has one line for each change: the port is open, with the device's identity; its line is lost, with the reason. Both are told here and by
+//! nobody else: a driver shows in its phase that its line is away, and has a line of its own only when its device is ready, or does not answer.
+//! What keeps a line away is told when it is more than that the device is gone (see `Said`).
 
 mod output;
 mod retry;
@@ -23,7 +27,7 @@ use serialport::{SerialPort, TTYPort};
 use self::output::{Left, Settling, pending_output_bytes, write_queued};
 use self::retry::{Jitter, Phase, Refused, Said, refusal};
 use super::control::{Attached, PortControl};
-use super::find::find;
+use super::find::{FindError, find};
 use super::line::{self, DisplayLine};
 use super::modem::{self, LineWatch, TtyLines};
 use super::recorder::Recorder;
@@ -188,6 +192,8 @@ impl Engine {
                 Ok(()) => {
                     let end = self.stream();
                     self.detach(&end);
+                    // A line that can be opened and is lost at once would else be opened without a pause, with two lines of log each time.
+                    self.wait_to_retry();
                 }
                 Err((phase, reason)) => {
                     self.say(phase, &reason);
@@ -209,7 +215,11 @@ impl Engine {
         )
         .map_err(|error| {
             self.refused.forget();
-            (Phase::Missing, error.to_string())
+            let phase = match error {
+                FindError::NoPath(_) | FindError::NoUsb(_) => Phase::Missing,
+                FindError::Ambiguous(..) => Phase::Ambiguous,
+            };
+            (phase, error.to_string())
         })?;
         let path = found.path.display().to_string();
         let line = self.settings.line;
@@ -272,7 +282,10 @@ impl Engine {
         if has_control_lines {
             self.watch_lines();
         }
-        self.say(Phase::Open, &format!("{path}, {}", DisplayLine(line)));
+        self.say(
+            Phase::Open,
+            &format!("{}, {}", named(&identity), DisplayLine(line)),
+        );
         if let Some(recorder) = &self.recorder {
             recorder.attached(&identity);
         }
@@ -505,7 +518,7 @@ impl Engine {
             recorder.lost(&end.reason);
         }
         if !self.stopping() {
-            self.say(Phase::Missing, &format!("lost: {}", end.reason));
+            self.say(Phase::Lost, &end.reason);
             self.events.lost(&end.reason);
         }
     }
@@ -538,11 +551,26 @@ impl Engine {
         let (device, port) = (&self.settings.device, &self.settings.name);
         match phase {
             Phase::Open => tracing::info!(channel = "device", tag = %device, "port {port} is open: {text}"),
+            Phase::Lost => {
+                tracing::warn!(channel = "device", tag = %device, "port {port} is lost: {text}; looking for it until it is back")
+            }
             _ => {
                 tracing::warn!(channel = "device", tag = %device, "port {port} is not open: {text}; trying again until it is")
             }
         }
     }
+}
+
+/// A device for the log: the path, and what its USB descriptors say.
+fn named(identity: &PortIdentity) -> String {
+    let mut name = identity.path.clone();
+    if let (Some(vendor), Some(product)) = (identity.usb_vendor_id, identity.usb_product_id) {
+        name.push_str(&format!(", USB {vendor:04x}:{product:04x}"));
+        if let Some(serial) = &identity.serial_number {
+            name.push_str(&format!(":{serial}"));
+        }
+    }
+    name
 }
 
 pub(super) fn with_descriptor<R>(tty: &TTYPort, use_it: impl FnOnce(BorrowedFd<'_>) -> R) -> R {

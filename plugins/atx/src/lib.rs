@@ -5,7 +5,7 @@
 //! Away -> Waking -> Identifying -> Completing -> Ready      attached; awake; the token; the board says how power is
 //!                     |  ^  ^          |           |
 //!                     v  |  `----------+-----------'        no word in time; Ready: a release that the board has not confirmed, lost bytes
-//!                  Waiting                                  three questions without an answer: again after five seconds
+//!                  Waiting                                  six questions without an answer: again after half a second
 //! ```
 //!
 //! Loss of the line leads to `Away` from everywhere, and what was under way has failed then. Nothing is identified after a swap, or after a
@@ -154,6 +154,10 @@ impl Driver for Atx {
 
     fn on_timer(&mut self, cx: &mut Cx<'_>, id: u32) {
         if id == panel::TICK {
+            if self.panel.is_unanswered(cx) {
+                // Half a line from before would spoil the answer to what is asked next.
+                self.framer.reset();
+            }
             self.panel.tick(cx);
             self.panel.settle(cx);
         }

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::Cx;
 use crate::protocol::Button;
 use crate::settings::Settings;
-use crate::work::{Action, Order};
+use crate::work::{Action, Order, Step};
 
 /// The one timer. It may come early or late: what is due is decided by the times in the memory.
 pub(crate) const TICK: u32 = 1;
@@ -85,6 +85,21 @@ pub(crate) struct Panel {
 impl Panel {
     pub(crate) fn new(memory: Memory, settings: Settings) -> Self {
         Self { memory, settings }
+    }
+
+    /// Whether the board has not answered in its time.
+    pub(crate) fn is_unanswered(&self, cx: &mut Cx<'_>) -> bool {
+        let stage = match self.memory.stage {
+            Stage::Identifying | Stage::Completing | Stage::Waiting => self.memory.deadline_ns,
+            Stage::Away | Stage::Waking | Stage::Ready => None,
+        };
+        let step = self.memory.active.as_ref().and_then(|action| match action.step {
+            Step::Closed { reply_by_ns, .. } => reply_by_ns,
+            Step::Opening { reply_by_ns } => Some(reply_by_ns),
+            Step::Resting { .. } | Step::Confirming { .. } => None,
+        });
+        let now_ns = cx.monotonic_ns();
+        [stage, step].into_iter().flatten().any(|by_ns| by_ns <= now_ns)
     }
 
     /// Does what is due.

@@ -14,9 +14,12 @@ pub(crate) const TICK: u32 = 1;
 
 /// The meter answers within this time, or not at all.
 const REPLY_MS: u64 = 2000;
+/// How much later than its interval the first row may be.
+const FIRST_ROW_MS: u64 = 1500;
 const QUESTIONS: u8 = 3;
-/// How long to leave a meter alone that does not answer.
-const WAIT_MS: u64 = 5000;
+/// How long to leave a meter alone that has not answered any of them. Short, because it may be good again from one moment to the next, and its first
+/// row takes another interval.
+const WAIT_MS: u64 = 500;
 /// No meter is called silent sooner than this, however short its interval.
 const SILENCE_MS: u64 = 3000;
 /// In how many intervals at least one row has to come.
@@ -75,9 +78,15 @@ impl Memory {
 /// The conversation with the meter.
 pub(crate) struct Conversation {
     pub(crate) memory: Memory,
+    /// What the meter said that it is, for the line of log that says that it streams. After a swap between the two that line says less.
+    model: Option<String>,
 }
 
 impl Conversation {
+    pub(crate) fn new(memory: Memory) -> Self {
+        Self { memory, model: None }
+    }
+
     /// Takes up what the memory says. A meter that is being talked to is not spoken to: it would answer twice.
     pub(crate) fn go_on(&mut self, cx: &mut Cx<'_>, attached: bool, interval_s: u32) {
         match (self.memory.stage, attached) {
@@ -116,7 +125,6 @@ impl Conversation {
             Phase::Disconnected,
             Some(format!("the line is away: {reason}")),
         );
-        warn!(cx, "the line is away: {reason}");
     }
 
     fn identify(&mut self, cx: &mut Cx<'_>) {
@@ -136,7 +144,7 @@ impl Conversation {
             Reserved::Underscore => Stage::Asking,
             Reserved::Zero => Stage::AskingAgain,
         };
-        self.enter(cx, stage, REPLY_MS + self.interval_ms());
+        self.enter(cx, stage, FIRST_ROW_MS + self.interval_ms());
     }
 
     pub(crate) fn change_interval(&mut self, cx: &mut Cx<'_>, interval_s: u32) {
@@ -187,11 +195,13 @@ impl Conversation {
         if let Stage::Identifying | Stage::Waiting = self.memory.stage {
             let ((hardware, step), (firmware, patch)) = (version.hardware, version.firmware);
             let model = version.model;
-            info!(
-                cx,
+            self.model = Some(format!(
                 "Watts Up? {model}, hardware {hardware}.{step}, firmware {firmware}.{patch}"
-            );
-            change_phase(cx, Phase::Connecting, None);
+            ));
+            // What is wrong is over when rows come.
+            if cx.slice().phase != Phase::Error {
+                change_phase(cx, Phase::Connecting, None);
+            }
             self.ask(cx, Reserved::Underscore);
         }
     }
@@ -209,7 +219,8 @@ impl Conversation {
             }
             Stage::Asking | Stage::AskingAgain | Stage::Silent | Stage::Waiting => {
                 if state.phase != Phase::Streaming {
-                    info!(cx, "streaming, a row every {} s", self.memory.interval_s);
+                    let model = self.model.as_deref().unwrap_or("a meter");
+                    info!(cx, "{model}: streaming, a row every {} s", self.memory.interval_s);
                 }
                 change_phase(cx, Phase::Streaming, None);
                 self.enter(cx, Stage::Streaming, self.silence_ms());
@@ -244,13 +255,10 @@ impl Conversation {
             Stage::Away => {}
             Stage::Identifying if self.memory.questions < QUESTIONS => self.identify(cx),
             Stage::Identifying => {
-                self.note_error(cx);
-                if cx.slice().phase != Phase::Error {
-                    warn!(cx, "the meter does not answer; asking again every few seconds");
-                    let message =
-                        "the meter does not answer; check that it has power and the baud rate of its model";
-                    change_phase(cx, Phase::Error, Some(message.to_owned()));
-                }
+                self.fail(
+                    cx,
+                    "the meter does not answer; check that it has power and the baud rate of its model",
+                );
                 self.enter(cx, Stage::Waiting, WAIT_MS);
             }
             Stage::Waiting => {
@@ -259,12 +267,14 @@ impl Conversation {
             }
             Stage::Asking => self.ask(cx, Reserved::Zero),
             Stage::AskingAgain => {
-                self.start_over(cx, "the meter answers, but sends no rows; identifying it again");
+                self.fail(cx, "the meter answers, but sends no rows");
+                self.memory.questions = 0;
+                self.identify(cx);
             }
             Stage::Streaming => {
                 self.note_error(cx);
                 let message = format!("no row for {} s; asked for them again", self.silence_ms() / 1000);
-                warn!(cx, "{message}");
+                debug!(cx, "{message}");
                 cx.set_now(|state| state.message = Some(message));
                 send(
                     cx,
@@ -272,16 +282,24 @@ impl Conversation {
                 );
                 self.enter(cx, Stage::Silent, self.silence_ms());
             }
-            Stage::Silent => self.start_over(cx, "the meter is silent; identifying it again"),
+            Stage::Silent => {
+                self.note_error(cx);
+                let message = "the meter is silent; identifying it again";
+                warn!(cx, "{message}");
+                change_phase(cx, Phase::Connecting, Some(message.to_owned()));
+                self.memory.questions = 0;
+                self.identify(cx);
+            }
         }
     }
 
-    fn start_over(&mut self, cx: &mut Cx<'_>, message: &str) {
+    /// The meter is there and does not do what it is for. It is asked on, and the log is told once.
+    fn fail(&self, cx: &mut Cx<'_>, message: &str) {
         self.note_error(cx);
-        warn!(cx, "{message}");
-        change_phase(cx, Phase::Connecting, Some(message.to_owned()));
-        self.memory.questions = 0;
-        self.identify(cx);
+        if cx.slice().phase != Phase::Error {
+            warn!(cx, "{message}; asking again every few seconds");
+        }
+        change_phase(cx, Phase::Error, Some(message.to_owned()));
     }
 
     fn enter(&mut self, cx: &mut Cx<'_>, stage: Stage, after_ms: u64) {
@@ -359,6 +377,7 @@ fn change_phase(cx: &mut Cx<'_>, phase: Phase, message: Option<String>) {
 /// A write that the line does not take is not repeated here: the timer asks again.
 fn send(cx: &mut Cx<'_>, data: &[u8]) {
     if let Err(error) = cx.write(PORT, data) {
-        warn!(cx, "the meter could not be asked: {error}");
+        // The host tells of a line that is gone.
+        debug!(cx, "the meter could not be asked: {error}");
     }
 }

@@ -5,7 +5,7 @@
 //! Away -> Identifying -> Asking -> Streaming <-> Silent     attached; version record; first row; no row in time, asked again
 //!              |  ^         |                      |
 //!              v  +---------+----------------------+        no row although asked twice
-//!           Waiting                                         three questions without an answer: again after five seconds
+//!           Waiting                                         three questions without an answer: again after half a second
 //! ```
 //!
 //! Rows are taken at every stage, because a meter that streamed before may still have some on the line. Loss of the line leads to `Away` from
@@ -97,9 +97,8 @@ impl Driver for PowerMeter {
         let memory = start.memory()?;
         let interval_s = start.settings.interval_s;
         let port = start.port(PORT)?;
-        let mut conversation = Conversation {
-            memory: memory.unwrap_or(Memory::new(interval_s, port.offset)),
-        };
+        let memory = memory.unwrap_or(Memory::new(interval_s, port.offset));
+        let mut conversation = Conversation::new(memory);
         conversation.go_on(cx, port.attached, interval_s);
         let framer = PacketFramer::new(protocol::START, protocol::END, protocol::LIMIT_BYTES)
             .ignoring(protocol::IGNORED);

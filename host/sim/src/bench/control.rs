@@ -11,11 +11,11 @@ use std::time::Duration;
 
 /// How long a button is pressed unless a request says otherwise.
 const PRESS: Duration = Duration::from_millis(200);
-const REQUESTS: &str = "pause, resume, unplug DEVICE, replug DEVICE, reset DEVICE, say DEVICE TEXT, fault DEVICE PLAN, \
+const REQUESTS: &str = "pause, resume, unplug DEVICE, replug DEVICE, rename DEVICE, mute DEVICE, unmute DEVICE, reset DEVICE, say DEVICE TEXT, fault DEVICE PLAN, \
                         press-case [MS], press-local [MS], screen, journal, stats, quit; a DEVICE is power-meter, atx or keyboard";
 
-/// Obeys lines, one after the other: `pause`, `resume`, `unplug DEVICE`, `replug DEVICE`, `reset DEVICE`, `say DEVICE TEXT`,
-/// `fault DEVICE PLAN`, `press-case [MS]`, `press-local [MS]`, `screen`, `journal`, `stats` and `quit`. The answer is `{"ok":true,"did":LINE,...}` with how the
+/// Obeys lines, one after the other: `pause`, `resume`, `unplug DEVICE`, `replug DEVICE`, `rename DEVICE`, `mute DEVICE`,
+/// `unmute DEVICE`, `reset DEVICE`, `say DEVICE TEXT`, `fault DEVICE PLAN`, `press-case [MS]`, `press-local [MS]`, `screen`, `journal`, `stats` and `quit`. The answer is `{"ok":true,"did":LINE,...}` with how the
 /// bench stands then, with `screen` its 25 rows and with `journal` its entries in it, or `{"ok":false,"error":TEXT}`.
 ///
 /// The answer to `quit` comes before the bench is stopped, which is left to the caller.
@@ -53,6 +53,9 @@ fn obey(control: &Control, line: &str) -> io::Result<Done> {
         ("press-local", time) => control.press_local(press_time(time)?),
         ("unplug", device) => control.unplug(device.parse().map_err(invalid)?),
         ("replug", device) => control.replug(device.parse().map_err(invalid)?),
+        ("rename", device) => control.rename(device.parse().map_err(invalid)?),
+        ("mute", device) => control.mute(device.parse().map_err(invalid)?, true),
+        ("unmute", device) => control.mute(device.parse().map_err(invalid)?, false),
         ("reset", device) => control.reset(device.parse().map_err(invalid)?),
         ("say", rest) => {
             let (device, text) = rest.split_once(' ').unwrap_or((rest, ""));

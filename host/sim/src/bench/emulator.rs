@@ -94,6 +94,8 @@ pub struct DeviceStats {
     pub plugged: bool,
     /// Whether it has been identified; the meter never is.
     pub identified: bool,
+    /// How often it was reset; the meter never is.
+    pub resets: u64,
 }
 
 /// A running bench. [`Bench::stop`] ends it and says how it went; dropping it ends it, too, and says nothing.
@@ -186,6 +188,22 @@ impl Control {
     /// Puts the cable back: a new terminal under the same link. It changes nothing while the cable is in.
     pub fn replug(&self, device: Device) -> io::Result<Stats> {
         self.0.ask(Request::Replug(device))
+    }
+
+    /// The device comes anew under another terminal before the old one has gone: the link moves, then whoever has the port open gets a hang-up. A
+    /// board loses its power for that moment.
+    pub fn rename(&self, device: Device) -> io::Result<Stats> {
+        self.0.ask(Request::Rename(device))
+    }
+
+    /// Lets nothing through in either direction while the port can be opened all the same, as an adapter that hangs; or everything again.
+    pub fn mute(&self, device: Device, muted: bool) -> io::Result<Stats> {
+        self.0.ask(Request::Mute(device, muted))
+    }
+
+    /// Lets the host of a device have bytes that the device did not say.
+    pub fn noise(&self, device: Device, bytes: &[u8]) -> io::Result<Stats> {
+        self.0.ask(Request::Noise(device, bytes.to_vec()))
     }
 
     /// Resets a board, whatever it is doing.
@@ -346,6 +364,11 @@ impl Rig for DeskRig {
                 Device::PowerMeter => false,
                 Device::Atx => is_identified(self.desk.atx()),
                 Device::Keyboard => is_identified(self.desk.keyboard()),
+            },
+            resets: match device {
+                Device::PowerMeter => 0,
+                Device::Atx => self.desk.atx().resets(),
+                Device::Keyboard => self.desk.keyboard().resets(),
             },
         };
         Stats {

@@ -231,6 +231,69 @@ fn a_fault_pulls_a_board_and_puts_it_back() {
 }
 
 #[test]
+fn a_device_that_is_renamed_has_another_terminal_before_the_old_one_goes() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = start(folder.path(), 100.0);
+    let control = bench.control();
+    let link = bench.link(Device::Atx).unwrap();
+    let mut atx = open(&bench, Device::Atx);
+    atx.ask("identify", "FP\r\n");
+    let old = std::fs::read_link(link).unwrap();
+    control.rename(Device::Atx).unwrap();
+    assert_ne!(std::fs::read_link(link).unwrap(), old);
+    assert_eq!(atx.client.read(DEADLINE), None, "a hang-up");
+    wait_for(&control, "end of the bootloader", |control| {
+        open(&bench, Device::Atx).client.send("identify\n");
+        let heard = |entry: &Entry| serde_json::to_string(entry).unwrap().contains("\"FP\"");
+        control
+            .journal()
+            .unwrap()
+            .iter()
+            .filter(|entry| heard(entry))
+            .count()
+            > 1
+    });
+}
+
+#[test]
+fn a_muted_line_carries_nothing_and_noise_is_what_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = start(folder.path(), 1.0);
+    let control = bench.control();
+    let (mut atx, mut meter) = (open(&bench, Device::Atx), open(&bench, Device::PowerMeter));
+    for device in [Device::Atx, Device::PowerMeter] {
+        control.mute(device, true).unwrap();
+    }
+    atx.client.send("identify\n");
+    meter.client.send("#V,R,0;");
+    // Whatever was sent has been heard when the answer to a later request is there.
+    control.stats().unwrap();
+    for device in [Device::Atx, Device::PowerMeter] {
+        control.mute(device, false).unwrap();
+    }
+    assert_eq!(atx.ask("identify", "FP\r\n"), "FP\r\n", "only one was heard");
+    meter.client.send("#V,R,0;");
+    let version = meter.until(";");
+    assert_eq!(version.matches('#').count(), 1, "{version}");
+    for (device, host) in [(Device::Atx, &mut atx), (Device::PowerMeter, &mut meter)] {
+        control.noise(device, b"\x01half a li").unwrap();
+        host.until("\x01half a li");
+    }
+    assert!(
+        control
+            .stats()
+            .unwrap()
+            .devices
+            .iter()
+            .all(|device| device.resets == 0)
+    );
+    control.reset(Device::Atx).unwrap();
+    let stats = control.stats().unwrap();
+    let atx = stats.devices.iter().find(|stats| stats.device == Device::Atx);
+    assert_eq!(atx.unwrap().resets, 1);
+}
+
+#[test]
 fn a_bench_obeys_lines_and_answers_each_with_json() {
     let folder = tempfile::tempdir().unwrap();
     let bench = start(folder.path(), 100.0);
@@ -238,6 +301,7 @@ fn a_bench_obeys_lines_and_answers_each_with_json() {
     atx.ask("identify", "FP\r\n");
     let lines = "stats\nscreen\njournal\npress-local 200\npress-case\nsay atx HDD_ACTIVE_ON\nfault keyboard lost:20\n\
                  fault power-meter nuls\nunplug keyboard\nreplug keyboard\nreset atx\npause\nresume\n\
+                 mute keyboard\nunmute keyboard\nrename keyboard\n\
                  dance\nunplug toaster\nfault atx nuls\nquit\nnever read\n";
     let mut answers = Vec::new();
     run_control(&bench.control(), lines.as_bytes(), &mut answers).unwrap();
@@ -246,13 +310,13 @@ fn a_bench_obeys_lines_and_answers_each_with_json() {
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
-    assert_eq!(answers.len(), 17);
+    assert_eq!(answers.len(), 20);
     for (index, answer) in answers.iter().enumerate() {
-        assert_eq!(answer["ok"], !(13..16).contains(&index), "{answer}");
+        assert_eq!(answer["ok"], !(16..19).contains(&index), "{answer}");
     }
     assert_eq!(answers[1]["screen"].as_array().unwrap().len(), 25);
     assert!(!answers[2]["journal"].as_array().unwrap().is_empty());
-    assert!(answers[14]["error"].as_str().unwrap().contains("`toaster`"));
+    assert!(answers[17]["error"].as_str().unwrap().contains("`toaster`"));
     atx.until("HDD_ACTIVE_ON\r\n");
 }
 

@@ -93,6 +93,8 @@ pub struct BoardCable<F: Firmware> {
     faults: BoardFaults,
     open: bool,
     plugged: bool,
+    muted: bool,
+    resets: u64,
     /// The line that the host is writing, for the notes and for the faults.
     heard: Vec<u8>,
     /// When a fault resets the board, or pulls it.
@@ -116,6 +118,8 @@ impl<F: Firmware> BoardCable<F> {
             faults,
             open: false,
             plugged: true,
+            muted: false,
+            resets: 0,
             heard: Vec::new(),
             reset_at: None,
             unplug_at: None,
@@ -153,6 +157,11 @@ impl<F: Firmware> BoardCable<F> {
     /// Whether it is plugged in.
     pub fn is_plugged(&self) -> bool {
         self.plugged
+    }
+
+    /// How often it was reset.
+    pub fn resets(&self) -> u64 {
+        self.resets
     }
 
     /// Whether somebody has the port open.
@@ -224,6 +233,7 @@ impl<F: Firmware> BoardCable<F> {
     }
 
     fn restart(&mut self, cause: Restart, now: Duration) {
+        self.resets += u64::from(cause == Restart::Reset);
         let mut outputs = Vec::new();
         self.firmware.restart(cause, now, &mut outputs);
         self.carry(outputs, now);
@@ -285,7 +295,7 @@ impl<F: Firmware> BoardCable<F> {
             // What the board was saying when it was reset ends somewhere.
             bytes.truncate(self.random.below(bytes.len()));
             Fate::Cut
-        } else if self.faults.strikes(BoardFault::Lost, &mut self.random) {
+        } else if self.muted || self.faults.strikes(BoardFault::Lost, &mut self.random) {
             Fate::Lost
         } else if self.faults.strikes(BoardFault::Garbage, &mut self.random) {
             self.garble(&mut bytes)
@@ -361,6 +371,9 @@ impl<F: Firmware> Cable for BoardCable<F> {
         }
         // Whoever writes has the port open.
         self.open = true;
+        if self.muted {
+            return;
+        }
         for line in bytes.split_inclusive(|byte| *byte == b'\n') {
             self.hear(line, now);
         }
@@ -418,5 +431,18 @@ impl<F: Firmware> Cable for BoardCable<F> {
         self.plugged = true;
         self.note(now, NoteKind::Plugged);
         self.restart(Restart::PowerLost, now);
+    }
+
+    fn set_muted(&mut self, muted: bool) {
+        self.muted = muted;
+    }
+
+    fn add_noise(&mut self, bytes: &[u8], now: Duration) {
+        self.advance(now);
+        if self.plugged && !bytes.is_empty() {
+            let line = String::from_utf8_lossy(bytes.get(..NOTED_BYTES).unwrap_or(bytes)).into_owned();
+            self.note(now, NoteKind::Junk { line });
+            self.enqueue(now, bytes.to_vec());
+        }
     }
 }

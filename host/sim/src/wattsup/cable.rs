@@ -38,6 +38,8 @@ pub struct Cable {
     /// The cable is about to be pulled: nothing may follow what is queued before that.
     unplug_queued: bool,
     silent: bool,
+    /// Nothing gets through.
+    muted: bool,
     /// Rows that wait to be sent in one write.
     held: Vec<(Record, Vec<u8>)>,
     held_target: usize,
@@ -99,6 +101,7 @@ impl Cable {
             plugged: true,
             unplug_queued: false,
             silent: false,
+            muted: false,
             held: Vec::new(),
             held_target: 0,
             queue: VecDeque::new(),
@@ -152,9 +155,19 @@ impl Cable {
         self.hang_up(unread_bytes, LostReason::Stopped);
     }
 
+    /// From now on nothing gets through in either direction; or it does again.
+    pub fn set_muted(&mut self, muted: bool) {
+        self.muted = muted;
+    }
+
+    /// Bytes for the host that the meter did not say. They go into the gap between two packets.
+    pub fn add_noise(&mut self, bytes: &[u8], now: Duration) {
+        self.answer(bytes.to_vec(), now);
+    }
+
     /// Bytes from the host.
     pub fn receive(&mut self, bytes: &[u8], now: Duration) {
-        if !self.plugged || bytes.is_empty() {
+        if !self.plugged || self.muted || bytes.is_empty() {
             return;
         }
         // Rows that fell due before these bytes came went unheard.
@@ -277,7 +290,11 @@ impl Cable {
     }
 
     fn answer(&mut self, bytes: Vec<u8>, now: Duration) {
-        if !self.plugged || self.unplug_queued || self.host != Host::Heard || self.queued_bytes > QUEUE_BYTES
+        if !self.plugged
+            || self.muted
+            || self.unplug_queued
+            || self.host != Host::Heard
+            || self.queued_bytes > QUEUE_BYTES
         {
             return;
         }
@@ -335,7 +352,7 @@ impl Cable {
         match self.host {
             Host::Away => Some(LostReason::NobodyThere),
             Host::Quiet => Some(LostReason::Unheard),
-            Host::Heard if self.silent => Some(LostReason::Silence),
+            Host::Heard if self.silent || self.muted => Some(LostReason::Silence),
             Host::Heard if self.queued_bytes > QUEUE_BYTES || self.unread.len() >= UNREAD_ROWS => {
                 Some(LostReason::Overrun)
             }
@@ -578,6 +595,14 @@ impl crate::line::Cable for Cable {
 
     fn plugged(&mut self, _: Duration) {
         self.plugged();
+    }
+
+    fn set_muted(&mut self, muted: bool) {
+        self.set_muted(muted);
+    }
+
+    fn add_noise(&mut self, bytes: &[u8], now: Duration) {
+        self.add_noise(bytes, now);
     }
 }
 

@@ -11,28 +11,45 @@ use crate::serial::find::holders;
 /// How a port is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
+    Open,
+    /// It was open, and its line has gone.
+    Lost,
     Missing,
+    /// Several devices fit.
+    Ambiguous,
     Busy,
     Denied,
     Broken,
-    Open,
 }
 
-/// What the log was told last; one line for each change of the phase or of its reason.
+/// What the log was told last, and what keeps the line away now.
+///
+/// A loss is told once with its reason, a return once, and between the two nothing, unless something else than the absence of the device keeps the
+/// line away: that it is held by another program, may not be opened, or cannot be told from another one. A device that comes passes through such
+/// reasons on its way, while its file is there and its rights are not yet, so they are told only when a second look finds the same. What a port
+/// meets at its very first look is told at once.
 #[derive(Debug, Default)]
-pub(super) struct Said(Option<(Phase, String)>);
+pub(super) struct Said {
+    told: Option<(Phase, String)>,
+    seen: Option<(Phase, String)>,
+}
 
 impl Said {
     pub(super) fn is_news(&mut self, phase: Phase, text: &str) -> bool {
-        if self
-            .0
-            .as_ref()
-            .is_some_and(|(said, why)| *said == phase && why == text)
-        {
-            return false;
+        let now = (phase, text.to_owned());
+        let is_same = self.told.as_ref() == Some(&now);
+        let stays = self.seen.as_ref() == Some(&now);
+        let is_news = match (self.told.as_ref().map(|(told, _)| *told), phase) {
+            (None, _) | (_, Phase::Open | Phase::Lost) => true,
+            // Whatever is lost is not there.
+            (Some(Phase::Lost), Phase::Missing) => false,
+            _ => stays && !is_same,
+        };
+        if is_news {
+            self.told = Some(now.clone());
         }
-        self.0 = Some((phase, text.to_owned()));
-        true
+        self.seen = Some(now);
+        is_news
     }
 }
 

@@ -39,12 +39,59 @@ fn a_change_does_not_wait_for_a_stalled_line_for_ever() {
 }
 
 #[test]
-fn a_new_reason_is_said_even_when_the_phase_is_the_same_and_each_once() {
+fn a_loss_and_a_return_are_said_once_each() {
+    let mut said = Said::default();
+    assert!(said.is_news(Phase::Open, "a"));
+    for _ in 0..3 {
+        assert!(said.is_news(Phase::Lost, "the device hung up"));
+        for _ in 0..5 {
+            assert!(!said.is_news(Phase::Missing, "a is not there"));
+        }
+        assert!(said.is_news(Phase::Open, "a"));
+    }
+}
+
+#[test]
+fn what_a_port_meets_first_is_said_at_once() {
     let mut said = Said::default();
     assert!(said.is_news(Phase::Missing, "a is not there"));
     assert!(!said.is_news(Phase::Missing, "a is not there"));
-    assert!(said.is_news(Phase::Missing, "two lines fit"));
-    assert!(said.is_news(Phase::Busy, "two lines fit"));
+    assert!(said.is_news(Phase::Open, "a"));
+}
+
+#[test]
+fn what_keeps_a_line_away_is_said_once_when_it_stays() {
+    let mut said = Said::default();
+    assert!(said.is_news(Phase::Open, "a"));
+    assert!(said.is_news(Phase::Lost, "the device hung up"));
+    assert!(
+        !said.is_news(Phase::Denied, "not for you"),
+        "its rights may be on their way"
+    );
+    assert!(!said.is_news(Phase::Missing, "a is not there"));
+    assert!(!said.is_news(Phase::Denied, "not for you"));
+    assert!(said.is_news(Phase::Denied, "not for you"), "found twice in a row");
+    assert!(!said.is_news(Phase::Denied, "not for you"));
+    assert!(!said.is_news(Phase::Ambiguous, "two lines fit"));
+    assert!(said.is_news(Phase::Ambiguous, "two lines fit"));
+    assert!(
+        !said.is_news(Phase::Ambiguous, "three lines fit"),
+        "a new reason has to stay, too"
+    );
+    assert!(said.is_news(Phase::Ambiguous, "three lines fit"));
+}
+
+#[test]
+fn a_device_is_named_by_its_path_and_its_usb_identity() {
+    let mut identity = PortIdentity {
+        path: "/dev/ttyUSB0".to_owned(),
+        ..PortIdentity::default()
+    };
+    assert_eq!(named(&identity), "/dev/ttyUSB0");
+    (identity.usb_vendor_id, identity.usb_product_id) = (Some(0x0403), Some(0x6001));
+    assert_eq!(named(&identity), "/dev/ttyUSB0, USB 0403:6001");
+    identity.serial_number = Some("A1".to_owned());
+    assert_eq!(named(&identity), "/dev/ttyUSB0, USB 0403:6001:A1");
 }
 
 #[test]

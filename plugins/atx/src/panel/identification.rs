@@ -1,7 +1,7 @@
 //! The line comes and goes, and the board on it is identified: asked what it is, told that it is what it says, and believed once it says how
 //! power is.
 
-use autobench_sdk::{Identity, info, warn};
+use autobench_sdk::{Identity, debug, info, warn};
 
 use super::report::{change_phase, edit, note_error, short};
 use super::telemetry::sense;
@@ -11,11 +11,14 @@ use crate::state::{Phase, Scope, Sense};
 use crate::work::Step;
 use crate::{BAUD_RATE, Cx, PORT};
 
-/// The board answers within this time, or not at all. One that has just got power is deaf for half of it.
-const IDENTIFY_MS: u32 = 3000;
-const QUESTIONS: u8 = 3;
-/// How long to leave a board alone that does not answer.
-const WAIT_MS: u32 = 5000;
+/// After this time without an answer the board is asked what it is once more. One that has just got power is deaf for as long; asked again within
+/// its time to answer, it answers twice, and the second answer is passed over.
+const QUESTION_MS: u32 = 1500;
+const QUESTIONS: u8 = 6;
+/// The board says how power is within this time, or not at all.
+const COMPLETE_MS: u32 = 2000;
+/// How long to leave a board alone that has not answered any of them. Short, because it may be good again from one moment to the next.
+const WAIT_MS: u32 = 500;
 
 impl Panel {
     /// Takes up what the memory says. A board that is being talked to is not spoken to.
@@ -77,16 +80,16 @@ impl Panel {
             Phase::Disconnected,
             Some(format!("the line is away: {reason}")),
         );
-        warn!(cx, "the line is away: {reason}");
     }
 
     /// Something of what the board said will not come, and how power is may have been in it. What waits was asked for without knowing that.
     pub(crate) fn miss(&mut self, cx: &mut Cx<'_>, reason: &str) {
-        warn!(cx, "{reason}");
         note_error(cx, Scope::Read, reason);
         if self.memory.stage != Stage::Ready {
+            debug!(cx, "{reason}");
             return;
         }
+        // Told with the change of phase that comes of it.
         self.memory.missed = true;
         self.refuse_queue(cx, &format!("not-ready: {reason}"));
         self.fail(cx, Scope::Read, &format!("unknown-outcome: {reason}"));
@@ -102,7 +105,7 @@ impl Panel {
     pub(super) fn take_token(&mut self, cx: &mut Cx<'_>) {
         send(cx, protocol::IDENTIFIED);
         change_phase(cx, Phase::Identifying, None);
-        self.enter(cx, Stage::Completing, Some(IDENTIFY_MS));
+        self.enter(cx, Stage::Completing, Some(COMPLETE_MS));
     }
 
     pub(super) fn become_ready(&mut self, cx: &mut Cx<'_>, on: bool) {
@@ -163,7 +166,7 @@ impl Panel {
         self.memory.questions += 1;
         // One that is not taken is asked again in its time.
         send(cx, protocol::IDENTIFY);
-        self.enter(cx, Stage::Identifying, Some(IDENTIFY_MS));
+        self.enter(cx, Stage::Identifying, Some(QUESTION_MS));
     }
 
     /// Nobody knows any more how the PC is.
@@ -183,7 +186,8 @@ impl Panel {
 
 fn send(cx: &mut Cx<'_>, data: &[u8]) {
     if let Err(error) = cx.write(PORT, data) {
-        warn!(cx, "the board could not be asked: {error}");
+        // The host tells of a line that is gone, and one that takes nothing is asked again in its time.
+        debug!(cx, "the board could not be asked: {error}");
     }
 }
 

@@ -252,7 +252,6 @@ export class PowerMeter extends Driver {
     this.#stage = 'away'
     this.#noteError(cx)
     changePhase(cx, 'disconnected', `the line is away: ${reason}`)
-    cx.warn(`the line is away: ${reason}`)
   }
 
   #identify(cx) {

@@ -245,7 +245,6 @@ class PowerMeter(Driver):
         self._stage = "away"
         self._note_error(cx)
         _change_phase(cx, Phase.DISCONNECTED, f"the line is away: {reason}")
-        cx.warn(f"the line is away: {reason}")
 
     def _identify(self, cx: Context) -> None:
         self._questions += 1
