@@ -183,7 +183,7 @@ pub struct SendArguments {
     /// One argument; the manifest says whether it is a number, true or false, or a text
     #[arg(long, value_name = "NAME=VALUE", value_parser = named_value)]
     pub arg: Vec<(String, String)>,
-    /// All arguments, as a JSON object
+    /// All arguments, as a JSON object; @FILE reads them from a file and - from standard input, for what nobody is to see
     #[arg(long, value_name = "JSON")]
     pub args: Option<String>,
     /// Wait until the command is over, and print its stages

@@ -1,5 +1,7 @@
 //! `autobench send`: one command to one device, and what becomes of it.
 
+mod arguments;
+
 use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -7,10 +9,11 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use autobench_core::commands::{RENEW_MS, Stage};
 use autobench_core::wire::CommandStatus;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
+use self::arguments::{command_arguments, description};
 use super::link::Link;
 use super::target::Target;
 use super::watch::{Away, connect};
@@ -75,6 +78,13 @@ async fn run(
     if command.is_some() && !is_hold && arguments.hold_for.is_some() {
         eprintln!(
             "autobench: --hold-for: {:?} of {} holds nothing",
+            arguments.command, arguments.device
+        );
+        return Ok(2);
+    }
+    if is_hold && arguments.key.is_some() {
+        eprintln!(
+            "autobench: --key: what {:?} of {} begins is held by this connection alone, so sending it again would hold nothing",
             arguments.command, arguments.device
         );
         return Ok(2);
@@ -179,7 +189,10 @@ impl<W: Write> Following<'_, W> {
                 }
             };
             match told {
-                Told::Over(0) if !hold.is_let_go => {
+                // Let go, or ended by something else, before its last stage was told.
+                Told::Over(0) if hold.is_over => return Ok(self.ended(&hold)),
+                Told::Over(0) if hold.is_let_go => hold.is_held = true,
+                Told::Over(0) => {
                     hold.begin();
                     self.patience = None;
                     self.remark(
@@ -187,27 +200,32 @@ impl<W: Write> Following<'_, W> {
                         "held until interrupted, or until its longest time is over",
                     );
                 }
-                // It was over before it was let go: how is a matter of microseconds.
-                Told::Over(0) => {}
                 Told::Over(code) => return Ok(code),
-                Told::Unheld(END_ID) => {
-                    self.remark("released", "let go");
-                    return Ok(0);
-                }
-                Told::Unheld(_) if hold.is_let_go => {}
+                Told::Unheld(RENEWAL_ID) if hold.is_let_go => {}
+                Told::Unheld(_) if hold.is_held => return Ok(self.ended(&hold)),
+                // Its last stage says what became of the command.
                 Told::Unheld(_) => {
-                    self.remark(
-                        "over",
-                        "nothing is held any more: its longest time is over, or something else ended it",
-                    );
-                    return Ok(if hold.is_early() {
-                        exit_code(Stage::Expired)
-                    } else {
-                        0
-                    });
+                    hold.is_over = true;
+                    self.patience = Some(Instant::now() + ANSWER_WAIT);
                 }
                 Told::Stage | Told::Nothing => {}
             }
+        }
+    }
+
+    /// Says how a hold ended that has begun. The answer is the exit code.
+    fn ended(&mut self, hold: &Holding) -> u8 {
+        if hold.is_let_go {
+            self.remark("released", "let go");
+            return 0;
+        }
+        self.remark(
+            "over",
+            "nothing is held any more: its longest time is over, or something else ended it",
+        );
+        match hold.longest {
+            Some(_) => exit_code(Stage::Expired),
+            None => 0,
         }
     }
 
@@ -283,7 +301,11 @@ struct Holding {
     longest: Option<Duration>,
     /// When it is let go, from when it is held.
     ends: Option<Instant>,
+    /// The command has succeeded.
+    is_held: bool,
     is_let_go: bool,
+    /// Nothing is held any more, and the command's last stage has not been told.
+    is_over: bool,
 }
 
 impl Holding {
@@ -296,17 +318,15 @@ impl Holding {
             renewals,
             longest: hold_for.map(Duration::from_secs_f64),
             ends: None,
+            is_held: false,
             is_let_go: false,
+            is_over: false,
         })
     }
 
     fn begin(&mut self) {
+        self.is_held = true;
         self.ends = self.longest.map(|longest| Instant::now() + longest);
-    }
-
-    /// Whether it was to be held for longer.
-    fn is_early(&self) -> bool {
-        self.longest.is_some()
     }
 
     async fn due(&mut self) -> Due {
@@ -361,112 +381,6 @@ fn described(status: &CommandStatus) -> String {
     line
 }
 
-// --- arguments ---
-
-/// What the manifest in the state says of the command.
-fn description<'a>(state: &'a Value, arguments: &SendArguments) -> Option<&'a Value> {
-    let plugin = state
-        .get("devices")?
-        .get(&arguments.device)?
-        .get("plugin")?
-        .as_str()?;
-    let commands = state
-        .get("plugins")?
-        .get(plugin)?
-        .get("manifest")?
-        .get("commands")?;
-    commands
-        .as_array()?
-        .iter()
-        .find(|command| command.get("name").and_then(Value::as_str) == Some(&arguments.command))
-}
-
-fn command_arguments(
-    arguments: &SendArguments,
-    schema: Option<&Value>,
-) -> Result<Map<String, Value>, String> {
-    let mut args = match &arguments.args {
-        None => Map::new(),
-        Some(text) => match serde_json::from_str(text) {
-            Ok(Value::Object(args)) => args,
-            Ok(_) => return Err("--args takes a JSON object, for example '{\"ms\": 200}'".to_owned()),
-            Err(error) => return Err(format!("--args is no JSON: {error}")),
-        },
-    };
-    for (name, text) in &arguments.arg {
-        let property = schema.and_then(|schema| Some((schema, schema.get("properties")?.get(name)?)));
-        let value = match property {
-            Some((root, property)) => typed(root, property, text).ok_or_else(|| {
-                format!(
-                    "--arg {name}={text}: {name} is {}",
-                    kinds(root, property).join(" or ")
-                )
-            })?,
-            // The daemon knows best what is wrong with a name that the manifest does not have.
-            None => Value::from(text.as_str()),
-        };
-        args.insert(name.clone(), value);
-    }
-    Ok(args)
-}
-
-/// A value as the schema wants it. A text comes last: everything is one.
-fn typed(root: &Value, property: &Value, text: &str) -> Option<Value> {
-    let kinds = kinds(root, property);
-    let has = |kind: &str| kinds.iter().any(|known| known == kind);
-    let whole = || {
-        text.parse::<i64>()
-            .ok()
-            .filter(|_| has("integer") || has("number"))
-            .map(Value::from)
-    };
-    let number = || {
-        let number = text.parse::<f64>().ok().filter(|_| has("number"))?;
-        serde_json::Number::from_f64(number).map(Value::Number)
-    };
-    let boolean = || {
-        text.parse::<bool>()
-            .ok()
-            .filter(|_| has("boolean"))
-            .map(Value::Bool)
-    };
-    let null = || (text == "null" && has("null") && !has("string")).then_some(Value::Null);
-    let json = || {
-        let value: Value = serde_json::from_str(text).ok()?;
-        ((value.is_object() && has("object")) || (value.is_array() && has("array"))).then_some(value)
-    };
-    let string = || (has("string") || kinds.is_empty()).then(|| Value::from(text));
-    whole()
-        .or_else(number)
-        .or_else(boolean)
-        .or_else(null)
-        .or_else(json)
-        .or_else(string)
-}
-
-/// The types that a schema names, through one reference and one level of alternatives.
-fn kinds(root: &Value, schema: &Value) -> Vec<String> {
-    let schema = schema
-        .get("$ref")
-        .and_then(Value::as_str)
-        .and_then(|reference| root.pointer(reference.strip_prefix('#')?))
-        .unwrap_or(schema);
-    let mut kinds = Vec::new();
-    match schema.get("type") {
-        Some(Value::String(kind)) => kinds.push(kind.clone()),
-        Some(Value::Array(all)) => kinds.extend(all.iter().filter_map(Value::as_str).map(str::to_owned)),
-        _ if schema.get("enum").is_some() || schema.get("const").is_some() => kinds.push("string".to_owned()),
-        _ => {}
-    }
-    let alternatives = ["anyOf", "oneOf"]
-        .iter()
-        .filter_map(|name| schema.get(*name)?.as_array());
-    for alternative in alternatives.flatten() {
-        kinds.extend(self::kinds(root, alternative));
-    }
-    kinds
-}
-
 // --- the socket ---
 
 async fn within<T>(
@@ -487,88 +401,6 @@ fn kind(message: &Value) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn arguments(arg: &[(&str, &str)], args: Option<&str>) -> SendArguments {
-        SendArguments {
-            device: "relay".to_owned(),
-            command: "pulse".to_owned(),
-            arg: arg
-                .iter()
-                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-                .collect(),
-            args: args.map(str::to_owned),
-            hold_for: None,
-            wait: false,
-            timeout_s: None,
-            key: None,
-            url: String::new(),
-            token_file: None,
-        }
-    }
-
-    fn manifest() -> Value {
-        json!({
-            "devices": {"relay": {"plugin": "board"}},
-            "plugins": {"board": {"manifest": {"commands": [{"name": "pulse", "argumentsSchema": {
-                "properties": {
-                    "ms": {"type": "integer"}, "share": {"type": "number"}, "loud": {"type": "boolean"},
-                    "label": {"type": ["string", "null"]}, "line": {"$ref": "#/$defs/Line"},
-                    "list": {"type": "array"}, "either": {"anyOf": [{"type": "integer"}, {"type": "null"}]},
-                },
-                "$defs": {"Line": {"enum": ["a", "b"]}},
-            }}]}}},
-        })
-    }
-
-    #[test]
-    fn arguments_have_the_types_of_the_manifest() {
-        let state = manifest();
-        let typed = |arg: &[(&str, &str)]| {
-            let arguments = arguments(arg, Some(r#"{"label": "from json"}"#));
-            command_arguments(
-                &arguments,
-                description(&state, &arguments).and_then(|command| command.get("argumentsSchema")),
-            )
-        };
-        let all = typed(&[
-            ("ms", "200"),
-            ("share", "0.5"),
-            ("loud", "true"),
-            ("line", "a"),
-            ("list", "[1]"),
-            ("either", "null"),
-            ("unknown", "7"),
-        ]);
-        assert_eq!(
-            Value::Object(all.unwrap()),
-            json!({"ms": 200, "share": 0.5, "loud": true, "line": "a", "list": [1], "either": null, "unknown": "7",
-                "label": "from json"})
-        );
-        assert_eq!(
-            typed(&[("label", "12")]).unwrap()["label"],
-            "12",
-            "a text stays a text"
-        );
-        assert_eq!(typed(&[("share", "2")]).unwrap()["share"], 2);
-        for (wrong, word) in [
-            (("ms", "1.5"), "integer"),
-            (("ms", "x"), "integer"),
-            (("loud", "yes"), "boolean"),
-        ] {
-            let problem = typed(&[wrong]).unwrap_err();
-            assert!(problem.contains(word), "{problem}");
-        }
-        assert!(
-            command_arguments(&arguments(&[], Some("[]")), None)
-                .unwrap_err()
-                .contains("object")
-        );
-        assert!(
-            command_arguments(&arguments(&[], Some("{")), None)
-                .unwrap_err()
-                .contains("JSON")
-        );
-    }
 
     #[test]
     fn every_outcome_has_its_exit_code() {

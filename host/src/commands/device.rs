@@ -19,7 +19,7 @@ impl DeviceCommands {
         let mut inner = self.router.shared.inner.lock();
         for reply in replies {
             if let Some(change) = inner.book.reply(&reply, now) {
-                self.router.shared.publish(&mut inner, change);
+                self.router.shared.publish_of(&mut inner, change, true);
             }
         }
     }

@@ -3,11 +3,28 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use autobench_core::commands::Storage;
 
 use crate::durable;
+
+/// Bytes of the key that hashes are made with.
+pub(super) const KEY_BYTES: usize = 32;
+
+/// This installation's key: the one in the file, or a new one that is put there.
+pub(super) fn key(path: &Path) -> io::Result<[u8; KEY_BYTES]> {
+    match fs::read(path).map(<[u8; KEY_BYTES]>::try_from) {
+        Ok(Ok(key)) => return Ok(key),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        // One that was damaged is replaced: keys of the last day are then known as other commands, and none is done twice.
+        Ok(Err(_)) | Err(_) => {}
+    }
+    let mut key = [0; KEY_BYTES];
+    getrandom::fill(&mut key).map_err(|error| io::Error::other(error.to_string()))?;
+    durable::replace(path, &key)?;
+    Ok(key)
+}
 
 /// One file, the owner's alone.
 #[derive(Debug)]
@@ -67,6 +84,21 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+
+    #[test]
+    fn the_key_stays_the_same_and_belongs_to_its_owner_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("commands.key");
+        let first = key(&path).unwrap();
+        assert_ne!(first, [0; KEY_BYTES]);
+        assert_eq!(key(&path).unwrap(), first);
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        fs::write(&path, b"short").unwrap();
+        let second = key(&path).unwrap();
+        assert_ne!(second, first);
+        assert_eq!(key(&path).unwrap(), second);
+        assert_ne!(key(&folder.path().join("other")).unwrap(), second);
+    }
 
     #[test]
     fn the_file_grows_is_replaced_and_belongs_to_its_owner_alone() {

@@ -40,14 +40,17 @@ use crate::driver::CommandTable;
 use crate::driver::record::DeviceRecord;
 use crate::hub::Hub;
 use crate::logs::{LogHandle, LogRecord};
-use crate::serial::Withholding;
-use file::LedgerFile;
+use crate::serial::{ABANDONED_NS, AFTERMATH_NS, Withholding};
+use file::{KEY_BYTES, LedgerFile};
 
 /// Longest that somebody may wait for the end of a command in one request.
 pub const WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// Name of the ledger in the data folder.
 const LEDGER: &str = "commands.jsonl";
+
+/// Name of the file with the key that the ledger's hashes are made with.
+const LEDGER_KEY: &str = "commands.key";
 
 /// The router while it runs. Closing it ends its threads.
 pub struct Commands {
@@ -83,6 +86,8 @@ struct Shared {
     clock: Clock,
     hub: Hub,
     logs: LogHandle,
+    /// What hashes of arguments are made with.
+    secret: [u8; KEY_BYTES],
 }
 
 struct Inner {
@@ -145,6 +150,7 @@ impl Commands {
                 ),
             ));
         }
+        let secret = file::key(&data_dir.join(LEDGER_KEY))?;
         let mut book = Book::new(boot_id.get(..8).unwrap_or(boot_id));
         let unknown = book.restore(restored, now_ms);
         for change in &unknown {
@@ -169,6 +175,7 @@ impl Commands {
                 clock,
                 hub,
                 logs,
+                secret,
             }),
         };
         let mut commands = Self {
@@ -231,14 +238,22 @@ impl Shared {
         }
     }
 
-    /// Tells everybody, and has it written down where the command has a key.
+    /// Tells everybody of what did not come from the driver.
     fn publish(&self, inner: &mut MutexGuard<'_, Inner>, change: Change) {
+        self.publish_of(inner, change, false);
+    }
+
+    /// Tells everybody, and has it written down where the command has a key.
+    fn publish_of(&self, inner: &mut MutexGuard<'_, Inner>, change: Change, by_driver: bool) {
         self.tell(&change.status);
         if change.status.status.is_final() {
             let id = CommandId(change.status.command_id.as_str().into());
             inner.holds.command_over(&id);
+            // Its driver has said so, or has never heard of it: nothing of it is left. Otherwise it may be in the middle of it.
+            let is_left = change.status.sent_at.is_some() && !by_driver;
             if let Some(withholding) = inner.secrets.remove(&id) {
-                withholding.end(self.clock.monotonic_ns());
+                let aftermath_ns = if is_left { ABANDONED_NS } else { AFTERMATH_NS };
+                withholding.end(self.clock.monotonic_ns(), aftermath_ns);
             }
         }
         if let Some(line) = change.line {

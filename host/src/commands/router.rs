@@ -8,6 +8,7 @@ use autobench_core::driver::{CommandId, SharedInbox};
 use autobench_core::wire::{CommandRequest, CommandStatus, DeviceStatus, ErrorCode};
 use sha2::{Digest, Sha256};
 
+use super::file::KEY_BYTES;
 use super::{Device, DeviceCommands, Driver, Job, Router, WAIT_MAX, WeakRouter};
 use crate::driver::record::DeviceRecord;
 use crate::driver::{CommandTable, Unfit};
@@ -34,7 +35,7 @@ impl Router {
         let text = canonical(&arguments);
         let request = Request {
             device: device.as_str().into(),
-            fingerprint: fingerprint(&name, &text),
+            fingerprint: fingerprint(&self.shared.secret, &name, &text),
             arguments: text,
             name,
             actor: actor.into(),
@@ -322,13 +323,23 @@ fn listed(names: &[String]) -> String {
     }
 }
 
-/// The hash that tells whether two commands are the same.
-pub(super) fn fingerprint(name: &str, arguments: &str) -> Fingerprint {
-    let mut hash = Sha256::new();
-    hash.update(name.as_bytes());
-    hash.update([0]);
-    hash.update(arguments.as_bytes());
-    Fingerprint(hash.finalize().into())
+/// The hash that tells whether two commands are the same: HMAC-SHA-256 (RFC 2104) under this installation's key, so that nobody who reads the ledger can
+/// find out by trying what a command's arguments were.
+pub(super) fn fingerprint(key: &[u8; KEY_BYTES], name: &str, arguments: &str) -> Fingerprint {
+    const BLOCK_BYTES: usize = 64;
+    let keyed = |pad: u8| {
+        let mut hash = Sha256::new();
+        hash.update(key.map(|byte| byte ^ pad));
+        hash.update([pad; BLOCK_BYTES - KEY_BYTES]);
+        hash
+    };
+    let mut inner = keyed(0x36);
+    inner.update(name.as_bytes());
+    inner.update([0]);
+    inner.update(arguments.as_bytes());
+    let mut outer = keyed(0x5c);
+    outer.update(inner.finalize());
+    Fingerprint(outer.finalize().into())
 }
 
 /// One text for one value: members in the order of their names, however the client wrote them.

@@ -17,7 +17,7 @@ use crate::config::{AuthConfig, LogConfig};
 use crate::driver::manifest::CommandDescription;
 use crate::http::{HttpConfig, Server};
 use crate::hub::HubConfig;
-use crate::serial::AFTERMATH_NS;
+use crate::serial::{ABANDONED_NS, AFTERMATH_NS};
 use crate::state::{StateConfig, StateHandle};
 
 mod waiting;
@@ -405,8 +405,11 @@ async fn a_secret_command_is_withheld_from_captures_until_it_is_over_and_a_littl
     assert!(bench.withholding.is_on(now() + one_day), "one is under way");
     bench.answers.down("the driver was stopped", true);
     assert!(bench.status(&second).status.is_final());
-    assert!(bench.withholding.is_on(now()), "a line of it may be on its way");
-    assert!(!bench.withholding.is_on(now() + AFTERMATH_NS));
+    assert!(
+        bench.withholding.is_on(now() + AFTERMATH_NS),
+        "a line of it may be on its way"
+    );
+    assert!(!bench.withholding.is_on(now() + ABANDONED_NS));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -482,7 +485,18 @@ fn arguments_are_the_same_however_they_are_written() {
     let other: Value =
         serde_json::from_str(r#"{ "a": "A", "b": {"x": [1, {"p": 1, "q": 2}], "y": 1} }"#).unwrap();
     assert_eq!(canonical(&one), canonical(&other));
-    assert_ne!(fingerprint("on", "{}"), fingerprint("off", "{}"));
+    let key = [7; file::KEY_BYTES];
+    assert_ne!(fingerprint(&key, "on", "{}"), fingerprint(&key, "off", "{}"));
+    assert_ne!(
+        fingerprint(&key, "on", "{}"),
+        fingerprint(&[8; file::KEY_BYTES], "on", "{}"),
+        "who does not have the key cannot try what it was"
+    );
+    // HMAC-SHA-256 of a zero byte, as other programs compute it.
+    assert_eq!(
+        format!("{:?}", fingerprint(&key, "", "")),
+        "fdd716d598c266c3a3737925159e5923a0f707ef3b1e362124ed7cad2317d075"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -261,7 +261,7 @@ impl UndoneHolds {
             Ok(true) => (
                 LogLevel::Warn,
                 format!(
-                    "port {port}: the hold {hold} of an earlier run is undone: {} bytes were written",
+                    "port {port}: what undoes the hold {hold} of an earlier run is written: {} bytes",
                     lease.release.len()
                 ),
             ),

@@ -30,7 +30,7 @@ use crate::clock::Clock;
 use crate::commands::DeviceCommands;
 use crate::hub::Hub;
 use crate::logs::LogHandle;
-use crate::serial::{PortControl, PortView};
+use crate::serial::{PortControl, PortView, Withholding};
 use crate::state::{Observing, StateHandle, Unsent};
 
 /// Samples for which a series' batch has room from call to call. What a call with more of them took is given back: a call may push 43,690 of one
@@ -75,6 +75,8 @@ pub struct DeviceSink {
     pub first_generation: u64,
     /// Folder for bytes that were skipped.
     pub dumps: PathBuf,
+    /// What keeps secrets out of them.
+    pub withholding: Arc<Withholding>,
     /// Samples of each series on their way to the hub; kept for their buffers.
     pub batches: Vec<Vec<Sample>>,
     /// Who is told that a slice has changed.

@@ -18,4 +18,4 @@ pub use find::{FindError, Found, find};
 pub use line::DisplayLine;
 pub use recorder::Recorder;
 pub use transmit::TRANSMIT_LIMIT_BYTES;
-pub use withholding::{AFTERMATH_NS, Withholding};
+pub use withholding::{ABANDONED_NS, AFTERMATH_NS, Withholding};

@@ -2,9 +2,11 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-/// How long something is still withheld after the last such command is over. A command that the host ends may have a line of it on its way, and an answer to
-/// that repeats it.
+/// How long something is still withheld after a driver has said that such a command is over: what is on its way by then, and an answer that repeats it.
 pub const AFTERMATH_NS: u64 = 2_000_000_000;
+
+/// How long after the host has ended one with its driver in the middle of it, which may try to get an answer to a line of it for a while.
+pub const ABANDONED_NS: u64 = 120_000_000_000;
 
 /// One per device. Commands open and close it, the captures of its ports look.
 #[derive(Debug, Default)]
@@ -20,10 +22,10 @@ impl Withholding {
     }
 
     /// It is over.
-    pub fn end(&self, now_ns: u64) {
+    pub fn end(&self, now_ns: u64, aftermath_ns: u64) {
         // The moment first: there is none in which neither holds.
         self.until_ns
-            .fetch_max(now_ns.saturating_add(AFTERMATH_NS), Ordering::SeqCst);
+            .fetch_max(now_ns.saturating_add(aftermath_ns), Ordering::SeqCst);
         self.under_way.fetch_sub(1, Ordering::SeqCst);
     }
 
@@ -43,9 +45,9 @@ mod tests {
         assert!(!withholding.is_on(0));
         withholding.begin();
         withholding.begin();
-        withholding.end(10);
+        withholding.end(10, AFTERMATH_NS);
         assert!(withholding.is_on(10 + AFTERMATH_NS), "the other one is under way");
-        withholding.end(20);
+        withholding.end(20, AFTERMATH_NS);
         assert!(withholding.is_on(19 + AFTERMATH_NS));
         assert!(!withholding.is_on(20 + AFTERMATH_NS));
     }

@@ -152,7 +152,7 @@ async fn what_a_killed_daemon_held_is_undone_by_the_next_and_nothing_else_is_wri
     client
         .until("the log line", |client| {
             client
-                .has_logged("the hold 1 of an earlier run is undone")
+                .has_logged("the hold 1 of an earlier run is written")
                 .then_some(())
         })
         .await;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use e2e::Daemon;
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Board, until_ended};
 
@@ -48,6 +48,16 @@ async fn ended(child: Child) -> (Option<i32>, Value) {
     let last = text.lines().last().unwrap_or_default();
     let said = serde_json::from_str(last).expect("its last line is JSON");
     (output.status.code(), said)
+}
+
+/// What one said that was used wrongly.
+async fn ended_badly(child: Child) -> String {
+    let output = tokio::task::spawn_blocking(move || child.wait_with_output())
+        .await
+        .unwrap()
+        .expect("it ends");
+    assert_eq!(output.status.code(), Some(2));
+    String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 #[tokio::test]
@@ -113,6 +123,8 @@ async fn a_command_line_holds_for_a_time_and_says_when_it_could_not() {
     // Of what it gave back itself a driver is told nothing.
     until_ended(&mut client, &["1 released"]).await;
 
+    let keyed = ended_badly(send(&board, &daemon, &["--key", "k"])).await;
+    assert!(keyed.contains("sending it again would hold nothing"), "{keyed}");
     let (code, said) = ended(send(&board, &daemon, &["--arg", "loud=true"])).await;
     assert_eq!(
         (code, said.get("code")),
@@ -120,6 +132,36 @@ async fn a_command_line_holds_for_a_time_and_says_when_it_could_not() {
         "{said}"
     );
     board.until_journal_is_empty().await;
+    assert!(daemon.stop().success());
+    assert_eq!(board.line.line_so_far(), None);
+}
+
+#[tokio::test]
+async fn a_hold_that_never_began_is_no_success() {
+    let mut board = Board::new();
+    let (daemon, mut client) = board.start().await;
+    for (line, code, status) in [("drop", 6, "cancelled"), ("fail", 1, "failed")] {
+        let holding = send(&board, &daemon, &["--arg", "late=true"]);
+        client.until_member("/board/waiting", &json!(1)).await;
+        if line == "drop" {
+            let pid = Pid::from_raw(i32::try_from(holding.id()).unwrap()).unwrap();
+            kill_process(pid, Signal::INT).unwrap();
+            client
+                .until("the daemon has heard of it", |client| {
+                    let mut messages = client.logs.values().filter_map(|entry| entry["message"].as_str());
+                    messages.find(|message| message.contains("let go of")).map(drop)
+                })
+                .await;
+        }
+        board.line.send(format!("{line}\n").as_bytes());
+        let (ended_with, said) = ended(holding).await;
+        assert_eq!(
+            (ended_with, said.get("status")),
+            (Some(code), Some(&status.into())),
+            "{said}"
+        );
+        client.until_member("/board/waiting", &json!(0)).await;
+    }
     assert!(daemon.stop().success());
     assert_eq!(board.line.line_so_far(), None);
 }

@@ -74,6 +74,11 @@ async fn a_button_is_let_go_at_once_when_its_driver_breaks_down() {
     let (daemon, mut client) = desk.start().await;
     succeeds(&mut client, "panel", "hold", json!({})).await;
     desk.until_edges(1).await;
+    // So that it cannot end by not being renewed.
+    let hold = client.stages.iter().rev().find(|stage| stage["name"] == "hold");
+    let hold = hold.expect("it was taken")["commandId"].clone();
+    let renewed = client.ask(json!({"type": "lease.renew", "commandId": hold})).await;
+    assert_eq!(renewed["ok"], true);
     let told_ms = desk.sim.control().stats().unwrap().t_ms;
     let trap = command(&mut client, "panel", "trap", json!({})).await;
     assert_eq!(end_of(&mut client, &trap).await["status"], "failed");
@@ -84,6 +89,12 @@ async fn a_button_is_let_go_at_once_when_its_driver_breaks_down() {
     );
     let after = edges[1].at.saturating_sub(Duration::from_millis(told_ms));
     assert!(after < HOLD, "{after:?}");
+    client
+        .until("its reason", |client| {
+            let mut messages = client.logs.values().filter_map(|entry| entry["message"].as_str());
+            messages.find(|message| message.contains("ends (driver-failed)")).map(drop)
+        })
+        .await;
     assert!(daemon.stop().success());
 }
 
@@ -115,7 +126,7 @@ async fn of_a_killed_daemon_the_board_lets_the_button_go_and_the_next_start_the_
         .until("both are reported", |client| {
             let undone = client.logs.values().filter(|entry| {
                 let message = entry["message"].as_str().unwrap_or_default();
-                message.contains("of an earlier run is undone")
+                message.contains("of an earlier run is written")
             });
             (undone.count() == 2).then_some(())
         })

@@ -8,10 +8,14 @@ const SKIPPED_FILES_LIMIT: usize = 16;
 impl DeviceSink {
     /// Keeps skipped bytes in a file and names it, or says why not.
     pub(super) fn dump(&self, offset: u64, bytes: &[u8]) -> String {
+        if self.withholding.is_on(self.clock.monotonic_ns()) {
+            return ", not kept because a secret command was under way".to_owned();
+        }
         let path = self.dumps.join(format!("{}@{offset}.bytes", self.device));
         let written = std::fs::create_dir_all(&self.dumps).and_then(|()| {
             self.forget_old_dumps();
-            std::fs::write(&path, bytes)
+            // Its owner's alone, as all that is kept of a line.
+            crate::durable::replace(&path, bytes)
         });
         match written {
             Ok(()) => format!(", kept in {}", path.display()),

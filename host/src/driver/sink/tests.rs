@@ -54,6 +54,7 @@ fn bench() -> Bench {
         clock,
         first_generation: 0,
         dumps: folder.path().join("dumps"),
+        withholding: Arc::default(),
         batches: Vec::new(),
         inbox: SharedInbox::new([]),
         observing: None,

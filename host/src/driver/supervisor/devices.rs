@@ -234,6 +234,7 @@ impl Bench {
             health,
             clock: services.clock,
             dumps: data_dir.join("dumps"),
+            withholding: Arc::clone(&withholding),
             first_generation,
             batches: Vec::new(),
             inbox: inbox.clone(),
