@@ -50,7 +50,7 @@ export function toneOf(status: CommandStage): string {
 /** What came of it, in a line: the reason, else what the device has now, or gave back, else how far it is. */
 export function outcomeOf(record: CommandRecord): string {
   if (record.reason !== undefined) return record.reason
-  if (typeof record.actualValue === 'boolean') return `now ${record.actualValue}`
+  if (typeof record.actualValue === 'boolean' || typeof record.actualValue === 'string') return `now ${record.actualValue}`
   if (record.actualValue !== undefined) return JSON.stringify(record.actualValue)
   return record.completedAt === undefined ? (record.progress?.message ?? '') : ''
 }
