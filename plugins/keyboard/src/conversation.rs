@@ -3,9 +3,10 @@
 //! It owns what goes into a snapshot. Whatever has a time has it in there as a number; the one timer only says that it is time to look.
 //!
 //! Here is what all of it shares: the memory, the lines that come in, and the time. `identification.rs` comes first, `queue.rs` takes what is asked,
-//! `steps.rs` sends it and `answers.rs` waits for what comes of it, `report.rs` shows it.
+//! `steps.rs` sends it and `answers.rs` waits for what comes of it, `doubts.rs` knows which keys may be down, `report.rs` shows it.
 
 mod answers;
+mod doubts;
 mod identification;
 mod queue;
 mod report;
@@ -22,6 +23,7 @@ use crate::settings::Plan;
 use crate::state::{Phase, Power, State};
 use crate::work::Job;
 use answers::{Expected, Flight};
+use doubts::Doubts;
 
 /// The one timer. It may come early or late: what is due is decided by `Memory::deadline_ns`.
 const TICK: u32 = 1;
@@ -52,11 +54,17 @@ pub(crate) struct Memory {
     deadline_ns: u64,
     queue: VecDeque<Job>,
     running: Option<Job>,
+    /// What was under way when keys had to be let go first; it goes on after that.
+    #[serde(default)]
+    aside: Option<Job>,
     flight: Option<Flight>,
     /// Whether the next step waits for the deadline.
     pausing: bool,
     /// Keys that stay down after the command that asked for it, each with its lease.
     held: Vec<Key>,
+    /// Keys that may be down at the PC, whether they are held or not.
+    #[serde(default)]
+    doubts: Doubts,
     /// How many times in a row the line took nothing.
     refusals: u8,
     renewed_ns: u64,
@@ -71,9 +79,11 @@ impl Default for Memory {
             deadline_ns: 0,
             queue: VecDeque::new(),
             running: None,
+            aside: None,
             flight: None,
             pausing: false,
             held: Vec::new(),
+            doubts: Doubts::default(),
             refusals: 0,
             renewed_ns: 0,
             progress_ns: 0,
@@ -149,14 +159,20 @@ impl Conversation {
                     self.fail_identification(cx, &message);
                 }
             }
-            Message::Done(verb, code) => self.take_answer(cx, Expected::Done(verb, code)),
+            Message::Done(verb, code) => {
+                self.hear_done(verb, code);
+                self.take_answer(cx, Expected::Done(verb, code));
+            }
             Message::NothingToDo(command) => self.take_refusal(cx, command),
             Message::Power(is_on) => {
                 cx.edit().power = if is_on { Power::On } else { Power::Off };
                 self.take_answer(cx, Expected::Power);
             }
             Message::PcTalks => cx.edit().power = Power::On,
-            Message::PcReset => cx.edit().lights = None,
+            Message::PcReset => {
+                self.memory.doubts.forget_past();
+                cx.edit().lights = None;
+            }
             Message::Lights(lights) => cx.edit().lights = Some(lights.into()),
             Message::Other => {}
         }

@@ -254,6 +254,13 @@ impl Key {
         }
     }
 
+    /// Whether it is the key with a prefix to this one without.
+    #[must_use]
+    pub fn has_code_of(self, plain: Self) -> bool {
+        let (prefix, code) = self.bytes();
+        prefix != 0 && plain.bytes() == (0, code)
+    }
+
     const fn bytes(self) -> (u8, u8) {
         let [prefix, code] = self.0.to_be_bytes();
         (prefix, code)

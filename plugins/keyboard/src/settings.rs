@@ -16,6 +16,8 @@ const LONGEST_TEXT: usize = 4000;
 const LONGEST_MS: u32 = 60_000;
 /// The longest hold, in milliseconds, as the host keeps leases.
 const LONGEST_HOLD_MS: u32 = 600_000;
+/// The job that lets go of keys that may be down after the adapter or its line was away.
+pub const RELEASE_DOUBTFUL: &str = "release-doubtful";
 
 /// `[devices.<id>.settings]`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -294,11 +296,9 @@ impl Type {
             format!("the layout {name} ({}) has no keys for {places}", layout.title())
         })?;
         let label = format!("type {count} characters");
-        Ok(Job::new(
-            "type",
-            label,
-            Work::Strokes(Unit::Characters, text(&struck, 0)),
-        ))
+        let mut job = Job::new("type", label, Work::Strokes(Unit::Characters, text(&struck, 0)));
+        job.is_secret = self.secret;
+        Ok(job)
     }
 }
 
@@ -323,11 +323,11 @@ impl Power {
     }
 }
 
-/// What lets go of everything: the keys that are held, and the modifiers, which may be down from before an adapter's reset.
+/// What lets go of everything: the keys that are or may be down, and the modifiers, whatever is known of them.
 #[must_use]
-pub fn release_all(held: &[Key]) -> Job {
-    let others = Key::modifiers().filter(|key| !held.contains(key));
-    let up = held.iter().copied().chain(others).map(Step::Up).collect();
+pub fn release_all(down: &[Key]) -> Job {
+    let others = Key::modifiers().filter(|key| !down.contains(key));
+    let up = down.iter().copied().chain(others).map(Step::Up).collect();
     steps("release-all", "release all".to_owned(), false, up)
 }
 
@@ -336,6 +336,13 @@ pub fn release_all(held: &[Key]) -> Job {
 pub fn release_held(held: &[Key]) -> Job {
     let up = held.iter().copied().map(Step::Up).collect();
     steps("release", "release what is held".to_owned(), false, up)
+}
+
+/// What lets go of keys that may be down after the adapter or its line was away.
+#[must_use]
+pub fn release_doubtful(keys: &[Key]) -> Job {
+    let up = keys.iter().copied().map(Step::Up).collect();
+    steps(RELEASE_DOUBTFUL, "release what may be down".to_owned(), false, up)
 }
 
 fn strokes(name: &str, label: String, strokes: Vec<Stroke>) -> Job {

@@ -115,6 +115,9 @@ pub struct Job {
     pub created_ms: u64,
     /// Whether it strikes keys, so that there is no use in it when the PC is off.
     pub is_input: bool,
+    /// Whether nothing of it may be seen.
+    #[serde(default)]
+    pub is_secret: bool,
     /// Whether the adapter has answered anything of it.
     pub acknowledged: bool,
     /// What it counts.
@@ -159,6 +162,7 @@ impl Job {
             by: String::new(),
             created_ms: 0,
             is_input,
+            is_secret: false,
             acknowledged: false,
             unit,
             total,
@@ -188,6 +192,12 @@ impl Job {
         };
         let is_text = self.unit == Unit::Characters;
         held.iter().copied().find(|key| is_text || touches(*key))
+    }
+
+    /// Whether its keys may be seen: they are no part of a text.
+    #[must_use]
+    pub fn names_its_keys(&self) -> bool {
+        !matches!(self.name.as_str(), "type" | "macro")
     }
 
     /// The next step; nothing when it is through.

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use autobench_sdk::{debug, warn};
+use autobench_sdk::debug;
 use serde::{Deserialize, Serialize};
 
 use super::report::so_far;
@@ -14,7 +14,7 @@ use super::steps::lease_of;
 use super::{Conversation, Cx, Stage};
 use crate::PORT;
 use crate::keys::Verb;
-use crate::state::{Phase, Scope};
+use crate::state::Scope;
 use crate::work::{Ending, Step, Unit};
 
 /// What an answer has to be.
@@ -27,7 +27,7 @@ pub(super) enum Expected {
 /// A step that waits for its answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Flight {
-    step: Step,
+    pub(super) step: Step,
     answers: VecDeque<Expected>,
     tries: u8,
 }
@@ -57,7 +57,9 @@ impl Conversation {
         if !flight.answers.is_empty() {
             return;
         }
+        let step = flight.step;
         self.memory.flight = None;
+        self.memory.doubts.settle(step);
         self.acknowledge(cx);
         let pacing_ms = self.plan.settings.pacing_ms;
         if pacing_ms > 0 {
@@ -74,6 +76,7 @@ impl Conversation {
             return;
         }
         let Some(flight) = self.memory.flight.take() else {
+            self.take_refusal_of_release(cx, command);
             return;
         };
         let bytes = flight.step.bytes();
@@ -81,12 +84,14 @@ impl Conversation {
             .split(|byte| *byte == b'\n')
             .any(|line| line == command.as_bytes());
         if is_whole {
+            if flight.tries == 1 {
+                self.memory.doubts.take_back(flight.step);
+            }
             self.take_back(cx, flight.step);
-            let message = "the adapter has been reset; identifying it again";
-            warn!(cx, "{message}");
-            self.memory.questions = 0;
-            self.change_phase(cx, Phase::Identifying, Some(message.to_owned()));
-            self.identify(cx);
+            self.start_after_reset(cx);
+        } else if self.is_release(command) {
+            // The host's own line. What became of this step, its own answer says, or that there is none.
+            self.memory.flight = Some(flight);
         } else if flight.tries <= self.plan.settings.retries {
             self.send_again(cx, flight);
         } else {
@@ -131,7 +136,8 @@ impl Conversation {
         if let Step::Keep(key, _) = step {
             self.memory.held.retain(|held| *held != key);
         }
-        if job.ending.is_none() {
+        let is_only_here = matches!(step, Step::Up(key) if !self.memory.doubts.contains(key));
+        if job.ending.is_none() || is_only_here {
             job.put_back(step);
         } else if let Step::Down(key) | Step::Keep(key, _) = step {
             cx.release_lease(lease_of(key));
@@ -147,6 +153,7 @@ impl Conversation {
         if let Err(error) = cx.write(PORT, &flight.step.bytes()) {
             debug!(cx, "a line could not be sent again: {error}");
         }
+        self.memory.doubts.ask(self.memory.running.as_ref(), flight.step);
         self.await_answers(cx, flight.step, flight.tries + 1);
     }
 

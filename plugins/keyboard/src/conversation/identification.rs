@@ -28,7 +28,8 @@ impl Conversation {
         self.memory.stage = Stage::Away;
         let message = format!("the line is away: {reason}");
         self.give_up(cx, &message);
-        self.note_error(cx, Scope::Open, &message);
+        self.memory.doubts.forget_answers();
+        self.note_error(cx, Scope::Open, &self.with_doubts(&message));
         let state = cx.edit();
         state.device_path = None;
         state.power = Power::Unknown;
@@ -49,7 +50,7 @@ impl Conversation {
         cx.cancel_timer(TICK);
         self.memory.stage = Stage::Ready;
         info!(cx, "the keyboard adapter is identified");
-        cx.edit().last_error = None;
+        self.release_doubts(cx);
         self.change_phase(cx, Phase::Ready, None);
         self.pump(cx);
     }
@@ -78,7 +79,7 @@ impl Conversation {
     /// It did not answer although it was asked more than once. What was asked of it is over; it is identified as if it had just come.
     pub(super) fn start_over(&mut self, cx: &mut Cx<'_>, message: &str) {
         self.give_up(cx, message);
-        self.note_error(cx, Scope::Protocol, message);
+        self.note_error(cx, Scope::Protocol, &self.with_doubts(message));
         warn!(cx, "{message}");
         self.memory.questions = 0;
         self.change_phase(cx, Phase::Identifying, Some(message.to_owned()));
@@ -89,7 +90,7 @@ impl Conversation {
         self.memory.stage = Stage::Waiting;
         if cx.slice().phase != Phase::Error {
             self.give_up(cx, message);
-            self.note_error(cx, Scope::Identify, message);
+            self.note_error(cx, Scope::Identify, &self.with_doubts(message));
             warn!(cx, "{message}; asking again every few seconds");
             self.change_phase(cx, Phase::Error, Some(message.to_owned()));
         }

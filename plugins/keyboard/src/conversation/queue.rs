@@ -7,7 +7,6 @@ use autobench_sdk::{debug, info, whole_ms};
 use super::report::{say_why, so_far};
 use super::steps::lease_of;
 use super::{Conversation, Cx, Stage};
-use crate::keys::Key;
 use crate::settings;
 use crate::state::Power;
 use crate::work::{Ending, Job, Unit};
@@ -33,7 +32,12 @@ impl Conversation {
         if self.memory.queue.len() >= most {
             return Err(format!("the queue is full: {most} commands wait"));
         }
-        let waiting = self.memory.queue.iter().chain(&self.memory.running);
+        let waiting = self
+            .memory
+            .queue
+            .iter()
+            .chain(&self.memory.running)
+            .chain(&self.memory.aside);
         let strokes: usize = waiting.map(Job::size).sum();
         if strokes + job.size() > MOST_STROKES {
             return Err(format!(
@@ -53,7 +57,10 @@ impl Conversation {
             return Err(format!("the adapter is not ready: {}", cx.slice().phase.name()));
         }
         self.withdraw_all(cx, "everything is released");
-        let mut job = settings::release_all(&self.memory.held);
+        let doubtful = self.memory.doubts.keys();
+        let also = doubtful.filter(|key| !self.memory.held.contains(key));
+        let down: Vec<_> = self.memory.held.iter().copied().chain(also).collect();
+        let mut job = settings::release_all(&down);
         job.command = Some(command.to_owned());
         by.clone_into(&mut job.by);
         self.take(cx, job)
@@ -78,6 +85,7 @@ impl Conversation {
             return;
         }
         cx.edit().lights = None;
+        self.memory.doubts.forget_all();
         let over = self.withdraw(cx, "the PC is off", |job| job.is_input);
         if over > 0 {
             info!(cx, "the PC is off: {over} commands are cancelled");
@@ -91,15 +99,11 @@ impl Conversation {
         self.show(cx);
     }
 
-    /// A lease is over without the driver: the key is up, or will be as soon as the line is back.
+    /// A lease is over without the driver.
     pub(crate) fn lease_ended(&mut self, cx: &mut Cx<'_>, lease: u32, reason: &str) {
-        let Some(key) = Key::all().find(|key| lease_of(*key) == lease) else {
+        let Some(key) = self.doubt_release(cx, lease) else {
             return;
         };
-        self.memory.held.retain(|held| *held != key);
-        if let Some(job) = &mut self.memory.running {
-            job.let_go(key);
-        }
         debug!(cx, "{key} is let go: {reason}");
         self.show(cx);
     }
@@ -109,8 +113,8 @@ impl Conversation {
         self.memory.flight = None;
         self.memory.pausing = false;
         self.memory.refusals = 0;
-        let running = self.memory.running.take();
-        if let Some(mut job) = running {
+        let under_way = [self.memory.running.take(), self.memory.aside.take()];
+        for mut job in under_way.into_iter().flatten() {
             for key in std::mem::take(&mut job.down) {
                 cx.release_lease(lease_of(key));
             }
@@ -127,7 +131,9 @@ impl Conversation {
         }
     }
 
+    /// What the driver does by itself is not withdrawn.
     fn withdraw(&mut self, cx: &mut Cx<'_>, reason: &str, concerns: impl Fn(&Job) -> bool) -> usize {
+        let concerns = |job: &Job| job.command.is_some() && concerns(job);
         let (over, stay): (VecDeque<_>, VecDeque<_>) = std::mem::take(&mut self.memory.queue)
             .into_iter()
             .partition(&concerns);
@@ -137,6 +143,14 @@ impl Conversation {
             job.end(Ending::Cancelled, None);
             say_why(cx, &job, reason);
             self.finish(cx, job);
+        }
+        if let Some(job) = &mut self.memory.aside
+            && concerns(job)
+            && job.ending.is_none()
+        {
+            job.end(Ending::Cancelled, None);
+            say_why(cx, job, reason);
+            count += 1;
         }
         if let Some(job) = self
             .memory

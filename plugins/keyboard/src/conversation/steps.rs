@@ -6,6 +6,7 @@ use super::report::{operation, so_far};
 use super::{Conversation, Cx, Stage, TICK};
 use crate::PORT;
 use crate::keys::Key;
+use crate::settings::RELEASE_DOUBTFUL;
 use crate::state::{Scope, Status};
 use crate::work::{Ending, Job, Step, Unit};
 
@@ -25,11 +26,20 @@ impl Conversation {
     /// Goes on until there is something to wait for, or nothing to do.
     pub(super) fn pump(&mut self, cx: &mut Cx<'_>) {
         while self.memory.stage == Stage::Ready && !self.is_waiting() {
+            if let Some(key) = self.memory.doubts.unanswered() {
+                // As if the driver had sent what the host has.
+                self.await_answers(cx, Step::Up(key), 1);
+                break;
+            }
             let Some(mut job) = self.memory.running.take().or_else(|| self.begin()) else {
                 break;
             };
             let Some(step) = job.next_step() else {
+                let is_still_doubtful = job.name == RELEASE_DOUBTFUL && job.ending.is_some();
                 self.finish(cx, job);
+                if is_still_doubtful {
+                    self.start_over(cx, "keys could not be let go; identifying the adapter again");
+                }
                 continue;
             };
             let after = self.carry_out(cx, &mut job, step);
@@ -57,6 +67,7 @@ impl Conversation {
             // One whose deadline has passed is over already.
             let _ = cx.complete(command, &outcome);
         }
+        self.finish_release(cx, &job);
         let now = iso_8601(cx.wall_ms());
         let state = cx.edit();
         state.operation_history.push(operation(&job, status));
@@ -68,6 +79,9 @@ impl Conversation {
     }
 
     fn begin(&mut self) -> Option<Job> {
+        if let Some(job) = self.memory.aside.take() {
+            return Some(job);
+        }
         let mut job = self.memory.queue.pop_front()?;
         if let Some(key) = job.conflict(&self.memory.held) {
             job.end(Ending::Blocked(format!("{key} is held; release it first")), None);
@@ -129,6 +143,7 @@ impl Conversation {
             return self.hold_back(cx, job, step, &error.to_string());
         }
         self.memory.refusals = 0;
+        self.memory.doubts.ask(Some(job), step);
         match step {
             Step::Down(key) => job.down.push(key),
             Step::Keep(key, _) => {

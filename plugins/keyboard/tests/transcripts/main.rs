@@ -5,6 +5,7 @@
 
 mod adapter;
 mod disturbances;
+mod doubts;
 mod holds;
 mod identification;
 mod losses;
