@@ -10,7 +10,8 @@
 //!
 //! Loss of the line leads to `Away` from everywhere, and what was under way has failed then. Nothing is identified after a swap, or after a
 //! restart from a checkpoint: the identification opens both contacts, and somebody may be pressing. For the same reason it is what makes the
-//! contacts safe again when the board does not say that it has let go.
+//! contacts safe again when the board does not say that it has let go. In `Ready` it is also how a command asks that finds nothing to press:
+//! `panel/asking.rs`.
 //!
 //! A contact is never closed without a lease: the host has the bytes that open it before those that close it leave.
 

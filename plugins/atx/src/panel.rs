@@ -3,8 +3,9 @@
 //! It owns what goes into a snapshot. Whatever has a time has it in there as a number; the one timer only says that it is time to look.
 //!
 //! Here is what all of it shares: the memory and the time. `identification.rs` comes first in the board's life, `telemetry.rs` reads what it says,
-//! `queue.rs` and `press.rs` carry out what is asked of it, `report.rs` shows it.
+//! `queue.rs` and `press.rs` carry out what is asked of it, `asking.rs` makes sure where there is nothing to press, `report.rs` shows it.
 
+mod asking;
 mod identification;
 mod press;
 mod queue;
@@ -96,6 +97,7 @@ impl Panel {
         let step = self.memory.active.as_ref().and_then(|action| match action.step {
             Step::Closed { reply_by_ns, .. } => reply_by_ns,
             Step::Opening { reply_by_ns } => Some(reply_by_ns),
+            Step::Asking { by_ns, .. } => Some(by_ns),
             Step::Resting { .. } | Step::Confirming { .. } => None,
         });
         let now_ns = cx.monotonic_ns();

@@ -54,6 +54,15 @@ impl Sense {
             Self::On => "on",
         }
     }
+
+    /// The other way; what nobody knows stays so.
+    pub(crate) fn opposite(self) -> Self {
+        match self {
+            Self::Unknown => Self::Unknown,
+            Self::Off => Self::On,
+            Self::On => Self::Off,
+        }
+    }
 }
 
 /// The slice.

@@ -3,11 +3,13 @@
 //! ```text
 //! verb --plan, by the power sense--> legs: press a button so long, then wait until the sense is so
 //!
+//! Asking --there is something to press--> Resting; there is not: done
+//!
 //! Resting -> Closed -> Opening -> Confirming -> the next leg, or done
 //!    |          |         |           |         the button was left alone long enough; its time is over; the board said that it let go;
 //!    |          |         |           |         the sense is as it should be
 //!    |          |         `-----------+-------> failed: no word from the board, or the sense stayed as it was
-//!    `----------+-----------------------------> over at once, or by way of Opening, when somebody takes it back
+//!    `----------+-----------------------------> over at once, or by way of Opening, when somebody takes it back; Asking comes to its end first
 //! ```
 
 use std::collections::VecDeque;
@@ -50,6 +52,16 @@ impl Verb {
             Self::Reset => "reset",
             Self::Cycle => "cycle",
         }
+    }
+
+    /// Whether it would press nothing for a PC that is so, or less than for one that is not. The press that it lacks would show whether the board
+    /// still obeys, and the sense is as old as the last time that it did.
+    #[must_use]
+    pub fn is_doubtful(self, sense: Sense) -> bool {
+        matches!(
+            (self, sense),
+            (Self::On, Sense::On) | (Self::Off | Self::ForceOff | Self::Reset | Self::Cycle, Sense::Off)
+        )
     }
 
     /// What it does, for a person.
@@ -130,6 +142,15 @@ pub struct Order {
 /// How far a leg is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Step {
+    /// There is nothing to press, if the board's last word on power still holds: it is asked, by way of its identification.
+    Asking {
+        /// How many times.
+        questions: u8,
+        /// Whether it has said what it is, and has to say how power is.
+        has_answered: bool,
+        /// By when it has to say the one or the other.
+        by_ns: u64,
+    },
     /// The button was let go a moment ago, and is left alone.
     Resting {
         /// Until then.
@@ -191,7 +212,7 @@ impl Action {
                 ..
             } => [until_ns, reply_by_ns].into_iter().flatten().min(),
             Step::Opening { reply_by_ns } => Some(reply_by_ns),
-            Step::Confirming { by_ns } => Some(by_ns),
+            Step::Asking { by_ns, .. } | Step::Confirming { by_ns } => Some(by_ns),
         }
     }
 
@@ -218,6 +239,27 @@ mod tests {
         assert_eq!(planned(Verb::On, Sense::On), []);
         assert_eq!(planned(Verb::Off, Sense::Off), []);
         assert_eq!(planned(Verb::ForceOff, Sense::Off), []);
+    }
+
+    #[test]
+    fn what_presses_less_for_one_sense_than_for_the_other_doubts_it() {
+        let (button, ms) = (Button::Power, 100);
+        for verb in [
+            Verb::Press(button, ms),
+            Verb::Hold(button, ms),
+            Verb::On,
+            Verb::Off,
+            Verb::ForceOff,
+            Verb::Reset,
+            Verb::Cycle,
+        ] {
+            let presses = |sense| plan(verb, sense, &Settings::default()).map_or(0, |legs| legs.len());
+            for sense in [Sense::Off, Sense::On] {
+                let is_doubtful = presses(sense) < presses(sense.opposite());
+                assert_eq!(verb.is_doubtful(sense), is_doubtful, "{verb:?}, {sense:?}");
+            }
+            assert!(!verb.is_doubtful(Sense::Unknown));
+        }
     }
 
     #[test]

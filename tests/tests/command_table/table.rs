@@ -102,6 +102,8 @@ pub struct Cell {
 pub enum End {
     /// The driver refuses it, with a reason that contains this; nothing is written.
     Blocked(&'static str),
+    /// The driver asks its device with these lines, and the command fails by the answer, for a reason that contains this.
+    Fails(&'static str, &'static [&'static str]),
     /// It is done, and the PC is as it was.
     Done(&'static [&'static str]),
     /// It is done, and the PC is so.
@@ -171,6 +173,9 @@ pub struct Row {
 
 const RESET: &[&str] = &["RESET_HOLD", "RESET_RELEASE"];
 const POWER: &[&str] = &["POWER_HOLD", "POWER_RELEASE"];
+/// A panel that finds nothing to press has the board say how power is.
+const ASKED: &[&str] = &["identify", "identify_complete"];
+const ASKED_POWER: &[&str] = &["identify", "identify_complete", "POWER_HOLD", "POWER_RELEASE"];
 const POWER_TWICE: &[&str] = &["POWER_HOLD", "POWER_RELEASE", "POWER_HOLD", "POWER_RELEASE"];
 const STRUCK: &[&str] = &["press 0:1c"];
 const HELD: &[&str] = &["hold 0:1c", "release 0:1c"];
@@ -241,28 +246,40 @@ pub fn rows() -> Vec<Row> {
             unready: NOTHING,
             ..panel("release", reset(), json!({}), NOTHING, NOTHING)
         },
-        panel("on", json!({}), surplus(), End::Leaves(Power::On, POWER), NOTHING),
+        panel(
+            "on",
+            json!({}),
+            surplus(),
+            End::Leaves(Power::On, POWER),
+            End::Done(ASKED),
+        ),
         // The PC takes no notice of a short press, so that it never goes off.
-        panel("off", json!({}), surplus(), NOTHING, End::Withdrawn(POWER)),
+        panel(
+            "off",
+            json!({}),
+            surplus(),
+            End::Done(ASKED),
+            End::Withdrawn(POWER),
+        ),
         panel(
             "force-off",
             json!({}),
             surplus(),
-            NOTHING,
+            End::Done(ASKED),
             End::Leaves(Power::Off, POWER),
         ),
         panel(
             "reset",
             json!({}),
             surplus(),
-            End::Blocked("power-off: "),
+            End::Fails("power-off: ", ASKED),
             End::Done(RESET),
         ),
         panel(
             "cycle",
             json!({}),
             surplus(),
-            End::Leaves(Power::On, POWER),
+            End::Leaves(Power::On, ASKED_POWER),
             End::Done(POWER_TWICE),
         ),
         keyboard("press", key(), json!({"key": 1}), PC_OFF, End::Done(STRUCK)),

@@ -217,6 +217,7 @@ impl Desk {
         let over = end_of(callers, id).await;
         let (status, reason, lines) = match end {
             End::Blocked(reason) => ("blocked", reason, &[][..]),
+            End::Fails(reason, lines) => ("failed", reason, lines),
             End::Done(lines) | End::Leaves(_, lines) => ("succeeded", "", lines),
             End::Withdrawn(lines) => ("cancelled", "", lines),
         };
@@ -259,10 +260,7 @@ impl Desk {
         what: String,
     ) -> Result<(), Missed> {
         let heard = self.unjudged(PANEL, Phase::Ready(self.power));
-        assert!(
-            lines.first() == Some(&POWER_HOLD),
-            "the panel heard {heard:?}: {what}"
-        );
+        assert!(lines.contains(&POWER_HOLD), "the panel heard {heard:?}: {what}");
         self.until_idle(callers, PANEL).await;
         let heard = self.unjudged(PANEL, Phase::Ready(self.power));
         assert!(

@@ -77,7 +77,9 @@ async fn a_button_is_let_go_at_once_when_its_driver_breaks_down() {
     // So that it cannot end by not being renewed.
     let hold = client.stages.iter().rev().find(|stage| stage["name"] == "hold");
     let hold = hold.expect("it was taken")["commandId"].clone();
-    let renewed = client.ask(json!({"type": "lease.renew", "commandId": hold})).await;
+    let renewed = client
+        .ask(json!({"type": "lease.renew", "commandId": hold}))
+        .await;
     assert_eq!(renewed["ok"], true);
     let told_ms = desk.sim.control().stats().unwrap().t_ms;
     let trap = command(&mut client, "panel", "trap", json!({})).await;
@@ -92,7 +94,9 @@ async fn a_button_is_let_go_at_once_when_its_driver_breaks_down() {
     client
         .until("its reason", |client| {
             let mut messages = client.logs.values().filter_map(|entry| entry["message"].as_str());
-            messages.find(|message| message.contains("ends (driver-failed)")).map(drop)
+            messages
+                .find(|message| message.contains("ends (driver-failed)"))
+                .map(drop)
         })
         .await;
     assert!(daemon.stop().success());

@@ -3,6 +3,7 @@
 
 use autobench_sdk::{Identity, debug, info, warn};
 
+use super::asking::contacts_are_open;
 use super::report::{change_phase, edit, note_error, short};
 use super::telemetry::sense;
 use super::{Panel, Stage, TICK, after};
@@ -97,7 +98,7 @@ impl Panel {
             return;
         };
         action.rest.clear();
-        if let Step::Resting { .. } | Step::Confirming { .. } = action.step {
+        if let Step::Asking { .. } | Step::Resting { .. } | Step::Confirming { .. } = action.step {
             self.finish(cx);
         }
     }
@@ -118,13 +119,11 @@ impl Panel {
         let state = edit(cx);
         state.identified = true;
         state.power_sense = sense(on);
-        // Its identification has opened them.
-        state.power_button_held = false;
-        state.reset_button_held = false;
         // What went wrong with a button is worth reading longer than that.
         state
             .last_error
             .take_if(|fault| matches!(fault.scope, Scope::Read | Scope::Identify));
+        contacts_are_open(cx);
         change_phase(cx, Phase::Ready, None);
     }
 
@@ -184,7 +183,7 @@ impl Panel {
     }
 }
 
-fn send(cx: &mut Cx<'_>, data: &[u8]) {
+pub(super) fn send(cx: &mut Cx<'_>, data: &[u8]) {
     if let Err(error) = cx.write(PORT, data) {
         // The host tells of a line that is gone, and one that takes nothing is asked again in its time.
         debug!(cx, "the board could not be asked: {error}");

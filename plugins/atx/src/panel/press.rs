@@ -112,6 +112,7 @@ impl Panel {
     pub(super) fn step_is_over(&mut self, cx: &mut Cx<'_>, now_ns: u64) {
         let Some(action) = &self.memory.active else { return };
         match action.step {
+            Step::Asking { questions, .. } => self.question_is_over(cx, questions),
             Step::Resting { .. } => self.close(cx),
             Step::Closed {
                 until_ns: Some(until_ns),

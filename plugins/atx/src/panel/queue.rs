@@ -72,7 +72,8 @@ impl Panel {
         self.answer(cx, &Outcome::Cancelled);
         match step {
             Step::Closed { .. } => self.let_go(cx),
-            Step::Opening { .. } => {}
+            // The board is not left in the middle of its identification, nor a contact before it is known to be open.
+            Step::Asking { .. } | Step::Opening { .. } => {}
             Step::Resting { .. } | Step::Confirming { .. } => self.finish(cx),
         }
         self.begin_next(cx);
@@ -118,7 +119,10 @@ impl Panel {
 
     fn begin(&mut self, cx: &mut Cx<'_>, order: Order) {
         let sense = cx.slice().power_sense;
-        let mut legs = match plan(order.verb, sense, &self.settings) {
+        let is_doubtful = order.verb.is_doubtful(sense);
+        // What there is to press if the board says otherwise.
+        let presumed = if is_doubtful { sense.opposite() } else { sense };
+        let mut legs = match plan(order.verb, presumed, &self.settings) {
             Ok(legs) => legs,
             Err(reason) => {
                 let _ = cx.complete(&order.id, &Outcome::Blocked(reason.to_owned()));
@@ -141,6 +145,10 @@ impl Panel {
             ended: None,
             releases: Vec::new(),
         });
-        self.begin_leg(cx);
+        if is_doubtful {
+            self.question(cx);
+        } else {
+            self.begin_leg(cx);
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use autobench_sdk::{Outcome, Value, info};
 
+use super::asking::contacts_are_open;
 use super::press::end;
 use super::report::{edit, set_held, urge};
 use super::{Panel, Stage};
@@ -21,6 +22,8 @@ impl Panel {
             // An answer that comes after its time is still one.
             (Stage::Identifying | Stage::Waiting, Message::Token) => self.take_token(cx),
             (Stage::Completing, Message::Power(on)) => self.become_ready(cx, on),
+            (Stage::Completing, Message::Identified) => contacts_are_open(cx),
+            (Stage::Ready, Message::Token) => self.take_answer(cx),
             (Stage::Ready, Message::Power(on)) => self.take_power(cx, on),
             (Stage::Completing | Stage::Ready, Message::Disk(active)) => {
                 edit(cx).hdd_active = Some(active);
@@ -48,6 +51,8 @@ impl Panel {
         });
         if confirms {
             self.next_leg(cx);
+        } else if self.is_asked_for_power() {
+            self.decide(cx);
         }
     }
 
@@ -87,7 +92,7 @@ impl Panel {
             Step::Opening { .. } => self.opened(cx),
             // The host let go of it, and is about to say so.
             Step::Closed { opened, .. } => *opened = true,
-            Step::Resting { .. } | Step::Confirming { .. } => {}
+            Step::Asking { .. } | Step::Resting { .. } | Step::Confirming { .. } => {}
         }
     }
 

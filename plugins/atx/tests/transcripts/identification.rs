@@ -208,3 +208,23 @@ fn bytes_that_are_missing_may_have_said_how_power_is() {
     bench.feed("main", RELEASED);
     assert_eq!(bench.written("main"), IDENTIFY);
 }
+
+#[test]
+fn contacts_are_open_once_the_board_has_completed_its_identification() {
+    let mut bench = ready();
+    bench.command("press", &json!({ "button": "reset" }));
+    bench.feed("main", b"debug: front panel reset button held\r\n");
+    bench.advance_ms(2250);
+    assert_eq!(bench.slice()["phase"], "identifying");
+    assert_eq!(
+        bench.slice()["resetButtonHeld"],
+        true,
+        "nobody has said that it was let go"
+    );
+    bench.feed("main", b"FP\r\n");
+    // How power is gets lost.
+    bench.feed("main", b"debug: front panel identification complete\r\nPOW");
+    bench.settle();
+    assert_eq!(bench.slice()["phase"], "identifying");
+    assert_eq!(bench.slice()["resetButtonHeld"], false);
+}

@@ -1,4 +1,4 @@
-//! What is refused, and what needs no press, writes no byte; settings and the manifest are as they say.
+//! What is refused unasked writes no byte; settings and the manifest are as they say.
 
 use atx::Atx;
 use autobench_sdk::bench::{Bench, blocked};
@@ -34,7 +34,6 @@ fn no_refused_command_writes_a_byte() {
     let mut silent = bench();
     silent.advance_ms(9000);
     check(silent, "not-ready: the front panel is error", &every);
-    check(ready(), "power-off: ", &[("reset", json!({}))]);
     check(
         ready(),
         "ms is ",
@@ -49,19 +48,8 @@ fn no_refused_command_writes_a_byte() {
 }
 
 #[test]
-fn what_is_as_it_should_be_writes_no_byte_either() {
+fn a_release_of_what_nobody_holds_writes_no_byte_either() {
     let mut bench = ready();
-    for name in ["off", "force-off"] {
-        let id = bench.command(name, &json!({}));
-        let off = Outcome::Succeeded(Some(Value::Text("off".to_owned())));
-        assert_eq!(bench.outcome(&id), Some(&off));
-    }
-    bench.feed("main", b"POWER_LED_ON\r\n");
-    let id = bench.command("on", &json!({}));
-    assert_eq!(
-        bench.outcome(&id),
-        Some(&Outcome::Succeeded(Some(Value::Text("on".to_owned()))))
-    );
     let id = bench.command("release", &json!({ "button": "power" }));
     assert_eq!(
         bench.outcome(&id),
