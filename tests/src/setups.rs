@@ -1,8 +1,25 @@
 //! Benches that several stories begin with.
 
+use autobench_sim::bench as sim;
 use serde_json::json;
 
 use crate::{Bench, Client, Daemon, DeviceEntry, Sim, Terminal};
+
+/// The plugins for the devices of a simulated PC.
+const OF_PC: [&str; 3] = ["atx", "keyboard", "power-meter"];
+
+impl Bench {
+    /// A PC with its power meter, front panel and keyboard on pseudo-terminals in the bench's folder, and the plugins for them where a daemon finds them. `options`
+    /// makes of it what the story wants.
+    pub fn simulate_pc(&self, options: impl FnOnce(sim::Options) -> sim::Options) -> sim::Bench {
+        let ports = self.folder().join("ports");
+        std::fs::create_dir(&ports).unwrap();
+        for plugin in OF_PC {
+            self.install(plugin, &self.artifacts.plugin(plugin));
+        }
+        sim::Bench::start(options(sim::Options::in_folder(&ports))).expect("the simulated bench")
+    }
+}
 
 /// A bench with one fixture driver, the device `probe`, on a line of the story's own, and a client that sees it attached.
 pub struct Probe {

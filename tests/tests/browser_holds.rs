@@ -2,7 +2,6 @@
 //!
 //! The PC's time is real, so that the times in the journal are those of the stories.
 #![expect(
-    clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
     reason = "helpers of a story: what is missing fails it"
@@ -60,13 +59,8 @@ struct Desk {
 impl Desk {
     fn new() -> Self {
         let bench = Bench::new();
-        let ports = bench.folder().join("ports");
-        std::fs::create_dir(&ports).unwrap();
-        let sim = sim::Bench::start(sim::Options::in_folder(&ports)).expect("the simulated bench");
+        let sim = bench.simulate_pc(|options| options);
         let link = |device| sim.link(device).expect("its link");
-        for plugin in ["atx", "keyboard"] {
-            bench.install(plugin, &bench.artifacts.plugin(plugin));
-        }
         bench.configure(&[
             DeviceEntry {
                 slice: "frontPanel".to_owned(),

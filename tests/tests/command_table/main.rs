@@ -185,17 +185,11 @@ impl Desk {
         let bench = Bench::new();
         let seed = given_seed().unwrap_or_else(new_seed);
         println!("seed {seed}");
-        let ports = bench.folder().join("ports");
-        std::fs::create_dir(&ports).unwrap();
-        let sim = sim::Bench::start(sim::Options {
+        let sim = bench.simulate_pc(|options| sim::Options {
             seed: Some(seed),
             speed: SPEED,
-            ..sim::Options::in_folder(&ports)
-        })
-        .expect("the simulated bench");
-        for (_, plugin) in DEVICES {
-            bench.install(plugin, &bench.artifacts.plugin(plugin));
-        }
+            ..options
+        });
         let meter = sim.link(Device::PowerMeter).unwrap();
         let wire = Wire::lay(meter, &bench.folder().join(WIRE));
         Self {

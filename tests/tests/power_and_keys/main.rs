@@ -41,17 +41,11 @@ impl Desk {
         let bench = Bench::new();
         let seed = given_seed().unwrap_or_else(new_seed);
         println!("seed {seed}");
-        let ports = bench.folder().join("ports");
-        std::fs::create_dir(&ports).unwrap();
-        let sim = sim::Bench::start(sim::Options {
+        let sim = bench.simulate_pc(|options| sim::Options {
             seed: Some(seed),
             speed,
-            ..sim::Options::in_folder(&ports)
-        })
-        .expect("the simulated bench");
-        for (_, plugin) in DRIVERS {
-            bench.install(plugin, &bench.artifacts.plugin(plugin));
-        }
+            ..options
+        });
         let link = |device| sim.link(device).expect("its link");
         let granted = "[devices.panel.grants]\ndangerous-commands = [\"press\", \"hold\", \"on\", \"off\", \"force-off\", \"reset\", \"cycle\"]\n";
         // Where time is faster for the PC, a press is longer for it.
@@ -90,6 +84,12 @@ impl Desk {
             _ => variant_of(&released, version),
         };
         self.bench.install(plugin, &file);
+    }
+
+    /// What stands on the PC's screen.
+    fn screen(&self) -> String {
+        let lines = self.sim.control().screen();
+        lines.expect("the simulated bench runs").join("\n")
     }
 
     fn journal(&self) -> Vec<Entry> {

@@ -55,17 +55,13 @@ async fn the_pc_is_switched_on_typed_at_and_switched_off() {
     succeeds(&mut client, "panel", "on", json!({})).await;
     assert_eq!(desk.edges().len(), edges);
 
-    let screen = || {
-        desk.sim
-            .control()
-            .screen()
-            .expect("the simulated bench runs")
-            .join("\n")
-    };
-    eventually("the prompt", async || screen().contains('>').then_some(())).await;
+    eventually("the prompt", async || desk.screen().contains('>').then_some(())).await;
     let text = json!({"text": "echo Hello\n"});
     succeeds(&mut client, "keyboard", "type", text).await;
-    eventually("the echo", async || screen().contains("\nHello").then_some(())).await;
+    eventually("the echo", async || {
+        desk.screen().contains("\nHello").then_some(())
+    })
+    .await;
 
     // A text that is under way when the power goes is withdrawn.
     let long = command(

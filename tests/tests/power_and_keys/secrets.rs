@@ -16,18 +16,14 @@ async fn a_secret_text_is_typed_and_stands_nowhere() {
     let (daemon, mut client) = desk.start().await;
     succeeds(&mut client, "panel", "on", json!({})).await;
     client.until_member("/ps2Keyboard/powerSense", &json!("on")).await;
-    let screen = || {
-        desk.sim
-            .control()
-            .screen()
-            .expect("the simulated bench runs")
-            .join("\n")
-    };
-    eventually("the prompt", async || screen().contains('>').then_some(())).await;
+    eventually("the prompt", async || desk.screen().contains('>').then_some(())).await;
 
     let secret = json!({"text": SECRET, "secret": true});
     succeeds(&mut client, "keyboard", "type", secret).await;
-    eventually("it is typed", async || screen().contains(SECRET).then_some(())).await;
+    eventually("it is typed", async || {
+        desk.screen().contains(SECRET).then_some(())
+    })
+    .await;
     // What is typed afterwards is in the capture again.
     let capture = || std::fs::read_to_string(desk.bench.folder().join("keyboard.jsonl")).unwrap_or_default();
     let begin = Instant::now();

@@ -76,18 +76,12 @@ async fn after_a_fault_of_its_line_a_device_is_back_within_five_seconds() {
 /// A bench with the three devices of a simulated PC.
 fn set_up(seed: u64) -> (Bench, sim::Bench) {
     let bench = Bench::new();
-    let ports = bench.folder().join("ports");
-    std::fs::create_dir(&ports).unwrap();
-    let desk = sim::Bench::start(sim::Options {
+    let desk = bench.simulate_pc(|options| sim::Options {
         seed: Some(seed),
         // With a journal the rows of the meter are numbered.
         journal: Some(bench.folder().join("journal.jsonl")),
-        ..sim::Options::in_folder(&ports)
-    })
-    .expect("the simulated bench");
-    for plugin in ["atx", "keyboard", "power-meter"] {
-        bench.install(plugin, &bench.artifacts.plugin(plugin));
-    }
+        ..options
+    });
     let link = |device| desk.link(device).expect("its link");
     bench.configure(&[
         DeviceEntry {

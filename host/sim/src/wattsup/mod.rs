@@ -12,6 +12,7 @@ mod damage;
 mod emulator;
 mod fault;
 mod journal;
+mod line;
 pub mod meter;
 mod packet;
 
