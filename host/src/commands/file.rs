@@ -14,15 +14,16 @@ pub(super) const KEY_BYTES: usize = 32;
 
 /// This installation's key: the one in the file, or a new one that is put there.
 pub(super) fn key(path: &Path) -> io::Result<[u8; KEY_BYTES]> {
+    let of_file = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
     match fs::read(path).map(<[u8; KEY_BYTES]>::try_from) {
         Ok(Ok(key)) => return Ok(key),
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(of_file(error)),
         // One that was damaged is replaced: keys of the last day are then known as other commands, and none is done twice.
         Ok(Err(_)) | Err(_) => {}
     }
     let mut key = [0; KEY_BYTES];
     getrandom::fill(&mut key).map_err(|error| io::Error::other(error.to_string()))?;
-    durable::replace(path, &key)?;
+    durable::replace(path, &key).map_err(of_file)?;
     Ok(key)
 }
 
